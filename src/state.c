@@ -235,14 +235,14 @@ spinpanel_row_text(uint64 row, int column, MemoryContext context)
 	MemoryContext old;
 	bool		isnull;
 	Datum		datum = row_datum(row, column, &isnull);
-	char	   *text;
+	char	   *copy;
 
 	if (isnull)
 		return NULL;
 	old = MemoryContextSwitchTo(context);
-	text = TextDatumGetCString(datum);
+	copy = TextDatumGetCString(datum);
 	MemoryContextSwitchTo(old);
-	return text;
+	return copy;
 }
 
 Jsonb *

@@ -1,0 +1,29 @@
+/*
+ * connection.h
+ *
+ * The worker's view of table account: which accounts may act, and what must
+ * survive a restart of them.
+ */
+#ifndef SPINPANEL_CONNECTION_H
+#define SPINPANEL_CONNECTION_H
+
+#include "postgres.h"
+
+#include "partner.h"
+
+/* Reads the table, makes the accounts that may act known to the partner layer
+ * and forgets the others.  In a unit of its own; false = could not. */
+extern bool spinpanel_connection_refresh(void);
+
+/* The account is connected, is no copy, and its credential file readable. */
+extern bool spinpanel_connection_usable(int32 account_id);
+/* Why not, in words; NULL where it is usable. */
+extern const char *spinpanel_connection_trouble(int32 account_id);
+
+/* Ids of all accounts in the table that are not disconnected; palloc'd. */
+extern int	spinpanel_connection_list(int32 **ids);
+
+/* Hooks for spinpanel_partner_start(). */
+extern const PartnerHooks spinpanel_connection_hooks;
+
+#endif							/* SPINPANEL_CONNECTION_H */
