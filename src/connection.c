@@ -93,7 +93,7 @@ refresh(void *arg)
 		"SELECT account_id, name, tenant_id::text, client_id, credential_file, api_url, login_url,"
 		" requests_per_minute, max_concurrency, status, status_reason, system_identifier,"
 		" database_oid::int8"
-		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id", ""
+		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id", "", NULL
 	};
 	uint64		rows;
 	uint64		row;
@@ -219,7 +219,7 @@ store_token(void *arg)
 		"INSERT INTO spinpanel.credential (account_id, refresh_token, obtained_at)"
 		" SELECT account_id, $2, $3 FROM spinpanel.account WHERE account_id = $1"
 		" ON CONFLICT (account_id) DO UPDATE SET refresh_token = excluded.refresh_token,"
-		" obtained_at = excluded.obtained_at", "itT"
+		" obtained_at = excluded.obtained_at", "itT", NULL
 	};
 	TokenWork  *work = arg;
 	StateArg	args[3];
@@ -246,7 +246,7 @@ static void
 load_token(void *arg)
 {
 	static StateQuery select = {
-		"SELECT refresh_token FROM spinpanel.credential WHERE account_id = $1", "i"
+		"SELECT refresh_token FROM spinpanel.credential WHERE account_id = $1", "i", NULL
 	};
 	TokenWork  *work = arg;
 	StateArg	args[1];
@@ -284,7 +284,7 @@ store_stopped(void *arg)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.account SET status = 'stopped', status_reason = $2"
-		" WHERE account_id = $1 AND status = 'active' RETURNING name", "it"
+		" WHERE account_id = $1 AND status = 'active' RETURNING name", "it", NULL
 	};
 	StatusWork *work = arg;
 	StateArg	args[2];
@@ -328,7 +328,7 @@ store_connected(void *arg)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.account SET access = $2"
-		" WHERE account_id = $1 AND access IS DISTINCT FROM $2", "it"
+		" WHERE account_id = $1 AND access IS DISTINCT FROM $2", "it", NULL
 	};
 	StatusWork *work = arg;
 	StateArg	args[2];

@@ -24,7 +24,7 @@ spinpanel_history_add(const HistoryEntry *entry)
 		" before, after, answer, reason)"
 		" VALUES ($1, $2, coalesce($3::name, session_user), $4, $5, $6, $7, $8, $9, $10, $11,"
 		" $12, $13, $14, $15, $16)",
-		"TttiuuuIIIIujjjt"
+		"TttiuuuIIIIujjjt", NULL
 	};
 	StateArg	args[16];
 

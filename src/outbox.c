@@ -1,0 +1,429 @@
+/*
+ * outbox.c
+ *
+ * The table operation.  It owns the states and what is written at each
+ * transition; it decides nothing about seats and knows no network.
+ *
+ * No statement here waits for a caller: callers never lock a row that is
+ * being sent, and rows of callers (paused, approved) are only read.
+ */
+#include "postgres.h"
+
+#include "clock.h"
+#include "common/hashfn.h"
+#include "history.h"
+#include "miscadmin.h"
+#include "outbox.h"
+#include "settings.h"
+#include "state.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+
+#define OPERATION_COLUMNS \
+	"o.operation_id, o.kind, o.purpose, o.status, o.account_id, o.customer_id, o.sku_id," \
+	" o.subscription_id, o.run_id, o.adjustment_id, o.request_id, o.after_operation," \
+	" o.wait_active, o.wanted, o.base, o.body, o.ms_request_id, o.correlation_id, o.sent_at," \
+	" o.attempts, o.http_status, o.seats, o.created_at"
+
+static Operation *
+operation_from_row(uint64 row, MemoryContext context)
+{
+	Operation  *op = MemoryContextAllocZero(context, sizeof(Operation));
+
+	op->operation_id = spinpanel_row_int64(row, 1);
+	op->kind = spinpanel_row_text(row, 2, context);
+	op->purpose = spinpanel_row_text(row, 3, context);
+	op->status = spinpanel_row_text(row, 4, context);
+	op->account_id = spinpanel_row_int(row, 5);
+	spinpanel_row_uuid(row, 6, &op->customer_id);
+	op->has_sku = spinpanel_row_uuid(row, 7, &op->sku_id);
+	op->has_subscription = spinpanel_row_uuid(row, 8, &op->subscription_id);
+	op->run_id = spinpanel_row_int64(row, 9);
+	op->adjustment_id = spinpanel_row_int64(row, 10);
+	op->request_id = spinpanel_row_int64(row, 11);
+	op->after_operation = spinpanel_row_int64(row, 12);
+	op->wait_active = spinpanel_row_int(row, 13);
+	op->wanted = spinpanel_row_jsonb(row, 14, context);
+	op->base = spinpanel_row_jsonb(row, 15, context);
+	op->body = spinpanel_row_jsonb(row, 16, context);
+	spinpanel_row_uuid(row, 17, &op->ms_request_id);
+	spinpanel_row_uuid(row, 18, &op->correlation_id);
+	op->sent_at = spinpanel_row_time(row, 19, 0);
+	op->attempts = spinpanel_row_int(row, 20);
+	op->http_status = spinpanel_row_int(row, 21);
+	op->seats = spinpanel_row_int(row, 22);
+	op->created_at = spinpanel_row_time(row, 23, 0);
+	op->verify = strcmp(op->status, "done") == 0;
+	return op;
+}
+
+static StateArg
+id_arg(int64 id)
+{
+	return id == 0 ? spinpanel_arg_null() : spinpanel_arg_int64(id);
+}
+
+static void
+record(const Operation *op, const char *event, const Jsonb *before,
+	   const Jsonb *after, const Jsonb *answer, const char *reason)
+{
+	HistoryEntry entry;
+
+	memset(&entry, 0, sizeof(entry));
+	entry.event = event;
+	entry.account_id = op->account_id;
+	entry.customer_id = &op->customer_id;
+	entry.sku_id = op->has_sku ? &op->sku_id : NULL;
+	entry.subscription_id = op->has_subscription ? &op->subscription_id : NULL;
+	entry.run_id = op->run_id;
+	entry.adjustment_id = op->adjustment_id;
+	entry.operation_id = op->operation_id;
+	entry.request_id = op->request_id;
+	entry.ms_request_id = op->sent_at != 0 ? &op->ms_request_id : NULL;
+	entry.before = before;
+	entry.after = after;
+	entry.answer = answer;
+	entry.reason = reason;
+	spinpanel_history_add(&entry);
+}
+
+int64
+spinpanel_outbox_add(const Operation *operation)
+{
+	static StateQuery insert = {
+		"INSERT INTO spinpanel.operation (kind, purpose, account_id, customer_id, sku_id,"
+		" subscription_id, run_id, adjustment_id, request_id, after_operation, wait_active,"
+		" wanted, created_at)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING operation_id",
+		"ttiuuuIIIIijT", NULL
+	};
+	Operation	op = *operation;
+	StateArg	args[13];
+
+	args[0] = spinpanel_arg_text(op.kind);
+	args[1] = spinpanel_arg_text(op.purpose);
+	args[2] = spinpanel_arg_int(op.account_id);
+	args[3] = spinpanel_arg_uuid(&op.customer_id);
+	args[4] = spinpanel_arg_uuid(op.has_sku ? &op.sku_id : NULL);
+	args[5] = spinpanel_arg_uuid(op.has_subscription ? &op.subscription_id : NULL);
+	args[6] = id_arg(op.run_id);
+	args[7] = id_arg(op.adjustment_id);
+	args[8] = id_arg(op.request_id);
+	args[9] = id_arg(op.after_operation);
+	args[10] = op.wait_active == 0 ? spinpanel_arg_null() :
+		spinpanel_arg_int(op.wait_active);
+	args[11] = spinpanel_arg_jsonb(op.wanted);
+	args[12] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&insert, args, 0);
+	op.operation_id = spinpanel_row_int64(0, 1);
+	op.sent_at = 0;
+	record(&op, "operation queued", NULL, op.wanted, NULL,
+		   psprintf("%s to %s", op.kind, op.purpose));
+	return op.operation_id;
+}
+
+int
+spinpanel_outbox_due(int limit, Operation ***operations, MemoryContext context)
+{
+	static StateQuery select = {
+		"(SELECT " OPERATION_COLUMNS
+		" FROM spinpanel.operation o"
+		" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation"
+		" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id"
+		" WHERE o.status IN ('queued', 'unknown') AND o.not_before <= $1"
+		" AND (o.status = 'unknown' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)"
+		" AND (r.paused_at IS NULL OR o.status = 'unknown' OR o.purpose IN ('restore', 'buy_back'))"
+		" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2)"
+		" UNION ALL"
+		" (SELECT " OPERATION_COLUMNS
+		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1"
+		" ORDER BY o.verify_at LIMIT $2)", "Ti", NULL
+	};
+	StateArg	args[2];
+	uint64		rows;
+	uint64		row;
+
+	args[0] = spinpanel_arg_time(spinpanel_now());
+	args[1] = spinpanel_arg_int(limit);
+	rows = spinpanel_state_run(&select, args, 0);
+	*operations = MemoryContextAlloc(context, sizeof(Operation *) * (rows + 1));
+	for (row = 0; row < rows; row++)
+		(*operations)[row] = operation_from_row(row, context);
+	return (int) rows;
+}
+
+Operation *
+spinpanel_outbox_get(int64 operation_id, MemoryContext context)
+{
+	static StateQuery select = {
+		"SELECT " OPERATION_COLUMNS
+		" FROM spinpanel.operation o WHERE o.operation_id = $1", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(operation_id);
+	if (spinpanel_state_run(&select, args, 1) == 0)
+		return NULL;
+	return operation_from_row(0, context);
+}
+
+int
+spinpanel_outbox_recover(void)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = 'unknown', not_before = '-infinity',"
+		" error = 'the worker stopped before an answer came'"
+		" WHERE status = 'sending' RETURNING operation_id", "", NULL
+	};
+
+	return (int) spinpanel_state_run(&update, NULL, 0);
+}
+
+TimestampTz
+spinpanel_outbox_next_due(void)
+{
+	static StateQuery select = {
+		"SELECT least("
+		"(SELECT min(not_before) FROM spinpanel.operation WHERE status IN ('queued', 'unknown') AND not_before > $1),"
+		"(SELECT min(verify_at) FROM spinpanel.operation WHERE status = 'done' AND verify_at > $1))",
+		"T", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&select, args, 0);
+	return spinpanel_row_time(0, 1, DT_NOEND);
+}
+
+bool
+spinpanel_outbox_sending(Operation *op)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = 'sending', base = $2, body = $3, wanted = $4,"
+		" ms_request_id = $5, correlation_id = $6, sent_at = $7, attempts = attempts + 1,"
+		" http_status = NULL, error_code = NULL, error = NULL"
+		" WHERE operation_id = $1 AND status = 'queued'", "IjjjuuT", NULL
+	};
+	StateArg	args[7];
+
+	op->sent_at = spinpanel_now();
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_jsonb(op->base);
+	args[2] = spinpanel_arg_jsonb(op->body);
+	args[3] = spinpanel_arg_jsonb(op->wanted);
+	args[4] = spinpanel_arg_uuid(&op->ms_request_id);
+	args[5] = spinpanel_arg_uuid(&op->correlation_id);
+	args[6] = spinpanel_arg_time(op->sent_at);
+	if (spinpanel_state_run(&update, args, 0) != 1)
+		return false;
+	op->status = "sending";
+	op->attempts++;
+	record(op, "operation sending", op->base, op->wanted, NULL, NULL);
+	return true;
+}
+
+/* The same body and id again, after reading showed that the base still is. */
+bool
+spinpanel_outbox_resend(Operation *op)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = 'sending', attempts = attempts + 1"
+		" WHERE operation_id = $1 AND status = 'unknown'", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	if (spinpanel_state_run(&update, args, 0) != 1)
+		return false;
+	op->status = "sending";
+	op->attempts++;
+	record(op, "operation sending again", op->base, op->wanted, NULL,
+		   "nothing had changed at Partner Center");
+	return true;
+}
+
+static bool
+leave_sending(Operation *op, const char *status, int http_status,
+			  const char *code, const char *error, TimestampTz not_before,
+			  bool counts)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
+		" error = $5, not_before = $6, attempts = attempts - CASE WHEN $7 THEN 0 ELSE 1 END,"
+		" body = CASE WHEN $2 = 'queued' THEN NULL ELSE body END"
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "ItittTb", NULL
+	};
+	StateArg	args[7];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_text(status);
+	args[2] = spinpanel_arg_int(http_status);
+	args[3] = spinpanel_arg_text(code && code[0] ? code : NULL);
+	args[4] = spinpanel_arg_text(error && error[0] ? error : NULL);
+	args[5] = spinpanel_arg_time(not_before);
+	args[6] = spinpanel_arg_bool(counts);
+	if (spinpanel_state_run(&update, args, 0) != 1)
+		return false;
+	op->status = status;
+	op->http_status = http_status;
+	return true;
+}
+
+bool
+spinpanel_outbox_unknown(Operation *op, int http_status, const char *code,
+						 const char *error, TimestampTz not_before)
+{
+	bool		was_unknown = strcmp(op->status, "unknown") == 0;
+
+	if (!leave_sending(op, "unknown", http_status, code, error, not_before, true))
+		return false;
+	if (!was_unknown)
+		record(op, "operation unknown", NULL, NULL, NULL, error);
+	return true;
+}
+
+bool
+spinpanel_outbox_requeue(Operation *op, int http_status, const char *code,
+						 const char *error, TimestampTz not_before, bool counts)
+{
+	bool		was_queued = strcmp(op->status, "queued") == 0;
+
+	/* A queued one counts no attempt: none was made. */
+	if (!leave_sending(op, "queued", http_status, code, error, not_before,
+					   counts || was_queued))
+		return false;
+	if (!was_queued)
+		record(op, "operation queued again", NULL, NULL, NULL, error);
+	return true;
+}
+
+bool
+spinpanel_outbox_done(Operation *op, int32 seats, const Jsonb *answer,
+					  TimestampTz verify_at, const char *remark)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = 'done', seats = $2, verify_at = $3, finished_at = $4,"
+		" body = NULL, error = $5, not_before = '-infinity'"
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "IiTTt", NULL
+	};
+	static StateQuery count = {
+		"UPDATE spinpanel.run SET seats_removed = seats_removed - $2 WHERE run_id = $1", "Ii", NULL
+	};
+	StateArg	args[5];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_int(seats);
+	args[2] = verify_at == 0 ? spinpanel_arg_null() : spinpanel_arg_time(verify_at);
+	args[3] = spinpanel_arg_time(spinpanel_now());
+	args[4] = spinpanel_arg_text(remark);
+	if (spinpanel_state_run(&update, args, 0) != 1)
+		return false;
+	op->status = "done";
+	op->seats = seats;
+	record(op, "operation done", op->base, op->wanted, answer, remark);
+	if (op->run_id != 0 && seats != 0)
+	{
+		args[0] = spinpanel_arg_int64(op->run_id);
+		args[1] = spinpanel_arg_int(seats);
+		spinpanel_state_run(&count, args, 0);
+	}
+	return true;
+}
+
+bool
+spinpanel_outbox_over(Operation *op, const char *status, int http_status,
+					  const char *code, const char *error, const Jsonb *answer)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
+		" error = $5, finished_at = $6, body = NULL"
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "ItittT", NULL
+	};
+
+	/* Followers of followers too: a merge has three steps. */
+	static StateQuery followers = {
+		"WITH RECURSIVE f AS (SELECT operation_id FROM spinpanel.operation"
+		" WHERE after_operation = $1 AND status = 'queued'"
+		" UNION SELECT o.operation_id FROM spinpanel.operation o JOIN f ON o.after_operation = f.operation_id"
+		" WHERE o.status = 'queued')"
+		" UPDATE spinpanel.operation SET status = 'cancelled', error = 'the step before it did not succeed',"
+		" finished_at = $2 WHERE operation_id IN (SELECT operation_id FROM f)", "IT", NULL
+	};
+	StateArg	args[6];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_text(status);
+	args[2] = spinpanel_arg_int(http_status);
+	args[3] = spinpanel_arg_text(code && code[0] ? code : NULL);
+	args[4] = spinpanel_arg_text(error && error[0] ? error : NULL);
+	args[5] = spinpanel_arg_time(spinpanel_now());
+	if (spinpanel_state_run(&update, args, 0) != 1)
+		return false;
+	op->status = status;
+	record(op, psprintf("operation %s", status), op->base, op->wanted, answer, error);
+
+	args[1] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&followers, args, 0);
+	return true;
+}
+
+void
+spinpanel_outbox_verified(Operation *op, const char *remark)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET verify_at = NULL WHERE operation_id = $1", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	spinpanel_state_run(&update, args, 0);
+	record(op, "operation looked at again", NULL, NULL, NULL, remark);
+}
+
+bool
+spinpanel_outbox_pool_busy(const Operation *op)
+{
+	static StateQuery select = {
+		"SELECT 1 FROM spinpanel.operation WHERE customer_id = $1 AND sku_id = $2"
+		" AND operation_id <> $3 AND status IN ('sending', 'unknown')"
+		" AND kind NOT IN ('assign', 'unassign', 'set_usage_location') LIMIT 1", "uuI", NULL
+	};
+	StateArg	args[3];
+
+	if (!op->has_sku)
+		return false;
+	args[0] = spinpanel_arg_uuid(&op->customer_id);
+	args[1] = spinpanel_arg_uuid(&op->sku_id);
+	args[2] = spinpanel_arg_int64(op->operation_id);
+	return spinpanel_state_run(&select, args, 1) > 0;
+}
+
+void
+spinpanel_outbox_after(Operation *op, int32 wait_active)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET wait_active = $2"
+		" WHERE after_operation = $1 AND status = 'queued' AND purpose = 'merge'", "Ii", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_int(wait_active);
+	spinpanel_state_run(&update, args, 0);
+}
+
+bool
+spinpanel_outbox_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
+{
+	unsigned char key[2 * UUID_LEN];
+	uint64		hash;
+	LOCKTAG		tag;
+
+	memcpy(key, customer_id->data, UUID_LEN);
+	memcpy(key + UUID_LEN, sku_id->data, UUID_LEN);
+	hash = hash_bytes_extended(key, sizeof(key), 0x7370696e);
+
+	/* As pg_try_advisory_xact_lock(bigint) does. */
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 1);
+	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}

@@ -1,0 +1,108 @@
+/*
+ * outbox.h
+ *
+ * Operations: mutating calls to Partner Center, written down before they are
+ * sent.
+ *
+ *     queued ──► sending ──► done
+ *       ▲           │  └───► refused      Partner Center said no
+ *       │           ▼
+ *       └─────── unknown                  may have been carried out: read first
+ *
+ *     queued ──► cancelled                no longer wanted before it was sent
+ *     any    ──► failed                   given up
+ *
+ * base, wanted, body, ms_request_id and correlation_id do not change while an
+ * operation is sending or unknown.
+ */
+#ifndef SPINPANEL_OUTBOX_H
+#define SPINPANEL_OUTBOX_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+typedef struct Operation
+{
+	int64		operation_id;
+	const char *kind;
+	const char *purpose;
+	const char *status;
+	int32		account_id;
+	pg_uuid_t	customer_id;
+	bool		has_sku;
+	pg_uuid_t	sku_id;
+	bool		has_subscription;
+	pg_uuid_t	subscription_id;
+	int64		run_id;
+	int64		adjustment_id;
+	int64		request_id;
+	int64		after_operation;
+	int32		wait_active;	/* 0 = none */
+	Jsonb	   *wanted;
+	Jsonb	   *base;			/* NULL before it was sent */
+	Jsonb	   *body;
+	pg_uuid_t	ms_request_id;
+	pg_uuid_t	correlation_id;
+	TimestampTz sent_at;		/* 0 = never */
+	int32		attempts;
+	int32		http_status;
+	int32		seats;
+	TimestampTz created_at;
+	bool		verify;			/* it is done; only to be looked at again */
+} Operation;
+
+/* Writes a new queued operation; its id. */
+extern int64 spinpanel_outbox_add(const Operation *operation);
+
+/*
+ * What is due, oldest restoring ones first, in context: queued ones whose
+ * predecessor is done and whose customer is not paused (restoring and buying
+ * back go on), unknown ones, and done ones to be looked at again.  At startup
+ * nothing is "sending" any more: see spinpanel_outbox_recover().
+ */
+extern int	spinpanel_outbox_due(int limit, Operation ***operations,
+								 MemoryContext context);
+extern Operation *spinpanel_outbox_get(int64 operation_id, MemoryContext context);
+
+/* After a start of the worker: what was being sent has an unknown outcome. */
+extern int	spinpanel_outbox_recover(void);
+
+/* When the next operation becomes due; DT_NOEND = none. */
+extern TimestampTz spinpanel_outbox_next_due(void);
+
+/* Transitions; each writes history.  False: it was not in that state. */
+extern bool spinpanel_outbox_sending(Operation *operation);
+extern bool spinpanel_outbox_resend(Operation *operation);
+extern bool spinpanel_outbox_unknown(Operation *operation, int http_status,
+									 const char *code, const char *error,
+									 TimestampTz not_before);
+extern bool spinpanel_outbox_requeue(Operation *operation, int http_status,
+									 const char *code, const char *error,
+									 TimestampTz not_before, bool counts);
+extern bool spinpanel_outbox_done(Operation *operation, int32 seats,
+								  const Jsonb *answer, TimestampTz verify_at,
+								  const char *remark);
+/* status: refused, failed or cancelled.  Followers are cancelled with it. */
+extern bool spinpanel_outbox_over(Operation *operation, const char *status,
+								  int http_status, const char *code,
+								  const char *error, const Jsonb *answer);
+/* Its second look is over. */
+extern void spinpanel_outbox_verified(Operation *operation, const char *remark);
+
+/* Is another change of quantity or state open (sending, unknown) in the pool? */
+extern bool spinpanel_outbox_pool_busy(const Operation *operation);
+
+/* Follower of the operation that is still queued (a merge's next step). */
+extern void spinpanel_outbox_after(Operation *operation, int32 wait_active);
+
+/*
+ * The pool's demand lock: callers that ask for seats hold it shared until
+ * their transaction ends; a removal takes it exclusively, or not at all.
+ */
+extern bool spinpanel_outbox_lock_pool(const pg_uuid_t *customer_id,
+									   const pg_uuid_t *sku_id);
+
+#endif							/* SPINPANEL_OUTBOX_H */
