@@ -26,17 +26,18 @@ typedef struct SpinpanelHttpAnswer
 	int			status;			/* HTTP status; 0 where none came */
 	const char *body;			/* NUL-terminated, valid during the callback */
 	size_t		body_length;
-	long		retry_after;	/* seconds; -1 = none */
+	long		retry_after;	/* seconds, at most an hour; -1 = none */
 	const char *location;		/* NULL = none */
 	const char *continuation_token; /* MS-ContinuationToken header; NULL */
 	const char *error;			/* in words, without secrets; "" = none */
+	bool		timed_out;		/* no answer for too long (else: broken off) */
 } SpinpanelHttpAnswer;
 
 typedef void (*SpinpanelHttpDone) (void *arg, const SpinpanelHttpAnswer *answer);
 
 typedef struct SpinpanelHttpRequest
 {
-	const char *method;			/* GET, POST, PATCH */
+	const char *method;			/* GET, POST, PATCH, PUT, DELETE */
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL-terminated */
 	const char *body;			/* NULL = none; copied */
@@ -44,14 +45,20 @@ typedef struct SpinpanelHttpRequest
 	long		timeout_ms;
 	size_t		body_limit;		/* larger answers are an error */
 	const char *ca_file;		/* NULL = the system's trust store */
-	SpinpanelHttpDone done;		/* called from spinpanel_http_work() only */
+	SpinpanelHttpDone done;		/* called from spinpanel_http_work() only; may
+								 * throw */
 	void	   *arg;
 } SpinpanelHttpRequest;
 
 /* Once in the worker, after it has connected to its database. */
 extern void spinpanel_http_start(void);
 
-/* Everything is copied.  False: could not even be queued (answer not called). */
+/*
+ * Everything is copied.  False: out of memory, done() will not be called.  An
+ * address that must not be called is answered NOT_SENT, later, as any other.
+ * A request other than GET leaves this process once at most: where libcurl
+ * would send it again, the outcome is UNKNOWN instead.
+ */
 extern bool spinpanel_http_submit(const SpinpanelHttpRequest *request);
 
 /* The one descriptor to wait on for readability beside the latch, and for how
@@ -59,7 +66,11 @@ extern bool spinpanel_http_submit(const SpinpanelHttpRequest *request);
 extern int	spinpanel_http_descriptor(void);
 extern long spinpanel_http_timeout(void);
 
-/* Moves all transfers on and calls done() of those that ended. */
+/*
+ * Moves all transfers on and calls done() of those that ended.  When a done()
+ * throws, the rest is delivered by the next call, which spinpanel_http_timeout
+ * then says is due.  Must not be called from a done().
+ */
 extern void spinpanel_http_work(void);
 
 /* Transfers under way. */

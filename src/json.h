@@ -16,14 +16,21 @@
 #include "utils/uuid.h"
 
 /*
- * Text from the network to jsonb: strips a BOM, verifies the encoding, bounds
- * depth.  NULL where it is no JSON; never throws for bad input and never
- * quotes the input in a message.
+ * Text from the network to jsonb, palloc'd in the current memory context:
+ * strips a BOM, verifies the encoding, bounds depth (64) and size (64 MB).
+ * NULL where it is no JSON; never throws for bad input and never quotes the
+ * input in a message.  Safe inside and outside a transaction.  Text outside a
+ * transaction must be UTF-8 and so must the database (or SQL_ASCII).
  */
 extern Jsonb *spinpanel_json_parse(const char *text, size_t length);
 
-/* Members by name, ASCII case ignored; dots descend ("companyProfile.domain").
- * False or NULL: absent, null, or not of that type. */
+/*
+ * Members by name, ASCII case ignored (the exact name first); dots descend
+ * ("companyProfile.domain").  False or NULL: absent, null, or not of that type.
+ * Tolerated: a number where a text is wanted (its digits), a text holding a
+ * whole number where an integer is wanted, "true" and "false" as text.  The
+ * container may be anything, also an array or NULL: then there is no member.
+ */
 extern bool spinpanel_json_member(JsonbContainer *object, const char *path,
 								  JsonbValue *value);
 extern char *spinpanel_json_text(JsonbContainer *object, const char *path);
@@ -39,7 +46,12 @@ extern bool spinpanel_json_time(JsonbContainer *object, const char *path,
 extern JsonbContainer *spinpanel_json_container(JsonbContainer *object,
 												const char *path);
 
-/* Tolerant readings of plain text. */
+/*
+ * Tolerant readings of plain text.  Times: ISO 8601, blanks inside, no zone
+ * means UTC, fractions beyond the microsecond are cut off, a date alone is
+ * midnight, year 9999 is a time as any other; .NET's "no value", year 1, is
+ * false.  GUIDs: either case, with or without dashes and braces.
+ */
 extern bool spinpanel_parse_time(const char *text, TimestampTz *value);
 extern bool spinpanel_parse_uuid(const char *text, pg_uuid_t *value);
 

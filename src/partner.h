@@ -11,6 +11,7 @@
 
 #include "postgres.h"
 
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -49,18 +50,27 @@ typedef struct PartnerAnswer
 	const char *body;			/* NUL-terminated, without BOM; valid during the
 								 * callback */
 	size_t		body_length;
+	Jsonb	   *json;			/* the body parsed, also an error's; NULL = it is
+								 * no JSON; valid during the callback */
 	const char *continuation_token; /* from the header; NULL = none */
-	TimestampTz started_at;		/* when the request left us (real clock) */
+	const char *location;		/* of a 202 or 201; NULL = none */
+	TimestampTz started_at;		/* when the request left us (real clock);
+								 * 0 = it did not */
 } PartnerAnswer;
 
+/*
+ * Called with a short-lived memory context as the current one.  May queue
+ * other calls, open transactions and throw; must not call
+ * spinpanel_partner_work() or spinpanel_http_work().
+ */
 typedef void (*PartnerDone) (void *arg, const PartnerAnswer *answer);
 
 typedef struct PartnerCall
 {
 	const char *method;
-	const char *path;			/* after /v1, begins with a slash */
+	const char *path;			/* after /v1, begins with a slash; encoded */
 	const char *body;			/* NULL = none */
-	const char *if_match;		/* NULL or "" = none */
+	const char *if_match;		/* ETag, quoted or not; NULL or "" = none */
 	const char *continuation_token; /* NULL = none */
 	const pg_uuid_t *request_id;	/* NULL = a fresh one */
 	const pg_uuid_t *correlation_id;	/* NULL = a fresh one */
@@ -69,14 +79,22 @@ typedef struct PartnerCall
 	void	   *arg;
 } PartnerCall;
 
-/* What must outlive the process, done by the layer that owns the tables. */
+/*
+ * What must outlive the process, done by the layer that owns the tables.
+ * Called outside of any transaction, from spinpanel_partner_work() and
+ * spinpanel_http_work(); must not call back into this layer.
+ */
 typedef struct PartnerHooks
 {
 	/* The newest refresh token; may open its own transaction. */
 	void		(*store_refresh_token) (int32 account_id, const char *token);
 	/* Stored refresh token, palloc'd, or NULL; may open its own transaction. */
 	char	   *(*load_refresh_token) (int32 account_id);
-	/* Credentials were refused, or accepted again after that. */
+	/*
+	 * Credentials were refused, for a reason that waiting does not end.  Called
+	 * again when a later try (after minutes to an hour, or when the credential
+	 * file changed) was refused as well; account_connected says that it is over.
+	 */
 	void		(*account_stopped) (int32 account_id, const char *code,
 									const char *reason);
 	/* A token was obtained: "app" or "app+user" access. */
@@ -99,17 +117,27 @@ typedef struct PartnerSettings
 typedef struct PartnerAccount PartnerAccount;
 
 extern void spinpanel_partner_start(const PartnerHooks *hooks);
-/* Creates the account or takes over changed settings. */
+/*
+ * Creates the account or takes over changed settings; harmless to repeat, also
+ * within a transaction.  A new account, or one whose address or credentials
+ * changed, gets its token at the next spinpanel_partner_work(), so that a hook
+ * soon says whether it works.
+ */
 extern PartnerAccount *spinpanel_partner_account(const PartnerSettings *settings);
 extern PartnerAccount *spinpanel_partner_find(int32 account_id);
+/* Somebody says that the credentials are repaired: tries them again at once. */
+extern void spinpanel_partner_retry(PartnerAccount *account);
 /* Forgets the account and its tokens; queued calls end as NOT_SENT. */
 extern void spinpanel_partner_forget(int32 account_id);
 /* Queues the call; done() comes from spinpanel_partner_work() or http's work,
  * never from inside this function. */
 extern void spinpanel_partner_call(PartnerAccount *account,
 								   const PartnerCall *call);
-/* Starts what the limits allow.  Returns milliseconds until it should be
- * called again at the latest; -1 = only after something happened. */
+/*
+ * Ends what cannot be sent and starts what the limits allow.  Returns
+ * milliseconds until it should be called again at the latest; -1 = only after
+ * something happened: a call was queued or spinpanel_http_work() was called.
+ */
 extern long spinpanel_partner_work(void);
 /* Calls queued or under way for the account (all accounts: NULL). */
 extern int	spinpanel_partner_pending(PartnerAccount *account);
