@@ -24,6 +24,14 @@
 #define SPINPANEL_REQUEST_SHMEM_AT_INIT 1
 #endif
 
+/* A random number from 0 up to but not including 1 */
+#if PG_VERSION_NUM >= 150000
+#include "common/pg_prng.h"
+#define SpinpanelRandom() pg_prng_double(&pg_global_prng_state)
+#else
+#define SpinpanelRandom() ((double) random() / ((double) MAX_RANDOM_VALUE + 1))
+#endif
+
 /* CreateWaitEventSet: a memory context to 16, a resource owner from 17 */
 #if PG_VERSION_NUM >= 170000
 #define SpinpanelCreateWaitEventSet(n) CreateWaitEventSet(NULL, (n))

@@ -57,6 +57,30 @@ operation_from_row(uint64 row, MemoryContext context)
 	return op;
 }
 
+static Jsonb *
+copy_jsonb(const Jsonb *jsonb)
+{
+	return jsonb == NULL ? NULL :
+		memcpy(palloc(VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
+}
+
+Operation *
+spinpanel_outbox_copy(const Operation *operation, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Operation  *copy = palloc(sizeof(Operation));
+
+	*copy = *operation;
+	copy->kind = pstrdup(operation->kind);
+	copy->purpose = pstrdup(operation->purpose);
+	copy->status = pstrdup(operation->status);
+	copy->wanted = copy_jsonb(operation->wanted);
+	copy->base = copy_jsonb(operation->base);
+	copy->body = copy_jsonb(operation->body);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
 static StateArg
 id_arg(int64 id)
 {

@@ -65,6 +65,8 @@ extern int64 spinpanel_outbox_add(const Operation *operation);
  */
 extern int	spinpanel_outbox_due(int limit, Operation ***operations,
 								 MemoryContext context);
+extern Operation *spinpanel_outbox_copy(const Operation *operation,
+										MemoryContext context);
 extern Operation *spinpanel_outbox_get(int64 operation_id, MemoryContext context);
 
 /* After a start of the worker: what was being sent has an unknown outcome. */

@@ -1,0 +1,34 @@
+/*
+ * aftermath.h
+ *
+ * What follows from a change once its outcome is known.  All functions run
+ * inside a unit, after the reads have been taken into the mirror.
+ */
+#ifndef SPINPANEL_AFTERMATH_H
+#define SPINPANEL_AFTERMATH_H
+
+#include "postgres.h"
+
+#include "outbox.h"
+
+/* Written together with the change: operations that set again what Partner
+ * Center is known to wipe with it. */
+extern void spinpanel_aftermath_prepare(const Operation *operation,
+										Jsonb *subscription);
+
+/* The change is in force.  subscription: as read back; answer: of the change
+ * itself, or NULL; audit: the collection of audit records, or NULL. */
+extern void spinpanel_aftermath_done(Operation *operation, Jsonb *subscription,
+									 Jsonb *answer, bool licenses_known,
+									 Jsonb *audit, const char *remark);
+
+/* settle_time later: has somebody taken a seat meanwhile? */
+extern void spinpanel_aftermath_look_again(Operation *operation,
+										   Jsonb *subscription);
+
+/* It did not come to the change: status refused, failed or cancelled. */
+extern void spinpanel_aftermath_over(Operation *operation, const char *status,
+									 int http_status, const char *code,
+									 const char *error, const Jsonb *answer);
+
+#endif							/* SPINPANEL_AFTERMATH_H */

@@ -1,0 +1,739 @@
+/*
+ * change.c
+ *
+ * Drives operations: one Change in memory per operation under way.
+ *
+ *     read ──► judge ──► send ──► read back ──► follow up
+ *               │         │
+ *               │         └ unknown ─► (later) read ─► resolve ─► send again,
+ *               └ wait, drop                                      follow up, or
+ *                                                                 from the start
+ *
+ * Between the arrows there is no transaction and nothing but the table
+ * operation remembers: a crash at any point leaves a row that says what to
+ * look up.  This file decides nothing about seats (judge.c, aftermath.c) and
+ * knows no SQL.
+ */
+#include "postgres.h"
+
+#include "aftermath.h"
+#include "backoff.h"
+#include "change.h"
+#include "clock.h"
+#include "compat.h"
+#include "connection.h"
+#include "executor/spi.h"
+#include "json.h"
+#include "judge.h"
+#include "mirror.h"
+#include "outbox.h"
+#include "reads.h"
+#include "settings.h"
+#include "state.h"
+#include "unit.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* Operations driven at the same time. */
+#define CHANGES_AT_ONCE 32
+
+/* After so many attempts a removal is given up; restoring is tried longer. */
+#define ATTEMPTS_OF_REMOVAL 12
+#define ATTEMPTS_OF_RESTORE 200
+
+/* Accepted (202) changes may take this long to show. */
+#define ACCEPTED_PATIENCE (15 * USECS_PER_MINUTE)
+
+/* The contract's advice after 409 while a renewal is running. */
+#define CONFLICT_DELAY_MS (2 * 60 * 1000)
+
+typedef enum ChangeStep
+{
+	STEP_READ,					/* before sending */
+	STEP_SEND,
+	STEP_READ_BACK,				/* after it was carried out */
+	STEP_RESOLVE,				/* outcome unknown */
+	STEP_LOOK_AGAIN				/* settle_time later */
+} ChangeStep;
+
+typedef struct Change
+{
+	struct Change *next;
+	MemoryContext context;
+	Operation  *op;
+	ChangeStep	step;
+	Reads		reads;
+	int			subscription_read;
+	int			skus_read;
+	int			audit_read;		/* -1 = not asked */
+	char	   *answer;			/* of the change itself */
+	Size		answer_length;
+	PartnerAnswer sent;			/* its outcome; body and token are not kept */
+	bool		finished;
+} Change;
+
+static Change *changes = NULL;
+static int	changes_active = 0;
+static MemoryContext changes_context = NULL;
+
+static void change_read(Change *change, ChangeStep step);
+static void change_send(Change *change);
+
+static TimestampTz
+later(int64 milliseconds)
+{
+	return spinpanel_now() + milliseconds * 1000;
+}
+
+static int64
+retry_delay(int attempts)
+{
+	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000,
+								   spinpanel_retry_max_delay,
+								   SpinpanelRandom());
+}
+
+static bool
+restoring(const Operation *op)
+{
+	return strcmp(op->purpose, "restore") == 0 || strcmp(op->purpose, "buy_back") == 0;
+}
+
+static int
+attempts_allowed(const Operation *op)
+{
+	return restoring(op) ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
+}
+
+/* The change leaves memory; its row says what is next. */
+static void
+change_end(Change *change)
+{
+	change->finished = true;
+}
+
+static void
+sweep(void)
+{
+	Change	  **link = &changes;
+
+	while (*link != NULL)
+	{
+		Change	   *change = *link;
+
+		if (change->finished && change->reads.pending == 0)
+		{
+			*link = change->next;
+			changes_active--;
+			MemoryContextDelete(change->context);
+		}
+		else
+			link = &change->next;
+	}
+}
+
+/* ---- transactions that only move the row ------------------------------------- */
+
+typedef struct Move
+{
+	Change	   *change;
+	const char *status;			/* queued, unknown; else over */
+	int			http_status;
+	const char *code;
+	const char *error;
+	TimestampTz not_before;
+	bool		counts;
+} Move;
+
+static void
+do_move(void *arg)
+{
+	Move	   *move = arg;
+	Operation  *op = move->change->op;
+
+	SPI_connect();
+	if (strcmp(move->status, "queued") == 0)
+		spinpanel_outbox_requeue(op, move->http_status, move->code, move->error,
+								 move->not_before, move->counts);
+	else if (strcmp(move->status, "unknown") == 0)
+		spinpanel_outbox_unknown(op, move->http_status, move->code, move->error,
+								 move->not_before);
+	else
+	{
+		Jsonb	   *answer = move->change->answer == NULL ? NULL :
+			spinpanel_json_parse(move->change->answer, move->change->answer_length);
+
+		spinpanel_aftermath_over(op, move->status, move->http_status, move->code,
+								 move->error, answer);
+	}
+	SPI_finish();
+}
+
+/*
+ * Where even this cannot be written the row stays as it is; the next turn of
+ * the loop finds it again, and a row in "sending" is found at the next start.
+ */
+static void
+move_row(Change *change, const char *status, int http_status, const char *code,
+		 const char *error, TimestampTz not_before, bool counts)
+{
+	Move		move;
+
+	move.change = change;
+	move.status = status;
+	move.http_status = http_status;
+	move.code = code;
+	move.error = error;
+	move.not_before = not_before;
+	move.counts = counts;
+	(void) spinpanel_unit("noting the state of an operation", do_move, &move,
+						  UNIT_DURABLE);
+	change_end(change);
+}
+
+/* ---- before sending ------------------------------------------------------------- */
+
+typedef struct Judging
+{
+	Change	   *change;
+	Verdict		verdict;
+	bool		no_resource;	/* the subscription is gone */
+} Judging;
+
+/* Takes both reads into the mirror; the resource, or NULL. */
+static Jsonb *
+take_in(Change *change, bool *licenses_known)
+{
+	Operation  *op = change->op;
+	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
+	ReadAnswer *skus = &change->reads.answers[change->skus_read];
+	Jsonb	   *resource = spinpanel_reads_json(subscription);
+	Jsonb	   *units = spinpanel_reads_json(skus);
+
+	*licenses_known = false;
+	if (resource != NULL)
+		spinpanel_mirror_subscription(op->account_id, &op->customer_id, resource,
+									  subscription->started_at);
+	if (units != NULL)
+	{
+		spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, units,
+										 skus->started_at);
+		*licenses_known = true;
+	}
+	return resource;
+}
+
+static Jsonb *
+keep_jsonb(Change *change, const Jsonb *jsonb)
+{
+	return memcpy(MemoryContextAlloc(change->context, VARSIZE(jsonb)), jsonb,
+				  VARSIZE(jsonb));
+}
+
+static void
+do_judge(void *arg)
+{
+	Judging    *judging = arg;
+	Change	   *change = judging->change;
+	Operation  *op = change->op;
+	MemoryContext unit_context = CurrentMemoryContext;
+	bool		licenses_known;
+	Jsonb	   *resource;
+	TimestampTz wait_until;
+	char		reason[256];
+
+	SPI_connect();
+	resource = take_in(change, &licenses_known);
+	judging->verdict = spinpanel_judge(op, resource, licenses_known, &wait_until,
+									   reason, sizeof(reason));
+	switch (judging->verdict)
+	{
+		case VERDICT_SEND:
+			if (!spinpanel_outbox_sending(op))
+				judging->verdict = VERDICT_DROP;	/* cancelled by a person */
+			else
+			{
+				/* These must outlive the transaction. */
+				op->base = keep_jsonb(change, op->base);
+				op->body = keep_jsonb(change, op->body);
+				op->wanted = keep_jsonb(change, op->wanted);
+				spinpanel_aftermath_prepare(op, resource);
+			}
+			break;
+		case VERDICT_WAIT:
+			spinpanel_outbox_requeue(op, 0, NULL, reason, wait_until, false);
+			break;
+		case VERDICT_DROP:
+			spinpanel_aftermath_over(op, "cancelled", 0, NULL, reason, NULL);
+			break;
+	}
+	SPI_finish();
+	MemoryContextSwitchTo(unit_context);
+}
+
+/*
+ * A read that this step cannot do without failed.  Nothing was sent, so the
+ * row stays in its state and is taken up again later.
+ */
+static bool
+read_failed(Change *change, const char *state)
+{
+	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
+	ReadAnswer *skus = &change->reads.answers[change->skus_read];
+	ReadAnswer *bad = NULL;
+	Operation  *op = change->op;
+
+	if (subscription->outcome == PARTNER_NOT_FOUND && strcmp(state, "queued") == 0)
+	{
+		move_row(change, "cancelled", subscription->http_status, subscription->error_code,
+				 "the subscription is gone", 0, false);
+		return true;
+	}
+	if (subscription->outcome != PARTNER_OK)
+		bad = subscription;
+	/* Without licence access nothing is removed; restoring can do without. */
+	else if (skus->outcome != PARTNER_OK && skus->outcome != PARTNER_NO_ACCESS &&
+			 skus->outcome != PARTNER_NOT_FOUND && skus->outcome != PARTNER_REFUSED)
+		bad = skus;
+	if (bad == NULL)
+		return false;
+
+	if (strcmp(state, "done") == 0)
+	{
+		change_end(change);		/* verify_at stands */
+		return true;
+	}
+	move_row(change, state, bad->http_status, bad->error_code, bad->error,
+			 later(bad->retry_after > 0 ? bad->retry_after * 1000 : retry_delay(3)), false);
+	return true;
+}
+
+/* ---- after it was carried out ------------------------------------------------------ */
+
+typedef struct Following
+{
+	Change	   *change;
+	Outcome		outcome;
+	bool		give_up;
+	bool		wait;
+} Following;
+
+static Jsonb *
+audit_of(Change *change)
+{
+	return change->audit_read < 0 ? NULL :
+		spinpanel_reads_json(&change->reads.answers[change->audit_read]);
+}
+
+static void
+do_follow_up(void *arg)
+{
+	Following  *following = arg;
+	Change	   *change = following->change;
+	Jsonb	   *answer = change->answer == NULL ? NULL :
+		spinpanel_json_parse(change->answer, change->answer_length);
+	bool		licenses_known;
+	Jsonb	   *resource;
+
+	SPI_connect();
+	resource = take_in(change, &licenses_known);
+	spinpanel_aftermath_done(change->op, resource, answer, licenses_known, audit_of(change),
+							 change->step == STEP_RESOLVE ?
+							 "the answer was lost; reading showed that it was carried out" : NULL);
+	SPI_finish();
+}
+
+/*
+ * Whether a removal that was sent, and of which nothing shows, may be sent
+ * again as it was.  Somebody may have taken a seat since; then it is not, but
+ * the first one may still arrive, so its row stays unknown for a while.
+ */
+static bool
+still_allowed(Change *change, Jsonb *resource, bool licenses_known)
+{
+	Operation  *op = change->op;
+	Operation  *again = spinpanel_outbox_copy(op, CurrentMemoryContext);
+	TimestampTz wait_until;
+	char		reason[256];
+	Verdict		verdict;
+
+	verdict = spinpanel_judge(again, resource, licenses_known, &wait_until,
+							  reason, sizeof(reason));
+	if (verdict == VERDICT_SEND &&
+		compareJsonbContainers(&again->wanted->root, &op->wanted->root) == 0)
+		return true;
+	if (verdict != VERDICT_WAIT &&
+		spinpanel_now() - op->sent_at > (int64) spinpanel_settle_time * USECS_PER_SEC)
+		spinpanel_aftermath_over(op, "cancelled", 0, NULL, reason[0] ? reason :
+								 "no longer allowed as it was sent", NULL);
+	else
+		spinpanel_outbox_unknown(op, 0, NULL, reason, Max(wait_until, later(retry_delay(op->attempts))));
+	return false;
+}
+
+static void
+do_resolve(void *arg)
+{
+	Following  *following = arg;
+	Change	   *change = following->change;
+	Operation  *op = change->op;
+	bool		licenses_known;
+	Jsonb	   *resource;
+
+	SPI_connect();
+	resource = take_in(change, &licenses_known);
+	following->outcome = spinpanel_judge_outcome(op, resource);
+	switch (following->outcome)
+	{
+		case OUTCOME_APPLIED:
+			spinpanel_aftermath_done(op, resource, NULL, licenses_known, audit_of(change),
+									 "the answer was lost; reading showed that it was carried out");
+			break;
+		case OUTCOME_NOT_APPLIED:
+			if (op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE)
+			{
+				spinpanel_outbox_unknown(op, 202, NULL, "accepted; not in force yet",
+										 later(Min(5000, spinpanel_retry_max_delay)));
+				following->wait = true;
+			}
+			else if (op->attempts >= attempts_allowed(op))
+			{
+				spinpanel_aftermath_over(op, "failed", 0, NULL, "given up after many attempts", NULL);
+				following->give_up = true;
+			}
+			else if (!restoring(op) && !still_allowed(change, resource, licenses_known))
+				following->wait = true;
+			else if (!spinpanel_outbox_resend(op))
+				following->give_up = true;
+			break;
+		case OUTCOME_AFRESH:
+			spinpanel_outbox_requeue(op, 0, NULL, "somebody changed the subscription meanwhile",
+									 later(retry_delay(op->attempts)), true);
+			break;
+	}
+	SPI_finish();
+}
+
+static void
+do_look_again(void *arg)
+{
+	Change	   *change = arg;
+	bool		licenses_known;
+	Jsonb	   *resource;
+
+	SPI_connect();
+	resource = take_in(change, &licenses_known);
+	if (resource != NULL && licenses_known)
+		spinpanel_aftermath_look_again(change->op, resource);
+	else
+		spinpanel_outbox_verified(change->op, "could not be looked at again");
+	SPI_finish();
+}
+
+/* ---- the steps --------------------------------------------------------------------- */
+
+static void
+reads_done(void *arg)
+{
+	Change	   *change = arg;
+	Judging		judging;
+	Following	following;
+
+	switch (change->step)
+	{
+		case STEP_READ:
+			if (read_failed(change, "queued"))
+				return;
+			judging.change = change;
+			judging.verdict = VERDICT_WAIT;
+			if (spinpanel_unit("judging an operation", do_judge, &judging, UNIT_DURABLE) &&
+				judging.verdict == VERDICT_SEND)
+				change_send(change);
+			else
+				change_end(change);
+			break;
+
+		case STEP_READ_BACK:
+			if (read_failed(change, "unknown"))
+				return;
+			memset(&following, 0, sizeof(following));
+			following.change = change;
+			(void) spinpanel_unit("following an operation up", do_follow_up, &following,
+								  UNIT_DURABLE);
+			change_end(change);
+			break;
+
+		case STEP_RESOLVE:
+			if (read_failed(change, "unknown"))
+				return;
+			memset(&following, 0, sizeof(following));
+			following.change = change;
+			if (spinpanel_unit("resolving an operation", do_resolve, &following, UNIT_DURABLE) &&
+				following.outcome == OUTCOME_NOT_APPLIED && !following.give_up && !following.wait)
+				change_send(change);
+			else
+				change_end(change);
+			break;
+
+		case STEP_LOOK_AGAIN:
+			if (read_failed(change, "done"))
+				return;
+			(void) spinpanel_unit("looking at an operation again", do_look_again, change,
+								  UNIT_DURABLE);
+			change_end(change);
+			break;
+
+		case STEP_SEND:
+			elog(ERROR, "no read belongs to sending");
+	}
+}
+
+static void
+change_read(Change *change, ChangeStep step)
+{
+	Operation  *op = change->op;
+	char	   *customer = spinpanel_uuid_text(&op->customer_id);
+	char	   *subscription = spinpanel_uuid_text(&op->subscription_id);
+
+	change->step = step;
+	spinpanel_reads_again(&change->reads);
+	change->audit_read = -1;
+	change->subscription_read =
+		spinpanel_reads_ask(&change->reads,
+							psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
+	change->skus_read =
+		spinpanel_reads_ask(&change->reads,
+							psprintf("/customers/%s/subscribedskus", customer), NULL);
+	if ((step == STEP_READ_BACK || step == STEP_RESOLVE) &&
+		strcmp(op->kind, "set_quantity") == 0)
+	{
+		/* Day of the read before the change, as the audit log wants it. */
+		struct pg_tm tm;
+		fsec_t		fsec;
+		TimestampTz from = op->sent_at - 2 * USECS_PER_MINUTE;
+		StringInfoData path;
+		const char *c;
+		char	   *filter = psprintf("{\"Field\":\"CustomerId\",\"Value\":\"%s\",\"Operator\":\"equals\"}",
+									  customer);
+
+		initStringInfo(&path);
+		if (timestamp2tm(from, NULL, &tm, &fsec, NULL, NULL) != 0)
+			elog(ERROR, "timestamp out of range");
+		appendStringInfo(&path, "/auditrecords?startDate=%04d-%02d-%02d&size=500&filter=",
+						 tm.tm_year, tm.tm_mon, tm.tm_mday);
+		for (c = filter; *c; c++)
+		{
+			if (isalnum((unsigned char) *c) || *c == '-')
+				appendStringInfoChar(&path, *c);
+			else
+				appendStringInfo(&path, "%%%02X", (unsigned char) *c);
+		}
+		change->audit_read = spinpanel_reads_ask(&change->reads, path.data, NULL);
+	}
+}
+
+static void
+sent(void *arg, const PartnerAnswer *answer)
+{
+	Change	   *change = arg;
+	Operation  *op = change->op;
+	int64		delay;
+
+	change->sent = *answer;
+	change->sent.body = NULL;
+	change->sent.continuation_token = NULL;
+	change->reads.pending--;	/* see change_send() */
+	if (answer->body != NULL && answer->body_length > 0 && answer->body_length < 1024 * 1024)
+	{
+		change->answer = MemoryContextAlloc(change->context, answer->body_length + 1);
+		memcpy(change->answer, answer->body, answer->body_length);
+		change->answer[answer->body_length] = '\0';
+		change->answer_length = answer->body_length;
+	}
+
+	delay = answer->retry_after > 0 ? answer->retry_after * 1000 : retry_delay(op->attempts);
+	switch (answer->outcome)
+	{
+		case PARTNER_OK:
+			change_read(change, STEP_READ_BACK);
+			break;
+		case PARTNER_ACCEPTED:
+			move_row(change, "unknown", answer->http_status, NULL, "accepted; not in force yet",
+					 later(Min(1000, spinpanel_retry_max_delay)), true);
+			break;
+		case PARTNER_NOT_SENT:
+			move_row(change, "queued", 0, NULL, answer->error, later(delay), false);
+			break;
+		case PARTNER_ACCOUNT_STOPPED:
+			move_row(change, "queued", 0, answer->error_code, answer->error,
+					 later(spinpanel_retry_max_delay), false);
+			break;
+		case PARTNER_THROTTLED:
+			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+					 later(delay), false);
+			break;
+		case PARTNER_CONFLICT:
+			if (op->attempts >= attempts_allowed(op))
+				move_row(change, "refused", answer->http_status, answer->error_code,
+						 answer->error, 0, true);
+			else
+				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+						 later(answer->retry_after > 0 ? delay :
+							   Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)), true);
+			break;
+		case PARTNER_STALE:
+			if (op->attempts >= attempts_allowed(op))
+				move_row(change, "refused", answer->http_status, answer->error_code,
+						 answer->error, 0, true);
+			else
+				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+						 later(op->attempts > 2 ? delay : 0), true);
+			break;
+		case PARTNER_UNAVAILABLE:
+		case PARTNER_UNKNOWN:
+			move_row(change, "unknown", answer->http_status, answer->error_code, answer->error,
+					 later(delay), true);
+			break;
+		case PARTNER_NO_ACCESS:
+		case PARTNER_NOT_FOUND:
+		case PARTNER_REFUSED:
+			move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+					 0, true);
+			break;
+	}
+}
+
+static void
+change_send(Change *change)
+{
+	Operation  *op = change->op;
+	PartnerCall call;
+	char	   *body;
+	char	   *etag;
+	MemoryContext old = MemoryContextSwitchTo(change->context);
+
+	body = JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
+	etag = spinpanel_json_text(&op->body->root, "attributes.etag");
+
+	change->step = STEP_SEND;
+	change->reads.pending++;	/* keeps the change in memory until the answer */
+	memset(&call, 0, sizeof(call));
+	call.method = "PATCH";
+	call.path = psprintf("/customers/%s/subscriptions/%s",
+						 spinpanel_uuid_text(&op->customer_id),
+						 spinpanel_uuid_text(&op->subscription_id));
+	call.body = body;
+	/* ETags are absent or empty under New Commerce. */
+	call.if_match = etag && etag[0] ? etag : NULL;
+	call.request_id = &op->ms_request_id;
+	call.correlation_id = &op->correlation_id;
+	call.priority = restoring(op) ? PARTNER_URGENT : PARTNER_CHANGE;
+	call.done = sent;
+	call.arg = change;
+	spinpanel_partner_call(change->reads.account, &call);
+	pfree(body);
+	MemoryContextSwitchTo(old);
+}
+
+/* ---- taking up what is due -------------------------------------------------------------- */
+
+typedef struct Due
+{
+	MemoryContext context;
+	Operation **operations;
+	int			count;
+} Due;
+
+static void
+do_due(void *arg)
+{
+	Due		   *due = arg;
+
+	SPI_connect();
+	due->count = spinpanel_outbox_due(CHANGES_AT_ONCE * 2, &due->operations, due->context);
+	SPI_finish();
+}
+
+static bool
+under_way(int64 operation_id)
+{
+	Change	   *change;
+
+	for (change = changes; change != NULL; change = change->next)
+		if (change->op->operation_id == operation_id)
+			return true;
+	return false;
+}
+
+static void
+do_recover(void *arg)
+{
+	SPI_connect();
+	*(int *) arg = spinpanel_outbox_recover();
+	SPI_finish();
+}
+
+void
+spinpanel_change_start(void)
+{
+	int			recovered = 0;
+
+	if (changes_context == NULL)
+		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel changes",
+												ALLOCSET_DEFAULT_SIZES);
+	if (spinpanel_unit("recovering operations", do_recover, &recovered, UNIT_DURABLE) &&
+		recovered > 0)
+		ereport(LOG,
+				(errmsg("spinpanel looks up the outcome of %d operation(s) that were being sent",
+						recovered)));
+}
+
+void
+spinpanel_change_work(void)
+{
+	Due			due;
+	int			i;
+
+	sweep();
+	if (changes_active >= CHANGES_AT_ONCE)
+		return;
+
+	memset(&due, 0, sizeof(due));
+	due.context = AllocSetContextCreate(changes_context, "due operations",
+										ALLOCSET_DEFAULT_SIZES);
+	if (!spinpanel_unit("looking for operations", do_due, &due, UNIT_REPEATABLE))
+		due.count = 0;
+
+	for (i = 0; i < due.count && changes_active < CHANGES_AT_ONCE; i++)
+	{
+		Operation  *found = due.operations[i];
+		MemoryContext context;
+		Change	   *change;
+
+		if (under_way(found->operation_id) || !found->has_subscription ||
+			!spinpanel_connection_usable(found->account_id))
+			continue;
+
+		context = AllocSetContextCreate(changes_context, "operation", ALLOCSET_DEFAULT_SIZES);
+		change = MemoryContextAllocZero(context, sizeof(Change));
+		change->context = context;
+		change->op = spinpanel_outbox_copy(found, context);
+		spinpanel_reads_start(&change->reads, context,
+							  spinpanel_partner_find(found->account_id),
+							  restoring(found) ? PARTNER_URGENT : PARTNER_CHANGE,
+							  reads_done, change);
+		change->next = changes;
+		changes = change;
+		changes_active++;
+		change_read(change, found->verify ? STEP_LOOK_AGAIN :
+					strcmp(found->status, "unknown") == 0 ? STEP_RESOLVE : STEP_READ);
+	}
+	MemoryContextDelete(due.context);
+}
+
+int
+spinpanel_change_active(void)
+{
+	sweep();
+	return changes_active;
+}

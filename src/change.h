@@ -1,0 +1,18 @@
+/*
+ * change.h
+ *
+ * Drives one operation of the outbox: read, judge, send, read back.
+ */
+#ifndef SPINPANEL_CHANGE_H
+#define SPINPANEL_CHANGE_H
+
+#include "postgres.h"
+
+/* Takes up what is due, as far as there is room. */
+extern void spinpanel_change_work(void);
+/* Operations under way. */
+extern int	spinpanel_change_active(void);
+/* Operations under way for the run. */
+extern void spinpanel_change_start(void);
+
+#endif							/* SPINPANEL_CHANGE_H */

@@ -1,0 +1,474 @@
+/*
+ * judge.c
+ *
+ * Whether an operation may still be sent, and with which absolute target.  A
+ * removal is judged by the planner on the fresh figures, under the pool's
+ * demand lock, and never removes more than its adjustment showed.  What is
+ * sent is the whole resource as read with the wanted members changed: Partner
+ * Center's PATCH is not a merge patch.
+ *
+ * Contract: "Subscriptions: changing" of the Partner Center documentation
+ * (PATCH /customers/{id}/subscriptions/{id}).
+ */
+#include "postgres.h"
+
+#include "adjustments.h"
+#include "clock.h"
+#include "json.h"
+#include "judge.h"
+#include "outbox.h"
+#include "plan.h"
+#include "pools.h"
+#include "settings.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+/* A removal that cannot be sent for this long is left to the next run. */
+#define REMOVAL_PATIENCE (20 * USECS_PER_HOUR)
+
+/* Members whose state before the change must be known afterwards. */
+static const char *const members_kept[] = {
+	"status", "autoRenewEnabled", "scheduledNextTermInstructions",
+	"scheduledActions", "nextChargeInstructions"
+};
+
+static bool
+is_kind(const Operation *op, const char *kind)
+{
+	return strcmp(op->kind, kind) == 0;
+}
+
+static bool
+is_purpose(const Operation *op, const char *purpose)
+{
+	return strcmp(op->purpose, purpose) == 0;
+}
+
+static Jsonb *
+jsonb_of(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+static Jsonb *
+member_of(Jsonb *object, const char *name)
+{
+	JsonbValue	value;
+
+	if (object == NULL ||
+		!spinpanel_json_member(&object->root, name, &value) ||
+		value.type == jbvNull)
+		return NULL;
+	return JsonbValueToJsonb(&value);
+}
+
+int32
+spinpanel_judge_base(const Operation *op, const char *name, int32 if_absent)
+{
+	int64		value;
+
+	if (op->base == NULL || !spinpanel_json_int(&op->base->root, name, &value))
+		return if_absent;
+	return (int32) value;
+}
+
+static int32
+wanted_quantity(const Operation *op)
+{
+	int64		value;
+
+	if (!spinpanel_json_int(&op->wanted->root, "quantity", &value))
+		elog(ERROR, "operation " INT64_FORMAT " wants no quantity", op->operation_id);
+	return (int32) value;
+}
+
+/* Is every wanted member as wanted?  A wanted null means: not there. */
+static bool
+is_as_wanted(const Operation *op, Jsonb *subscription)
+{
+	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	bool		all = true;
+
+	token = JsonbIteratorNext(&it, &value, false);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		char	   *name;
+		Jsonb	   *mine;
+		Jsonb	   *theirs;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(value.val.string.val, value.val.string.len);
+		mine = member_of(op->wanted, name);
+		theirs = member_of(subscription, name);
+
+		if (mine == NULL || theirs == NULL)
+			all = all && mine == NULL && theirs == NULL;
+		else if (pg_strcasecmp(name, "status") == 0)
+		{
+			char	   *a = spinpanel_json_text(&op->wanted->root, name);
+			char	   *b = spinpanel_json_text(&subscription->root, name);
+
+			all = all && a && b && pg_strcasecmp(a, b) == 0;
+		}
+		else if (pg_strcasecmp(name, "scheduledNextTermInstructions") == 0)
+		{
+			/* Partner Center may add members of its own to what was sent. */
+			int64		a;
+			int64		b;
+
+			all = all && spinpanel_json_int(&mine->root, "quantity", &a) &&
+				spinpanel_json_int(&theirs->root, "quantity", &b) && a == b;
+		}
+		else
+			all = all && compareJsonbContainers(&mine->root, &theirs->root) == 0;
+	}
+	return all;
+}
+
+static Jsonb *
+with_wanted(const Operation *op, Jsonb *subscription)
+{
+	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	Jsonb	   *body = subscription;
+
+	token = JsonbIteratorNext(&it, &value, false);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		char	   *name;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(value.val.string.val, value.val.string.len);
+		body = spinpanel_json_with(body, name, member_of(op->wanted, name));
+	}
+	return body;
+}
+
+static void
+fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
+{
+	int64		quantity = 0;
+	int			i;
+
+	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
+	op->base = jsonb_of(psprintf("{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
+								 (int) quantity, pool ? pool->active : -1,
+								 pool ? pool->consumed : -1,
+								 pool ? pool->waiting : 0, owned));
+	for (i = 0; i < (int) lengthof(members_kept); i++)
+	{
+		Jsonb	   *member = member_of(subscription, members_kept[i]);
+
+		if (member != NULL)
+			op->base = spinpanel_json_with(op->base, members_kept[i], member);
+	}
+	op->body = with_wanted(op, subscription);
+	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
+		!pg_strong_random(op->correlation_id.data, UUID_LEN))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not generate random values")));
+	/* version 4, variant 1 */
+	op->ms_request_id.data[6] = (op->ms_request_id.data[6] & 0x0f) | 0x40;
+	op->ms_request_id.data[8] = (op->ms_request_id.data[8] & 0x3f) | 0x80;
+	op->correlation_id.data[6] = (op->correlation_id.data[6] & 0x0f) | 0x40;
+	op->correlation_id.data[8] = (op->correlation_id.data[8] & 0x3f) | 0x80;
+}
+
+/* The operation's pool and subscription among those loaded. */
+static PlanPool *
+find_pool(const Operation *op, SpinpanelPools *pools, int32 *subscription)
+{
+	int32		p;
+	int32		s;
+
+	for (p = 0; p < pools->pool_count; p++)
+	{
+		for (s = 0; s < pools->pools[p].subscription_count; s++)
+		{
+			if (memcmp(&pools->subscription_ids[p][s], &op->subscription_id,
+					   sizeof(pg_uuid_t)) == 0)
+			{
+				*subscription = s;
+				return &pools->pools[p];
+			}
+		}
+	}
+	return NULL;
+}
+
+static int32
+owned_seats(const PlanPool *pool)
+{
+	int32		owned = 0;
+	int32		i;
+
+	for (i = 0; i < pool->subscription_count; i++)
+	{
+		const PlanSubscription *s = &pool->subscriptions[i];
+
+		if (s->status == PLAN_ACTIVE && !s->trial && s->commerce != PLAN_OTHER)
+			owned += s->quantity;
+	}
+	return owned;
+}
+
+Operation *
+spinpanel_judge_merge_head(const Operation *op)
+{
+	int64		id = op->after_operation;
+	Operation  *head = NULL;
+	int			guard = 0;
+
+	while (id != 0 && guard++ < 64)
+	{
+		Operation  *before = spinpanel_outbox_get(id, CurrentMemoryContext);
+
+		if (before == NULL || !(is_purpose(before, "merge") || is_purpose(before, "give_back")))
+			break;
+		if (before->seats > 0)
+			head = before;
+		id = before->after_operation;
+	}
+	return head;
+}
+
+Verdict
+spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
+				TimestampTz *wait_until, char *reason, Size reason_size)
+{
+	TimestampTz now = spinpanel_now();
+	SpinpanelPools *pools;
+	PlanPool   *pool;
+	PlanOptions options;
+	int64		present = 0;
+	int32		index = -1;
+	int32		s;
+	char	   *status;
+	bool		removal;
+
+	*wait_until = now + USECS_PER_SEC;
+	reason[0] = '\0';
+
+	if (is_as_wanted(op, subscription))
+	{
+		strlcpy(reason, "it is so already", reason_size);
+		return VERDICT_DROP;
+	}
+
+	/* One change of quantity or state at a time in a pool. */
+	if (spinpanel_outbox_pool_busy(op))
+	{
+		strlcpy(reason, "another change in the pool is under way", reason_size);
+		return VERDICT_WAIT;
+	}
+
+	status = spinpanel_json_text(&subscription->root, "status");
+	if (!spinpanel_json_int(&subscription->root, "quantity", &present) || status == NULL)
+	{
+		strlcpy(reason, "Partner Center's answer lacks quantity or status", reason_size);
+		*wait_until = now + 60 * USECS_PER_SEC;
+		return VERDICT_WAIT;
+	}
+
+	removal = is_purpose(op, "remove") || is_purpose(op, "merge") || is_purpose(op, "give_back");
+	if (!removal)
+	{
+		/*
+		 * Restoring and buying back: whatever switches and limits say, but
+		 * not against a person who has decided since.
+		 */
+		pools = spinpanel_pools_load(&op->customer_id, now, now, op->operation_id);
+		pool = find_pool(op, pools, &index);
+		if (is_kind(op, "set_schedule") || is_kind(op, "set_actions"))
+		{
+			bool		renews = false;
+
+			if (member_of(subscription, is_kind(op, "set_schedule") ?
+						  "scheduledNextTermInstructions" : "scheduledActions") != NULL)
+			{
+				strlcpy(reason, "somebody has scheduled something else since", reason_size);
+				return VERDICT_DROP;
+			}
+			if (pg_strcasecmp(status, "active") != 0)
+			{
+				strlcpy(reason, "the subscription is not active any more", reason_size);
+				return VERDICT_DROP;
+			}
+			if (is_kind(op, "set_schedule") &&
+				(!spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) || !renews))
+			{
+				strlcpy(reason, "auto-renew has been switched off since", reason_size);
+				return VERDICT_DROP;
+			}
+		}
+		if (is_kind(op, "set_quantity"))
+		{
+			if (present >= wanted_quantity(op))
+			{
+				strlcpy(reason, "the seats are there already", reason_size);
+				return VERDICT_DROP;
+			}
+			if (pg_strcasecmp(status, "active") != 0)
+			{
+				strlcpy(reason, "the subscription is not active any more", reason_size);
+				return VERDICT_DROP;
+			}
+		}
+		fill_in(op, subscription, pool, pool ? owned_seats(pool) : -1);
+		return VERDICT_SEND;
+	}
+
+	if (!licenses_known)
+	{
+		strlcpy(reason, "licence usage could not be read", reason_size);
+		return VERDICT_DROP;
+	}
+
+	/*
+	 * Callers who ask for a seat hold this lock shared.  If one does, what
+	 * will be needed is undecided; no removal waits for that.
+	 */
+	if (op->has_sku && !spinpanel_outbox_lock_pool(&op->customer_id, &op->sku_id))
+	{
+		strlcpy(reason, "demand undecided: a transaction that asks for seats of this pool is open",
+				reason_size);
+		return VERDICT_DROP;
+	}
+	/* Whoever committed before we had the lock must be seen. */
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
+
+	pools = spinpanel_pools_load(&op->customer_id, now, now, op->operation_id);
+	pool = find_pool(op, pools, &index);
+	if (pool == NULL)
+	{
+		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
+		return VERDICT_DROP;
+	}
+
+	if (pool->unsettled)
+	{
+		strlcpy(reason, "an earlier removal is not visible yet", reason_size);
+		if (now - op->created_at > REMOVAL_PATIENCE)
+			return VERDICT_DROP;
+		*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+								5 * USECS_PER_MINUTE);
+		return VERDICT_WAIT;
+	}
+
+	/*
+	 * What else is queued here is judged when its turn comes; what is under
+	 * way was excluded above.
+	 */
+	pool->open_operation = false;
+	for (s = 0; s < pool->subscription_count; s++)
+		((PlanSubscription *) pool->subscriptions)[s].pending = false;
+
+	memset(&options, 0, sizeof(options));
+	options.now = now;
+
+	if (is_purpose(op, "merge") && is_kind(op, "set_quantity") && present < wanted_quantity(op))
+	{
+		/* The raise that begins a merge: exactly as planned, or not at all. */
+		const PlanSubscription *oldest = &pool->subscriptions[index];
+
+		if (oldest->status != PLAN_ACTIVE || !pool->adjust || pool->doubt != NULL ||
+			wanted_quantity(op) > oldest->maximum ||
+			spinpanel_adjustments_from(op) != present)
+		{
+			strlcpy(reason, "the pool has changed since the merge was planned", reason_size);
+			return VERDICT_DROP;
+		}
+	}
+	else
+	{
+		Operation  *head = is_purpose(op, "remove") ? NULL : spinpanel_judge_merge_head(op);
+		int32		target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
+		int32		lowest;
+		PlanAction	action = is_kind(op, "suspend") ? PLAN_SUSPEND :
+			is_kind(op, "cancel") ? PLAN_CANCEL : PLAN_REDUCE;
+
+		if (op->wait_active > 0 && pool->active < op->wait_active)
+		{
+			snprintf(reason, reason_size, "waiting until %d active units show; %d do",
+					 op->wait_active, pool->active);
+			if (now - op->created_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
+				return VERDICT_DROP;
+			*wait_until = now + 15 * USECS_PER_SEC;
+			return VERDICT_WAIT;
+		}
+
+		/* Seats that a merge added to stand in for these are no addition. */
+		if (head != NULL)
+			pool->settled_unused += head->seats;
+		options.ignore_switch = is_purpose(op, "give_back");
+
+		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
+		{
+			bool		approved;
+			int32		allowance = spinpanel_adjustments_allowance(op, &approved);
+
+			if (present <= target)
+			{
+				snprintf(reason, reason_size, "the quantity is %d already", (int) present);
+				return VERDICT_DROP;
+			}
+			if (allowance >= 0 && present - target > allowance)
+				target = (int32) present - allowance;
+		}
+		lowest = spinpanel_plan_judge(pool, index, action, target, &options,
+									  reason, reason_size);
+		if (is_kind(op, "set_quantity"))
+		{
+			if (lowest >= present)
+			{
+				if (reason[0] == '\0')
+					strlcpy(reason, "nothing may be taken any more", reason_size);
+				return VERDICT_DROP;
+			}
+			/* The younger one of a merge goes to its minimum or not at all. */
+			if (is_purpose(op, "merge") && lowest > target)
+				return VERDICT_DROP;
+			op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", lowest));
+		}
+		else if (lowest > 0)
+		{
+			if (reason[0] == '\0')
+				strlcpy(reason, "its seats are needed", reason_size);
+			return VERDICT_DROP;
+		}
+	}
+	fill_in(op, subscription, pool, owned_seats(pool));
+	return VERDICT_SEND;
+}
+
+Outcome
+spinpanel_judge_outcome(const Operation *op, Jsonb *subscription)
+{
+	if (is_as_wanted(op, subscription))
+		return OUTCOME_APPLIED;
+	if (op->body != NULL &&
+		compareJsonbContainers(&with_wanted(op, subscription)->root, &op->body->root) == 0)
+		return OUTCOME_NOT_APPLIED;
+	return OUTCOME_AFRESH;
+}
+
+int32
+spinpanel_judge_seats(const Operation *op)
+{
+	int32		before = spinpanel_judge_base(op, "quantity", 0);
+
+	if (is_kind(op, "set_quantity"))
+		return wanted_quantity(op) - before;
+	if (is_kind(op, "suspend") || is_kind(op, "cancel"))
+		return -before;
+	if (is_kind(op, "reactivate"))
+		return before;
+	return 0;
+}

@@ -1,0 +1,14 @@
+/*
+ * night.h
+ *
+ * The course of runs: which customers, in which order, and when it is over.
+ */
+#ifndef SPINPANEL_NIGHT_H
+#define SPINPANEL_NIGHT_H
+
+#include "postgres.h"
+
+extern void spinpanel_night_work(void);
+extern int	spinpanel_night_active(void);
+
+#endif							/* SPINPANEL_NIGHT_H */

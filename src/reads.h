@@ -1,0 +1,54 @@
+/*
+ * reads.h
+ *
+ * A few GETs of one account side by side, and one call when all have ended.
+ */
+#ifndef SPINPANEL_READS_H
+#define SPINPANEL_READS_H
+
+#include "postgres.h"
+
+#include "partner.h"
+#include "utils/jsonb.h"
+
+#define READS_MAX 16
+
+typedef struct ReadAnswer
+{
+	PartnerOutcome outcome;
+	int			http_status;
+	char		error_code[32];
+	char		error[512];
+	long		retry_after;
+	char	   *text;			/* body, in the reads' context; NULL = none */
+	size_t		length;
+	char	   *continuation_token;
+	TimestampTz started_at;		/* before it was sent, in the extension's clock */
+} ReadAnswer;
+
+typedef struct Reads
+{
+	MemoryContext context;
+	PartnerAccount *account;
+	PartnerPriority priority;
+	void		(*done) (void *arg);
+	void	   *arg;
+	int			count;
+	int			pending;
+	ReadAnswer	answers[READS_MAX];
+	int64		sent;			/* requests asked for so far */
+} Reads;
+
+extern void spinpanel_reads_start(Reads *reads, MemoryContext context,
+								  PartnerAccount *account,
+								  PartnerPriority priority,
+								  void (*done) (void *arg), void *arg);
+/* Forgets earlier answers, to ask anew. */
+extern void spinpanel_reads_again(Reads *reads);
+/* Index of the answer.  The path is copied. */
+extern int	spinpanel_reads_ask(Reads *reads, const char *path,
+								const char *continuation_token);
+/* The body as JSON in the current context; NULL where it is none. */
+extern Jsonb *spinpanel_reads_json(const ReadAnswer *answer);
+
+#endif							/* SPINPANEL_READS_H */

@@ -1,0 +1,17 @@
+/*
+ * turn.h
+ *
+ * One customer's turn in a run: read, take into the mirror, plan.
+ */
+#ifndef SPINPANEL_TURN_H
+#define SPINPANEL_TURN_H
+
+#include "postgres.h"
+
+/* Takes up customers claimed before, as far as there is room. */
+extern void spinpanel_turn_work(void);
+/* The same, and looks into the table for more. */
+extern void spinpanel_turn_look(void);
+extern int	spinpanel_turn_active(void);
+
+#endif							/* SPINPANEL_TURN_H */
