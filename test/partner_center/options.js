@@ -1,0 +1,84 @@
+'use strict';
+// Everything a test can turn on, with the default. README.md explains each.
+
+const DEFAULTS = {
+  // Tokens
+  access_token_seconds: 3599,
+  refresh_token_days: 90,
+  rotate_refresh_token: true,
+  old_refresh_tokens_valid: true,
+  audiences: ['https://api.partnercenter.microsoft.com'],
+  retired_audiences: ['https://graph.windows.net'],
+  licence_token_error: 900329, // or 900316
+
+  // Requests
+  requests_per_minute: 500, // 0 = no throttling
+  throttle_body: 'gateway', // gateway | partner | mixed
+  request_id_memory_seconds: 3600, // 0 = MS-RequestId is not honoured
+  log_requests: true,
+
+  // Paging
+  page_size: 500, // when the caller names none
+  page_size_max: 500,
+  page_token: 'links', // links | body | header | all
+  trailing_empty_page: false,
+
+  // Bodies. quirks: bom, pascal, nulls, pretty, omit:[members]; by_kind overrides them per kind
+  quirks: {},
+  quirks_by_kind: {},
+  legacy_upper_guids: true,
+
+  // Subscriptions
+  credit_order: 'newest', // newest | oldest: the batch that a decrease is taken from
+  refund_window_hours: 168,
+  decrease_error: 800090, // 800090 | 900214 | 900257
+  closed_batches: 'listed', // listed | dropped
+  stale_etag_status: 400, // or 412
+  max_updates: 1200,
+  patch_async_seconds: 0, // > 0: 202 + Location, applied later
+  one_change_per_patch: true,
+  scheduled_actions: 'kept', // kept | dropped: explicit Cancel is silently ignored
+  wipe_scheduled_actions: true,
+
+  // Renewal and extended service terms
+  renewal_hours: 0, // number, or [min, max]
+  extended_terms: true,
+  extended_terms_from: '2026-05-04',
+  extended_terms_started_since: '2025-04-01',
+  extended_terms_conversion_hours: 0,
+
+  // Delays, in seconds of the emulator's clock
+  provisioning_delay: 0, // until a bought seat can be assigned
+  report_delay_active: 0, // until subscribedskus shows it
+  report_delay_consumed: 0,
+  order_delay: 0, // until an order and its subscription appear in lists
+  audit_delay: 0,
+  empty_pools: 'listed', // listed | omitted
+
+  // Carts and orders
+  cart_lifetime_seconds: 7 * 24 * 3600,
+  second_checkout: 'error', // error (800065) | replay
+  checkout_shape: 'orders', // orders | bare
+  subscription_id_in_answer: true,
+  checkout_errors: {}, // catalogItemId prefix -> {code, description}
+  cart_errors: {}, // catalogItemId prefix -> {errorCode, errorDescription, ...}
+
+  // Audit records
+  audit_customer_acts: false,
+  audit_renewals: false,
+};
+
+function withDefaults(given = {}) {
+  const options = structuredClone(DEFAULTS);
+  return merge(options, given);
+}
+
+function merge(options, given) {
+  for (const [name, value] of Object.entries(given)) {
+    if (!(name in DEFAULTS)) throw new Error(`unknown option "${name}"`);
+    options[name] = value === null ? structuredClone(DEFAULTS[name]) : value;
+  }
+  return options;
+}
+
+module.exports = { DEFAULTS, withDefaults, merge };
