@@ -207,8 +207,8 @@ take_in(Change *change, bool *licenses_known)
 	Operation  *op = change->op;
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
-	Jsonb	   *resource = spinpanel_reads_json(subscription);
-	Jsonb	   *units = spinpanel_reads_json(skus);
+	Jsonb	   *resource = subscription->json;
+	Jsonb	   *units = skus->json;
 
 	*licenses_known = false;
 	if (resource != NULL)
@@ -322,7 +322,7 @@ static Jsonb *
 audit_of(Change *change)
 {
 	return change->audit_read < 0 ? NULL :
-		spinpanel_reads_json(&change->reads.answers[change->audit_read]);
+		change->reads.answers[change->audit_read].json;
 }
 
 static void

@@ -55,7 +55,7 @@ do_take_page(void *arg)
 {
 	Listing    *listing = arg;
 	ReadAnswer *answer = &listing->reads.answers[0];
-	Jsonb	   *body = spinpanel_reads_json(answer);
+	Jsonb	   *body = answer->json;
 	char	   *token;
 
 	listing->token = NULL;

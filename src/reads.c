@@ -6,7 +6,7 @@
 #include "postgres.h"
 
 #include "clock.h"
-#include "json.h"
+#include "common/hashfn.h"
 #include "reads.h"
 #include "utils/memutils.h"
 
@@ -37,8 +37,8 @@ spinpanel_reads_again(Reads *reads)
 	Assert(reads->pending == 0);
 	for (i = 0; i < reads->count; i++)
 	{
-		if (reads->answers[i].text)
-			pfree(reads->answers[i].text);
+		if (reads->answers[i].json)
+			pfree(reads->answers[i].json);
 		if (reads->answers[i].continuation_token)
 			pfree(reads->answers[i].continuation_token);
 	}
@@ -58,12 +58,17 @@ answered(void *arg, const PartnerAnswer *answer)
 	strlcpy(mine->error_code, answer->error_code, sizeof(mine->error_code));
 	strlcpy(mine->error, answer->error, sizeof(mine->error));
 	mine->retry_after = answer->retry_after;
-	if (answer->body != NULL && answer->outcome == PARTNER_OK)
+	if (answer->json != NULL && answer->outcome == PARTNER_OK)
 	{
-		mine->text = MemoryContextAllocHuge(reads->context, answer->body_length + 1);
-		memcpy(mine->text, answer->body, answer->body_length);
-		mine->text[answer->body_length] = '\0';
-		mine->length = answer->body_length;
+		uint64		half[2];
+
+		mine->json = memcpy(MemoryContextAllocHuge(reads->context, VARSIZE(answer->json)),
+							answer->json, VARSIZE(answer->json));
+		half[0] = hash_bytes_extended((const unsigned char *) answer->body,
+									  (int) answer->body_length, 0);
+		half[1] = hash_bytes_extended((const unsigned char *) answer->body,
+									  (int) answer->body_length, 0x5350494e50414e45);
+		memcpy(mine->digest, half, sizeof(mine->digest));
 	}
 	if (answer->continuation_token)
 		mine->continuation_token = MemoryContextStrdup(reads->context,
@@ -100,12 +105,4 @@ spinpanel_reads_ask(Reads *reads, const char *path,
 	call.arg = asked;
 	spinpanel_partner_call(reads->account, &call);
 	return asked->index;
-}
-
-Jsonb *
-spinpanel_reads_json(const ReadAnswer *answer)
-{
-	if (answer->outcome != PARTNER_OK || answer->text == NULL)
-		return NULL;
-	return spinpanel_json_parse(answer->text, answer->length);
 }

@@ -20,8 +20,8 @@ typedef struct ReadAnswer
 	char		error_code[32];
 	char		error[512];
 	long		retry_after;
-	char	   *text;			/* body, in the reads' context; NULL = none */
-	size_t		length;
+	Jsonb	   *json;			/* body, in the reads' context; NULL = none */
+	unsigned char digest[16];	/* of the body as it came */
 	char	   *continuation_token;
 	TimestampTz started_at;		/* before it was sent, in the extension's clock */
 } ReadAnswer;
@@ -48,7 +48,4 @@ extern void spinpanel_reads_again(Reads *reads);
 /* Index of the answer.  The path is copied. */
 extern int	spinpanel_reads_ask(Reads *reads, const char *path,
 								const char *continuation_token);
-/* The body as JSON in the current context; NULL where it is none. */
-extern Jsonb *spinpanel_reads_json(const ReadAnswer *answer);
-
 #endif							/* SPINPANEL_READS_H */

@@ -222,37 +222,27 @@ do_take_in(void *arg)
 	RunCustomer *c = &turn->customer;
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
-	Jsonb	   *body;
 
 	SPI_connect();
 	if (subscriptions->outcome == PARTNER_OK)
 	{
-		unsigned char hash[16];
-
-		spinpanel_mirror_hash(subscriptions->text, subscriptions->length, hash);
 		if (c->quiet && c->has_subscriptions_hash &&
-			memcmp(hash, c->subscriptions_hash, sizeof(hash)) == 0)
+			memcmp(subscriptions->digest, c->subscriptions_hash, sizeof(subscriptions->digest)) == 0)
 			spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIPTIONS,
 									   subscriptions->started_at);
-		else if ((body = spinpanel_reads_json(subscriptions)) != NULL)
-			spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, body, hash,
-										   subscriptions->started_at);
 		else
-			subscriptions->outcome = PARTNER_UNKNOWN;
+			spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
+										   subscriptions->digest, subscriptions->started_at);
 	}
 	if (skus->outcome == PARTNER_OK)
 	{
-		unsigned char hash[16];
-
-		spinpanel_mirror_hash(skus->text, skus->length, hash);
-		if (c->quiet && c->has_skus_hash && memcmp(hash, c->skus_hash, sizeof(hash)) == 0)
+		if (c->quiet && c->has_skus_hash &&
+			memcmp(skus->digest, c->skus_hash, sizeof(skus->digest)) == 0)
 			spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIBED_SKUS,
 									   skus->started_at);
-		else if ((body = spinpanel_reads_json(skus)) != NULL)
-			spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, body, hash,
-											 skus->started_at);
 		else
-			skus->outcome = PARTNER_UNKNOWN;
+			spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
+											 skus->digest, skus->started_at);
 	}
 	note_failure(turn, MIRROR_SUBSCRIPTIONS, subscriptions);
 	note_failure(turn, MIRROR_SUBSCRIBED_SKUS, skus);
@@ -272,7 +262,7 @@ do_take_offers(void *arg)
 	for (i = 0; i < turn->offer_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
-		Jsonb	   *body = spinpanel_reads_json(answer);
+		Jsonb	   *body = answer->json;
 
 		spinpanel_mirror_offer_answered(&turn->offers[turn->offer_next + i], body,
 										body == NULL ? (answer->error[0] ? answer->error :
@@ -291,7 +281,7 @@ do_take_users(void *arg)
 	char	   *token = NULL;
 
 	SPI_connect();
-	body = spinpanel_reads_json(answer);
+	body = answer->json;
 	if (body != NULL)
 	{
 		spinpanel_mirror_users_page(c->account_id, &c->customer_id, &body->root,
@@ -325,7 +315,7 @@ do_take_licenses(void *arg)
 	for (i = 0; i < turn->user_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
-		Jsonb	   *body = spinpanel_reads_json(answer);
+		Jsonb	   *body = answer->json;
 
 		if (body != NULL)
 			spinpanel_mirror_user_licenses(&c->customer_id, &turn->users[turn->user_next + i],
