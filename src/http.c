@@ -235,15 +235,16 @@ on_close_socket(void *arg, curl_socket_t fd)
  * written.  Two uses: as long as it was not called no byte of the request has
  * left us, which is what NOT_SENT means; and it is where libcurl's own
  * repetition of a request over a new connection is stopped.  libcurl repeats
- * when a kept connection ends without an answer, for POST and PATCH too, and
- * the server may have carried out the first.
+ * (up to six times) when a kept connection ends without an answer, for POST
+ * and PATCH too, and the server may have carried out the first.  Repeating a
+ * GET is the caller's business, who counts requests.
  */
 static int
 on_about_to_send(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
 	Transfer   *transfer = arg;
 
-	if (transfer->attempts > 0 && !transfer->is_get)
+	if (transfer->attempts > 0)
 	{
 		transfer->problem = "the connection ended before an answer came";
 		return CURL_PREREQFUNC_ABORT;

@@ -56,8 +56,8 @@ extern void spinpanel_http_start(void);
 /*
  * Everything is copied.  False: out of memory, done() will not be called.  An
  * address that must not be called is answered NOT_SENT, later, as any other.
- * A request other than GET leaves this process once at most: where libcurl
- * would send it again, the outcome is UNKNOWN instead.
+ * A request leaves this process once at most: where libcurl would send it
+ * again, the outcome is UNKNOWN instead.
  */
 extern bool spinpanel_http_submit(const SpinpanelHttpRequest *request);
 

@@ -8,7 +8,7 @@
  *
  * Must never repeat a call that may have been carried out.  Two kinds of
  * repetition happen here: once after a 401, with another token (an answer, so
- * nothing was carried out), and once of a GET whose connection broke.  Anything
+ * nothing was carried out), and of a GET whose connection broke.  Anything
  * else goes to the caller as it is.  Must not touch a table: what has to
  * survive goes to the hooks.
  *
@@ -43,6 +43,8 @@
 #define PRIORITIES 3
 #define BODY_LIMIT (32 * 1024 * 1024)
 #define CONCURRENCY_MAX 1000
+/* A GET is repeated over another connection this often. */
+#define BREAKS_REPEATED 2
 /* Failures in a row after which an account slows down, and its longest pause. */
 #define FAILURES_BEFORE_PAUSE 3
 #define FAILURE_PAUSE_BASE_MS 500
@@ -101,7 +103,7 @@ typedef struct Call
 	TimestampTz started_at;
 	uint32		generation;		/* of the token it was sent with */
 	bool		repeated_after_401;
-	bool		repeated_after_break;
+	int			breaks;			/* connections that broke under it */
 
 	/* In the ended list. */
 	PartnerOutcome outcome;
@@ -675,19 +677,15 @@ release_account(PartnerAccount *account)
 		free_account(account);
 }
 
-/* done(), and then the call is gone, whether or not it throws. */
-static pg_noinline void
+/* The call is gone before done(), which may throw. */
+static void
 finish_call(Call *call, const PartnerAnswer *answer)
 {
-	PG_TRY();
-	{
-		call->done(call->arg, answer);
-	}
-	PG_FINALLY();
-	{
-		pfree(call);
-	}
-	PG_END_TRY();
+	PartnerDone done = call->done;
+	void	   *arg = call->arg;
+
+	pfree(call);
+	done(arg, answer);
 }
 
 /*
@@ -724,15 +722,16 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 
 	if (http->outcome != SPINPANEL_HTTP_ANSWERED)
 	{
-		note_failed(account, call, now_ms);
 		/* Broken off, for example because the server closed a kept connection. */
-		if (is_get && !http->timed_out && !call->repeated_after_break &&
+		if (is_get && http->outcome == SPINPANEL_HTTP_UNKNOWN &&
+			!http->timed_out && call->breaks < BREAKS_REPEATED &&
 			!account->forgotten)
 		{
-			call->repeated_after_break = true;
+			call->breaks++;
 			queue_again(call);
 			return;
 		}
+		note_failed(account, call, now_ms);
 	}
 
 	memset(&answer, 0, sizeof(answer));

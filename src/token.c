@@ -401,7 +401,9 @@ fail(SpinpanelToken *token, const char *code, const char *text,
 {
 	int64		delay;
 
-	set_error(token, code, text);
+	/* A stopped account stays so, and for the reason that it was. */
+	if (!token->stopped)
+		set_error(token, code, text);
 	if (token->failures < 1000)
 		token->failures++;
 	delay = spinpanel_backoff_delay(token->failures, RETRY_BASE_MS,
@@ -447,7 +449,7 @@ describe(SpinpanelToken *token, const char *code, const char *description,
 		 const char *secret, char *text, size_t size)
 {
 	char		line[320];
-	const char *line_end;
+	const char *number;
 	const char *hint = "";
 	static const struct
 	{
@@ -472,20 +474,20 @@ describe(SpinpanelToken *token, const char *code, const char *description,
 	line[0] = '\0';
 	if (description != NULL)
 		first_line(description, line, sizeof(line));
+	for (i = 0; i < (int) lengthof(known); i++)
+	{
+		number = strstr(line, known[i].aadsts);
+		if (number != NULL &&
+			strspn(number + strlen(known[i].aadsts), "0123456789") == 0)
+			hint = known[i].meaning;
+	}
 	/* In all of the text: the line may have been cut in the middle of one. */
 	if (description != NULL &&
 		((secret != NULL && strstr(description, secret) != NULL) ||
 		 (token->tried != NULL && strstr(description, token->tried) != NULL) ||
 		 strstr(description, "client_secret=") != NULL ||
 		 strstr(description, "refresh_token=") != NULL))
-		strlcpy(line, "(description withheld: it repeats a secret)", sizeof(line));
-	for (i = 0; i < (int) lengthof(known); i++)
-	{
-		line_end = strstr(line, known[i].aadsts);
-		if (line_end != NULL &&
-			strspn(line_end + strlen(known[i].aadsts), "0123456789") == 0)
-			hint = known[i].meaning;
-	}
+		strlcpy(line, "description withheld, it repeats a secret", sizeof(line));
 	snprintf(text, size, "%s%s%s%s%s%s", code,
 			 hint[0] ? " (" : "", hint, hint[0] ? ")" : "",
 			 line[0] ? ": " : "", line);
@@ -833,14 +835,15 @@ fetch(SpinpanelToken *token, int64 now_ms)
  * What the partner layer asks
  * ------------------------------------------------------------------------- */
 
-/* Whether a stopped account should try again. */
+/*
+ * Whether what stopped the account was put right here: another file, another
+ * setting.  Then it is no longer stopped but an account without a token.
+ */
 static bool
-stop_is_over(SpinpanelToken *token, int64 now_ms)
+is_repaired(SpinpanelToken *token, int64 now_ms)
 {
 	const char *problem;
 
-	if (now_ms >= token->try_again_at)
-		return true;
 	if (now_ms < token->look_at)
 		return false;
 	token->look_at = now_ms + STOPPED_LOOK_MS;
@@ -862,10 +865,13 @@ spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 
 	if (token->stopped && !token->fetching)
 	{
-		if (now_ms >= token->retry_at && stop_is_over(token, now_ms))
+		if (is_repaired(token, now_ms))
+			spinpanel_token_retry(token);
+		/* Else now and then, in case the other side was put right. */
+		else if (now_ms >= token->try_again_at)
 			fetch(token, now_ms);
 	}
-	else if (!token->stopped && !token->fetching && now_ms >= token->retry_at &&
+	if (!token->stopped && !token->fetching && now_ms >= token->retry_at &&
 			 (token->header == NULL || token->eager || now >= token->refresh_at))
 		fetch(token, now_ms);
 
