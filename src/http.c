@@ -27,6 +27,8 @@
 #include "postgres.h"
 
 #include <curl/curl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <strings.h>
@@ -68,6 +70,17 @@
 #define IDLE_SECONDS_READ 90L
 #define IDLE_SECONDS_CHANGE 15L
 
+/*
+ * Data that the other side has not acknowledged for so long ends a connection:
+ * a firewall forgot it, or the host is gone.
+ */
+#define UNACKNOWLEDGED_MS 45000
+#define KEEPALIVE_IDLE_S 30L
+#define KEEPALIVE_INTERVAL_S 15L
+
+/* Trouble this long ago has no influence on which connections are used. */
+#define TROUBLE_FORGOTTEN_MS (60 * 60 * 1000)
+
 typedef struct Transfer
 {
 	CURL	   *easy;
@@ -76,6 +89,7 @@ typedef struct Transfer
 	size_t		body_length;
 	bool		is_get;
 	int			attempts;		/* times that libcurl was about to send it */
+	long		timeout_ms;
 
 	char	   *answer;			/* malloc'd, NUL-terminated */
 	size_t		answer_length;
@@ -99,6 +113,9 @@ static int64 deadline = -1;		/* monotonic ms; -1 = none */
 static int	active = 0;
 static bool undelivered = false;	/* a done() threw with more to deliver */
 static bool delivering = false;
+static int64 trouble_at = 0;	/* monotonic ms; see distrust_connections() */
+static int64 alone_until = 0;
+static bool multiplexing = true;
 static Transfer *refused = NULL;	/* to be answered without being sent */
 static Transfer *free_transfers = NULL;
 static int	free_count = 0;
@@ -219,7 +236,20 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
 				address->protocol);
 	if (fd == CURL_SOCKET_BAD)
+	{
 		ReleaseExternalFD();
+		return fd;
+	}
+#ifdef TCP_USER_TIMEOUT
+	if (address->family == AF_INET || address->family == AF_INET6)
+	{
+		unsigned int limit = UNACKNOWLEDGED_MS;
+
+		/* Without it there are other time-outs, only longer ones. */
+		(void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit,
+						  sizeof(limit));
+	}
+#endif
 	return fd;
 }
 
@@ -488,6 +518,32 @@ add_header(Transfer *transfer, const char *header)
 	return true;
 }
 
+/*
+ * After a request that was sent and got no answer the kept connections are not
+ * trusted: libcurl goes on using a HTTP/2 connection on which every stream
+ * fails or nothing comes any more.  So idle ones that are older than the
+ * trouble are not used again, and as long as requests from before it may be
+ * under way no new one joins a connection in use.
+ */
+static void
+distrust_connections(int64 now_ms, long timeout_ms)
+{
+	trouble_at = now_ms;
+	alone_until = Max(alone_until, now_ms + timeout_ms);
+}
+
+static void
+choose_multiplexing(int64 now_ms)
+{
+	bool		wanted = now_ms >= alone_until;
+
+	if (wanted == multiplexing)
+		return;
+	multiplexing = wanted;
+	curl_multi_setopt(multi, CURLMOPT_PIPELINING,
+					  wanted ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
+}
+
 /* Sets every option; false = out of memory or a libcurl that lacks one. */
 static bool
 transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
@@ -495,6 +551,7 @@ transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 {
 	CURL	   *easy = transfer->easy;
 	const char *const *header;
+	int64		now_ms = monotonic_ms();
 	bool		has_content_type = false;
 	bool		ok = true;
 
@@ -511,6 +568,7 @@ transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 
 	transfer->is_get = strcmp(request->method, "GET") == 0;
 	transfer->retry_after = -1;
+	transfer->timeout_ms = request->timeout_ms;
 	transfer->answer_limit = request->body_limit;
 	transfer->done = request->done;
 	transfer->arg = request->arg;
@@ -562,8 +620,14 @@ transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_ACCEPT_ENCODING, "gzip");
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+	SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
 	SET(CURLOPT_MAXAGE_CONN,
 		transfer->is_get ? IDLE_SECONDS_READ : IDLE_SECONDS_CHANGE);
+
+	if (trouble_at > 0 && now_ms - trouble_at < TROUBLE_FORGOTTEN_MS)
+		SET(CURLOPT_MAXLIFETIME_CONN,
+			Max(1L, (long) ((now_ms - trouble_at) / 1000)));
 
 	SET(CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, Min(request->timeout_ms, CONNECT_TIMEOUT_MS));
@@ -667,6 +731,8 @@ deliver(Transfer *transfer, CURLcode code)
 		answer.outcome = transfer->attempts == 0 ?
 			SPINPANEL_HTTP_NOT_SENT : SPINPANEL_HTTP_UNKNOWN;
 		answer.timed_out = code == CURLE_OPERATION_TIMEDOUT;
+		if (transfer->attempts > 0)
+			distrust_connections(monotonic_ms(), transfer->timeout_ms);
 	}
 
 	active--;
@@ -774,6 +840,7 @@ spinpanel_http_submit(const SpinpanelHttpRequest *request)
 		active++;
 		return true;
 	}
+	choose_multiplexing(monotonic_ms());
 	if (!transfer_prepare(transfer, request, &address) ||
 		!multi_add(transfer->easy))
 	{
