@@ -102,7 +102,7 @@ class Faults {
         return reply({ status: world.options.stale_etag_status, body: { code: 2055, description: 'The ETag is no longer valid.', data: [], source: 'PartnerFD' } });
       case 'goaway':
         if (rule.when === 'before') return exchange.goaway(true);
-        reply(apply());
+        reply({ ...apply(), wire: rule });
         return exchange.goaway(false);
       case 'override':
         return reply(override(apply(), rule));

@@ -21,6 +21,7 @@ class Emulator {
     this.quiet = quiet;
     this.servers = [];
     this.sockets = new Set();
+    this.connections = 0;
     this.first = scenario;
     this.replace(null);
   }
@@ -64,7 +65,7 @@ class Emulator {
     }
     server.on('request', onRequest(serve, origin));
     server.on('sessionError', () => {});
-    server.on('secureConnection', (s) => this.track(s));
+    server.on('secureConnection', (s) => s.on('error', () => {}));
     return this.listen(server, port);
   }
 
@@ -80,6 +81,7 @@ class Emulator {
   }
 
   track(socket) {
+    this.connections++;
     socket.on('error', () => {});
     this.sockets.add(socket);
     socket.on('close', () => this.sockets.delete(socket));

@@ -71,7 +71,7 @@ class Http1Exchange {
     const a = spoil(answer, wire);
     const res = this.res;
     if (res.destroyed) return;
-    // 204 and 304 have neither body nor length.
+    if (wire && wire.action === 'goaway') res.shouldKeepAlive = false;
     res.writeHead(a.status, a.headers);
     if (a.cut !== null) {
       res.write(a.body.subarray(0, a.cut), () => this.socket.destroy());
@@ -90,10 +90,9 @@ class Http1Exchange {
     if (seconds) setTimeout(() => this.reset(), seconds * 1000).unref();
   }
 
-  /** HTTP/1.1 has no GOAWAY; closing the connection comes nearest. */
+  /** HTTP/1.1 has no GOAWAY; "Connection: close" (see send) comes nearest. */
   goaway(refuse) {
     if (refuse) this.socket.destroy();
-    else this.res.once('finish', () => this.socket.end());
   }
 }
 

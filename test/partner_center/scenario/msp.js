@@ -113,7 +113,7 @@ const CASES = [
 function ordinary(i, between) {
   const main = [P.basic, P.standard, P.premium, P.exchange][i % 4];
   const part = { [P.basic]: 'O365_BUSINESS_ESSENTIALS', [P.standard]: 'O365_BUSINESS_PREMIUM', [P.premium]: 'SPB', [P.exchange]: 'EXCHANGESTANDARD' }[main];
-  const used = between(6, 22);
+  const used = between(8, 25);
   const seats = used + (i % 3 === 0 ? 0 : between(1, 4));
   const sub = i % 2 ? nce(main, seats, between(20, 340)) : monthly(main, seats, between(2, 28));
   const c = { subscriptions: [sub], user_count: used + between(0, 3), assigned: { [part]: used } };
