@@ -21,7 +21,9 @@
  *	  which comes back one by one with answers that are well.
  *
  * Memory: a call is one chunk in partner_context; an answer lives in a context
- * of its own that ends with the callback.
+ * of its own that ends with the callback.  A forgotten account keeps its struct
+ * (there are few): callers and calls under way may still point to it, and it is
+ * the same one should the account come back.
  */
 #include "postgres.h"
 
@@ -57,18 +59,16 @@
 struct PartnerAccount
 {
 	dlist_node	node;
-	MemoryContext context;
 	int32		account_id;
 	char	   *name;
 	char	   *api_url;
 	int			max_concurrency;
-	SpinpanelToken *token;
+	SpinpanelToken *token;		/* NULL = forgotten */
 	SpinpanelThrottle throttle;
 	dlist_head	queue[PRIORITIES];
 	int			queued;
 	int			active;
 	int			active_reads;
-	bool		forgotten;
 	int64		sent;
 
 	double		parallel;		/* of max_concurrency, what is allowed now */
@@ -163,8 +163,8 @@ spinpanel_partner_start(const PartnerHooks *given)
 	hooks = *given;
 }
 
-PartnerAccount *
-spinpanel_partner_find(int32 account_id)
+static PartnerAccount *
+find_account(int32 account_id)
 {
 	dlist_iter	iter;
 
@@ -172,58 +172,68 @@ spinpanel_partner_find(int32 account_id)
 	{
 		PartnerAccount *account = dlist_container(PartnerAccount, node, iter.cur);
 
-		if (account->account_id == account_id && !account->forgotten)
+		if (account->account_id == account_id)
 			return account;
 	}
 	return NULL;
 }
 
+PartnerAccount *
+spinpanel_partner_find(int32 account_id)
+{
+	PartnerAccount *account = find_account(account_id);
+
+	return account != NULL && account->token != NULL ? account : NULL;
+}
+
 static void
-keep(PartnerAccount *account, char **field, const char *value)
+keep(char **field, const char *value)
 {
 	if (*field != NULL && strcmp(*field, value) == 0)
 		return;
 	if (*field != NULL)
 		pfree(*field);
-	*field = MemoryContextStrdup(account->context, value);
+	*field = MemoryContextStrdup(partner_context, value);
 }
 
 PartnerAccount *
 spinpanel_partner_account(const PartnerSettings *settings)
 {
-	PartnerAccount *account = spinpanel_partner_find(settings->account_id);
+	PartnerAccount *account = find_account(settings->account_id);
 	int			concurrency = Min(Max(settings->max_concurrency, 1),
 								  CONCURRENCY_MAX);
-	bool		is_new = account == NULL;
 
-	if (is_new)
+	if (account == NULL)
 	{
-		MemoryContext context = AllocSetContextCreate(partner_context,
-													  "spinpanel partner account",
-													  ALLOCSET_SMALL_SIZES);
 		int			i;
 
-		account = MemoryContextAllocZero(context, sizeof(*account));
-		account->context = context;
+		account = MemoryContextAllocZero(partner_context, sizeof(*account));
 		account->account_id = settings->account_id;
 		for (i = 0; i < PRIORITIES; i++)
 			dlist_init(&account->queue[i]);
-		account->token = spinpanel_token_create(settings, &hooks);
 		spinpanel_throttle_start(&account->throttle,
 								 settings->requests_per_minute, monotonic_ms());
 		dlist_push_tail(&accounts, &account->node);
 	}
-	else
+	if (account->throttle.per_minute != Max(settings->requests_per_minute, 1))
+		spinpanel_throttle_change(&account->throttle,
+								  settings->requests_per_minute,
+								  monotonic_ms());
+	if (account->token == NULL)
 	{
-		spinpanel_token_configure(account->token, settings);
-		if (account->throttle.per_minute != Max(settings->requests_per_minute, 1))
-			spinpanel_throttle_change(&account->throttle,
-									  settings->requests_per_minute,
-									  monotonic_ms());
+		account->token = spinpanel_token_create(settings, &hooks);
+		account->max_concurrency = 0;
+		account->paused_until = 0;
+		account->throttled_in_row = account->failed_in_row = 0;
+		account->refused_in_row = 0;
+		account->no_token_since = 0;
+		account->stop_wanted = false;
 	}
-	keep(account, &account->name, settings->name);
-	keep(account, &account->api_url, settings->api_url);
-	if (is_new || account->max_concurrency != concurrency)
+	else
+		spinpanel_token_configure(account->token, settings);
+	keep(&account->name, settings->name);
+	keep(&account->api_url, settings->api_url);
+	if (account->max_concurrency != concurrency)
 		account->parallel = concurrency;
 	account->max_concurrency = concurrency;
 	return account;
@@ -232,16 +242,9 @@ spinpanel_partner_account(const PartnerSettings *settings)
 void
 spinpanel_partner_retry(PartnerAccount *account)
 {
-	spinpanel_token_retry(account->token);
+	if (account->token != NULL)
+		spinpanel_token_retry(account->token);
 	account->refused_in_row = 0;
-}
-
-static void
-free_account(PartnerAccount *account)
-{
-	dlist_delete(&account->node);
-	spinpanel_token_forget(account->token);
-	MemoryContextDelete(account->context);
 }
 
 /*
@@ -287,10 +290,8 @@ spinpanel_partner_forget(int32 account_id)
 	if (account == NULL)
 		return;
 	end_queued(account, PARTNER_NOT_SENT, "", "the account was disconnected");
-	account->forgotten = true;
-	/* Calls under way point to it; the last one frees it. */
-	if (account->active == 0)
-		free_account(account);
+	spinpanel_token_forget(account->token);
+	account->token = NULL;
 }
 
 int
@@ -364,7 +365,6 @@ spinpanel_partner_call(PartnerAccount *account, const PartnerCall *given)
 	Call	   *call;
 	char	   *at;
 
-	Assert(!account->forgotten);
 	size += strlen(given->method) + strlen(given->path);
 	size += given->body ? strlen(given->body) + 1 : 0;
 	size += given->if_match ? strlen(given->if_match) + 1 : 0;
@@ -401,6 +401,11 @@ spinpanel_partner_call(PartnerAccount *account, const PartnerCall *given)
 	{
 		end_call(call, PARTNER_REFUSED, "bad_request",
 				 "the path, ETag or page token holds characters that cannot be sent");
+		return;
+	}
+	if (account->token == NULL)
+	{
+		end_call(call, PARTNER_NOT_SENT, "", "the account was disconnected");
 		return;
 	}
 	dlist_push_tail(&account->queue[call->priority], &call->node);
@@ -580,7 +585,8 @@ read_error(const Call *call, PartnerAnswer *answer)
 		clean_copy(answer->error_code, sizeof(answer->error_code), code);
 	if (text != NULL && text[0] != '\0')
 	{
-		if (spinpanel_token_appears_in(call->account->token, text))
+		if (call->account->token == NULL ||
+			spinpanel_token_appears_in(call->account->token, text))
 			text = "(description withheld: it repeats a secret)";
 		clean_copy(answer->error, sizeof(answer->error), text);
 	}
@@ -670,13 +676,6 @@ note_well(PartnerAccount *account, const Call *call)
  * Sending and receiving
  * ------------------------------------------------------------------------- */
 
-static void
-release_account(PartnerAccount *account)
-{
-	if (account->forgotten && account->active == 0)
-		free_account(account);
-}
-
 /* The call is gone before done(), which may throw. */
 static void
 finish_call(Call *call, const PartnerAnswer *answer)
@@ -695,7 +694,7 @@ finish_call(Call *call, const PartnerAnswer *answer)
 static bool
 repeat_with_new_token(Call *call, int64 now_ms)
 {
-	if (call->repeated_after_401 || call->account->forgotten)
+	if (call->repeated_after_401 || call->account->token == NULL)
 		return false;
 	call->repeated_after_401 = true;
 	spinpanel_token_refused(call->account->token, call->generation, now_ms);
@@ -725,7 +724,7 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 		/* Broken off, for example because the server closed a kept connection. */
 		if (is_get && http->outcome == SPINPANEL_HTTP_UNKNOWN &&
 			!http->timed_out && call->breaks < BREAKS_REPEATED &&
-			!account->forgotten)
+			account->token != NULL)
 		{
 			call->breaks++;
 			queue_again(call);
@@ -808,7 +807,7 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			if (++account->refused_in_row >= REFUSED_BEFORE_STOP)
 				answer.outcome = PARTNER_ACCOUNT_STOPPED;
 		}
-		if (answer.outcome == PARTNER_ACCOUNT_STOPPED && !account->forgotten)
+		if (answer.outcome == PARTNER_ACCOUNT_STOPPED && account->token != NULL)
 		{
 			/* Not here: the hook may throw, and done() must be called. */
 			account->refused_in_row = 0;
@@ -820,10 +819,6 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 					   answer.error);
 		}
 	}
-
-	/* Before done(), which may throw. */
-	call->account = NULL;
-	release_account(account);
 
 	finish_call(call, &answer);
 
@@ -1097,7 +1092,7 @@ work_all(void)
 	{
 		PartnerAccount *account = dlist_container(PartnerAccount, node, iter.cur);
 
-		if (!account->forgotten)
+		if (account->token != NULL)
 			wait = sooner(wait, work_account(account, now_ms));
 	}
 	/* Whoever was told may have queued something. */

@@ -127,7 +127,8 @@ extern PartnerAccount *spinpanel_partner_account(const PartnerSettings *settings
 extern PartnerAccount *spinpanel_partner_find(int32 account_id);
 /* Somebody says that the credentials are repaired: tries them again at once. */
 extern void spinpanel_partner_retry(PartnerAccount *account);
-/* Forgets the account and its tokens; queued calls end as NOT_SENT. */
+/* Forgets the account and its tokens (the pointer stays valid, and is the same
+ * again should the account come back); queued calls end as NOT_SENT. */
 extern void spinpanel_partner_forget(int32 account_id);
 /* Queues the call; done() comes from spinpanel_partner_work() or http's work,
  * never from inside this function. */
