@@ -1,6 +1,7 @@
 'use strict';
 // Memory of MS-RequestId. A change that is sent again under the id it had returns the first
-// answer, business refusals included: the caller must take a new id once it has an answer.
+// answer, business refusals included: the caller must take a new id once it has an answer. What never
+// got as far as a decision (token, throttling, failures) does not come here.
 
 class Replay {
   constructor() {
@@ -25,7 +26,6 @@ class Replay {
 
   remember(key, now, options, answer) {
     if (!key || !options.request_id_memory_seconds) return;
-    if (answer.status >= 500 || answer.status === 401 || answer.status === 429) return;
     this.answers.set(key, { at: now, answer });
     if (this.answers.size > 100000) this.answers.delete(this.answers.keys().next().value);
   }
