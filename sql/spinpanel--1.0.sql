@@ -126,6 +126,7 @@ CREATE TABLE customer_account (
     customer_id            uuid NOT NULL REFERENCES customer,
     account_id             int NOT NULL REFERENCES account,
     relationship           text,
+    listed_at              timestamptz,    -- in the list whose reading began then
     gone_at                timestamptz,
     license_access         boolean,        -- NULL = not tried yet
     subscriptions_read_at  timestamptz,
@@ -244,6 +245,7 @@ CREATE TABLE customer_user (
     display_name   text,
     usage_location text,
     licenses_read_at timestamptz,
+    listed_at      timestamptz NOT NULL,
     changed_at     timestamptz NOT NULL,
     PRIMARY KEY (customer_id, user_id)
 );
@@ -275,6 +277,7 @@ CREATE TABLE pool (
     doubt_consumed   int,
     -- after a removal: active units that must show before the next one
     settle_active    int,
+    settle_at        timestamptz,
     PRIMARY KEY (customer_id, sku_id)
 ) WITH (fillfactor = 80);
 

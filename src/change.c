@@ -217,7 +217,7 @@ take_in(Change *change, bool *licenses_known)
 	if (units != NULL)
 	{
 		spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, units,
-										 skus->started_at);
+										 skus->digest, skus->started_at);
 		*licenses_known = true;
 	}
 	return resource;
@@ -281,7 +281,6 @@ read_failed(Change *change, const char *state)
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
 	ReadAnswer *bad = NULL;
-	Operation  *op = change->op;
 
 	if (subscription->outcome == PARTNER_NOT_FOUND && strcmp(state, "queued") == 0)
 	{

@@ -27,6 +27,7 @@ typedef struct Known
 	int32		account_id;
 	char	   *trouble;		/* NULL = usable */
 	char	   *logged;			/* trouble already said in the log */
+	TimestampTz connected_at;	/* 0 = not known yet */
 } Known;
 
 static MemoryContext connection_context = NULL;
@@ -92,7 +93,7 @@ refresh(void *arg)
 	static StateQuery select = {
 		"SELECT account_id, name, tenant_id::text, client_id, credential_file, api_url, login_url,"
 		" requests_per_minute, max_concurrency, status, status_reason, system_identifier,"
-		" database_oid::int8"
+		" database_oid::int8, connected_at"
 		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id", "", NULL
 	};
 	uint64		rows;
@@ -139,8 +140,21 @@ refresh(void *arg)
 		for (i = 0; i < known_count; i++)
 			if (known[i].account_id == settings.account_id)
 				seen[i] = true;
-		if (trouble == NULL)
-			(void) spinpanel_partner_account(&settings);
+
+		/*
+		 * A stopped account stays known: the partner layer looks at its
+		 * credential file and tries again by itself.
+		 */
+		if (trouble == NULL || strcmp(status, "stopped") == 0)
+		{
+			PartnerAccount *account = spinpanel_partner_account(&settings);
+			Known	   *entry = find_known(settings.account_id);
+			TimestampTz connected_at = spinpanel_row_time(row, 14, 0);
+
+			if (entry->connected_at != 0 && entry->connected_at != connected_at)
+				spinpanel_partner_retry(account);
+			entry->connected_at = connected_at;
+		}
 		else
 			spinpanel_partner_forget(settings.account_id);
 	}
@@ -327,8 +341,9 @@ static void
 store_connected(void *arg)
 {
 	static StateQuery update = {
-		"UPDATE spinpanel.account SET access = $2"
-		" WHERE account_id = $1 AND access IS DISTINCT FROM $2", "it", NULL
+		"UPDATE spinpanel.account SET access = $2, status = 'active', status_reason = NULL"
+		" WHERE account_id = $1 AND status <> 'disconnected'"
+		" AND (access IS DISTINCT FROM $2 OR status = 'stopped')", "it", NULL
 	};
 	StatusWork *work = arg;
 	StateArg	args[2];

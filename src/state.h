@@ -14,7 +14,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#define STATE_MAX_ARGS 24
+#define STATE_MAX_ARGS 40
 
 /*
  * A statement and its plan.  types is one letter per parameter: i int4,

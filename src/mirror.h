@@ -1,0 +1,91 @@
+/*
+ * mirror.h
+ *
+ * What Partner Center said, in tables, and the pool figures kept with it.  All
+ * functions run inside a unit of the worker with SPI connected.
+ */
+#ifndef SPINPANEL_MIRROR_H
+#define SPINPANEL_MIRROR_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+typedef enum MirrorKind
+{
+	MIRROR_SUBSCRIPTIONS,
+	MIRROR_SUBSCRIBED_SKUS,
+	MIRROR_USERS,
+	MIRROR_LICENSES
+} MirrorKind;
+
+typedef enum MirrorOurs
+{
+	MIRROR_OUR_SUSPENSION,
+	MIRROR_OUR_END,
+	MIRROR_OUR_NEXT_QUANTITY
+} MirrorOurs;
+
+/* An offer whose SKU is not known yet. */
+typedef struct MirrorOffer
+{
+	char		offer_key[128];
+	bool		legacy;
+	pg_uuid_t	customer_id;
+	pg_uuid_t	subscription_id;
+	bool		by_status;		/* ask the provisioning status, not the catalogue */
+} MirrorOffer;
+
+extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,
+											TimestampTz started_at);
+extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at);
+extern void spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
+										   Jsonb *body, const unsigned char *digest,
+										   TimestampTz started_at);
+extern void spinpanel_mirror_subscription(int32 account_id, const pg_uuid_t *customer_id,
+										  Jsonb *body, TimestampTz started_at);
+extern void spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
+											 Jsonb *body, const unsigned char *digest,
+											 TimestampTz started_at);
+extern bool spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
+										JsonbContainer *page, TimestampTz started_at);
+extern void spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
+											TimestampTz started_at);
+extern int	spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users,
+										MemoryContext context);
+extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id,
+										   const pg_uuid_t *user_id, Jsonb *body,
+										   TimestampTz started_at);
+extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
+											   TimestampTz started_at);
+
+/* A body that is the same as last time: only the read time is written. */
+extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
+									   MirrorKind kind, TimestampTz started_at);
+extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
+										 MirrorKind kind, bool no_access,
+										 const char *code, const char *error);
+
+/* Which SKU does an offer provision? */
+extern int	spinpanel_mirror_offers_to_resolve(int32 account_id, const pg_uuid_t *customer_id,
+											   int limit, MirrorOffer **offers,
+											   MemoryContext context);
+extern char *spinpanel_mirror_offer_path(const MirrorOffer *offer);
+/* body NULL: not answered, error says why. */
+extern void spinpanel_mirror_offer_answered(const MirrorOffer *offer, Jsonb *body,
+											const char *error);
+
+/* What an operation of ours did; value as the kind wants it, -1 = no longer. */
+extern void spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what,
+									   int32 value);
+/* After a removal: no further one until active units show active_left. */
+extern void spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+									 int32 active_left);
+extern void spinpanel_mirror_added(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								   int32 seats);
+/* An account was connected or disconnected: its seats count, or no longer. */
+extern void spinpanel_mirror_recount_account(int32 account_id);
+
+#endif							/* SPINPANEL_MIRROR_H */

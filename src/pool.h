@@ -1,0 +1,30 @@
+/*
+ * pool.h
+ *
+ * The figures of pools, kept right in the transactions that change what they
+ * are made of.
+ */
+#ifndef SPINPANEL_POOL_H
+#define SPINPANEL_POOL_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+/* Owned seats anew from the customer's subscriptions. */
+extern void spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at);
+
+/* A subscribed-SKU list whose reading began at started_at; false = no list. */
+extern bool spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body,
+									  TimestampTz started_at);
+
+/* Holders anew from the licences known of users. */
+extern void spinpanel_pool_count_holders(const pg_uuid_t *customer_id, TimestampTz at);
+
+/* After a removal (active_left >= 0) or an addition of seats. */
+extern void spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								  int32 active_left, int32 added);
+
+#endif							/* SPINPANEL_POOL_H */

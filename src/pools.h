@@ -1,0 +1,46 @@
+/*
+ * pools.h
+ *
+ * A customer's pools, subscriptions and rules, as the planner wants them.
+ */
+#ifndef SPINPANEL_POOLS_H
+#define SPINPANEL_POOLS_H
+
+#include "postgres.h"
+
+#include "plan.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+typedef struct SpinpanelPools
+{
+	pg_uuid_t	customer_id;
+	char	   *customer_name;
+	PlanPool   *pools;
+	int32		pool_count;
+	/* beside each pool */
+	bool	   *unmapped;		/* its offer's SKU is not known; no sku_id */
+	pg_uuid_t  *sku_ids;
+	char	  **part_numbers;	/* NULL = not known */
+	int32	   *owned;			/* the counter kept with the mirror */
+	int32	   *consumed;		/* as reported and believed */
+	pg_uuid_t **subscription_ids;	/* beside its subscriptions */
+	PlanLimits	limits;
+} SpinpanelPools;
+
+/*
+ * One customer, in the current memory context.  now is the moment to plan for;
+ * the age of data is judged against read_now (the same but for "what if").
+ * The operation except_operation (0 = none) is not seen as open.
+ */
+extern SpinpanelPools *spinpanel_pools_load(const pg_uuid_t *customer_id,
+											TimestampTz now, TimestampTz read_now,
+											int64 except_operation);
+
+/* Many customers, in the order given; those without pools have none. */
+extern SpinpanelPools *spinpanel_pools_load_many(const pg_uuid_t *customer_ids,
+												 int count, TimestampTz now,
+												 TimestampTz read_now,
+												 int64 except_operation);
+
+#endif							/* SPINPANEL_POOLS_H */
