@@ -103,8 +103,14 @@ typedef struct PlanPool
 	int32_t		consumed;		/* greater of reported and holders known */
 	int32_t		waiting;		/* asked for and not yet in consumed */
 	PlanTime	read_at;		/* older of the two reads' start times */
-	int32_t		settled_unused; /* least(owned, active) - consumed at its
-								 * lowest over the cool-down, per history */
+	int32_t		settled_unused; /* what was unused all through the cool-down:
+								 * the lowest least(owned, active) in it less
+								 * the highest consumed in it.  (Not the lowest
+								 * difference: seats we took since would count
+								 * as unused before and be taken twice.) */
+	PlanTime	known_since;	/* how far that history reaches back; what was
+								 * added earlier, batches and dates tell.  0:
+								 * it covers the whole cool-down */
 	bool		consumption_seen;	/* some seat of it was once consumed here */
 	bool		sku_consumption_seen;	/* ... or at any customer */
 	const char *doubt;			/* why the numbers are not trusted, or NULL */
@@ -138,6 +144,13 @@ typedef struct PlanLimits
 	int32_t		paid_subscriptions; /* active, all pools */
 } PlanLimits;
 
+/*
+ * PLAN_REDUCE_AT_RENEWAL says what is to be scheduled from now on.  It also
+ * takes back a schedule or an end of ours that went too far: auto-renew on
+ * again, to_quantity in the next term; from_quantity = to_quantity (seats 0)
+ * means that no schedule remains.  In a plan it comes after a PLAN_REDUCE of
+ * the same subscription; from_quantity is then what that one leaves.
+ */
 typedef enum PlanAction
 {
 	PLAN_NONE,
@@ -208,7 +221,9 @@ extern void spinpanel_plan_excess(const PlanPool *pool,
 
 /*
  * The judgement right before a change is sent: how far may this subscription
- * go down now, given what was just read?  Returns the lowest quantity that
+ * go down now (scheduled actions: in the next term), given what was just
+ * read?  The operation being judged must not count as pool.open_operation or
+ * as pending.  Returns the lowest quantity that
  * the pool's floor (at every later moment), the windows and the offer's
  * minimum allow, never below wanted; the present quantity where nothing may
  * be taken, with the reason in words.
