@@ -24,7 +24,11 @@ class Directory {
     if (index < 0) return undefined;
     c = this.world.build(this.lazy.customer(index));
     this.looked.set(c.id, c);
-    if (this.looked.size > CACHE) this.looked.delete(this.looked.keys().next().value);
+    if (this.looked.size > CACHE) {
+      const [oldest, gone] = this.looked.entries().next().value;
+      gone.forgotten = true;
+      this.looked.delete(oldest);
+    }
     return c;
   }
 

@@ -36,9 +36,31 @@ class Request {
   }
 }
 
+/**
+ * The short way for benchmarks (--prerender): the same list for the same caller, as long as neither
+ * the customer nor the wanted quirks changed and nobody counts, logs or spoils requests.
+ */
+function ready(world, exchange, now) {
+  const known = world.ready.get(exchange.path);
+  if (!known || exchange.method !== 'GET' || world.faults.active || world.options.log_requests || world.options.requests_per_minute) return null;
+  const c = known.customer;
+  if (c.forgotten || known.revision !== c.revision || known.quirks !== world.quirksRevision) return null;
+  const caller = world.tokens.access.get((exchange.headers.authorization || '').slice(7));
+  if (!caller || caller.expires <= now || caller.account !== known.account || !caller.user) return null;
+  world.requests.total++;
+  world.requests.counts[known.kind] = (world.requests.counts[known.kind] || 0) + 1;
+  return known.answer;
+}
+
+const READY = 50000;
+
 /** Answers one exchange; resolves when the answer has been handed to the transport. */
 async function handle(world, exchange) {
   const now = world.settle();
+  if (world.prerender) {
+    const answer = ready(world, exchange, now);
+    if (answer) return exchange.send(answer);
+  }
   const request = new Request(exchange);
   const { route, params, known } = match(request.method, request.path);
   const kind = route ? route.kind : 'unknown';
@@ -147,7 +169,13 @@ function prerendered(world, ctx, route) {
     found = { revision: c.revision, quirks: world.quirksRevision, buffer: render(answer.body, quirksFor(world.options, route.kind)) };
     cache.set(key, found);
   }
-  return { status: 200, buffer: found.buffer };
+  const answer = { status: 200, buffer: found.buffer };
+  if (world.ready.size < READY)
+    world.ready.set(ctx.request.path, {
+      customer: c, account: ctx.account, kind: route.kind, revision: found.revision, quirks: found.quirks,
+      answer: finish(world, ctx.request, route.kind, answer),
+    });
+  return answer;
 }
 
 /** Adds the headers Partner Center sends and gives the bytes to the transport. */

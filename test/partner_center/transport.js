@@ -12,30 +12,29 @@ const LIMIT = 16 * 1024 * 1024;
 
 /** Applies a fault's wire rule: {bytes, partial} of the answer. */
 function spoil(answer, wire) {
+  if (!wire) return { ...answer, cut: null, pause: 0 };
   const headers = { ...answer.headers };
   let body = answer.body;
   let cut = null;
   let pause = 0;
-  if (wire) {
-    const replace = (text, type) => {
-      body = Buffer.isBuffer(text) ? text : Buffer.from(text);
-      headers['content-type'] = wire.content_type || type || headers['content-type'];
-    };
-    switch (wire.action) {
-      case 'truncate': {
-        const n = wire.bytes ?? Math.floor(body.length / 2);
-        if (wire.clean) replace(body.subarray(0, n));
-        else cut = n;
-        break;
-      }
-      case 'garbage': replace(Buffer.from([0xff, 0xfe, 0x00, 0x7b, 0x22, 0x80, 0xc3, 0x28, 0x0a])); break;
-      case 'html': replace('<html><head><title>Service Unavailable</title></head><body>The service is unavailable.</body></html>', 'text/html'); break;
-      case 'empty': replace(''); break;
-      case 'huge': replace(`{"totalCount":0,"items":[],"padding":"${'x'.repeat(wire.bytes || 64 * 1024 * 1024)}"}`); break;
-      case 'slow': pause = wire.ms || 1000; break;
-      case 'content_type': headers['content-type'] = wire.content_type || 'text/plain'; break;
-      default: break;
+  const replace = (text, type) => {
+    body = Buffer.isBuffer(text) ? text : Buffer.from(text);
+    headers['content-type'] = wire.content_type || type || headers['content-type'];
+  };
+  switch (wire.action) {
+    case 'truncate': {
+      const n = wire.bytes ?? Math.floor(body.length / 2);
+      if (wire.clean) replace(body.subarray(0, n));
+      else cut = n;
+      break;
     }
+    case 'garbage': replace(Buffer.from([0xff, 0xfe, 0x00, 0x7b, 0x22, 0x80, 0xc3, 0x28, 0x0a])); break;
+    case 'html': replace('<html><head><title>Service Unavailable</title></head><body>The service is unavailable.</body></html>', 'text/html'); break;
+    case 'empty': replace(''); break;
+    case 'huge': replace(`{"totalCount":0,"items":[],"padding":"${'x'.repeat(wire.bytes || 64 * 1024 * 1024)}"}`); break;
+    case 'slow': pause = wire.ms || 1000; break;
+    case 'content_type': headers['content-type'] = wire.content_type || 'text/plain'; break;
+    default: break;
   }
   headers['content-length'] = String(body.length);
   return { status: answer.status, headers, body, cut, pause };

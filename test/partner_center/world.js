@@ -42,6 +42,7 @@ class World {
     this.directory = new Directory(this, scenario.lazy || null);
     for (const c of scenario.customers || []) this.directory.add(this.build(c));
     this.quirksRevision = 0;
+    this.ready = new Map();
   }
 
   build(json) {
