@@ -51,7 +51,7 @@ function findCustomer(world, name) {
   throw new Error(`no customer "${name}"`);
 }
 
-/** By id; or the first subscription of a SKU that is in a state where the act makes sense. */
+/** By id; or the first paid subscription of a SKU that is in a state where the act makes sense. */
 function findSubscription(world, customer, a, status = 'active') {
   if (a.subscription) {
     const sub = customer.subscriptions.get(String(a.subscription).toLowerCase());
@@ -60,7 +60,7 @@ function findSubscription(world, customer, a, status = 'active') {
   }
   const skuId = world.catalogue.sku(a.sku).sku_id;
   const subs = [...customer.subscriptions.values()].filter((s) => s.sku_id === skuId);
-  const sub = subs.find((s) => s.status === status) || subs[0];
+  const sub = subs.find((s) => s.status === status && !s.trial) || subs.find((s) => s.status === status) || subs[0];
   if (!sub) throw new Error(`customer has no subscription of ${a.sku}`);
   return sub;
 }

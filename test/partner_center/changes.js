@@ -65,10 +65,18 @@ function applyPending(world, sub, time) {
 function checkEtag(world, ctx, sub, body) {
   if (sub.commerce !== 'legacy') return;
   const current = subscriptions.etag(sub);
-  const header = (ctx.request.headers['if-match'] || '').trim().replace(/^W\//, '').replace(/^"|"$/g, '');
+  const header = ifMatch(ctx.request.headers['if-match']);
   const inBody = body.attributes && body.attributes.etag;
   for (const given of [header, inBody])
-    if (given && given !== '*' && given !== current) throw errors.staleEtag(world.options.stale_etag_status);
+    if (given && given !== current) throw errors.staleEtag(world.options.stale_etag_status);
+}
+
+/** The value is quoted, as the documents show it; anything else is a bug of the caller. */
+function ifMatch(given) {
+  if (given === undefined || given.trim() === '*') return '';
+  const m = /^"([^"]*)"$/.exec(given.trim());
+  if (!m) throw errors.input('If-Match must hold a quoted ETag.');
+  return m[1];
 }
 
 /** Which changes does the body ask for? Members that no caller can set are ignored. */

@@ -5,7 +5,7 @@ const crypto = require('crypto');
 const { ApiError, errors } = require('./errors');
 const { match } = require('./router');
 const { render, quirksFor } = require('./render');
-const { lowerKeys } = require('./util');
+const { lowerKeys, isGuid } = require('./util');
 const token = require('./token');
 
 class Request {
@@ -101,6 +101,7 @@ function process(world, exchange, request, route, params, known, entry, fault) {
     entry.token = caller.user ? 'app+user' : 'app';
     world.throttle.check(partner.tenant_id, world.options);
     if (!route) throw known ? errors.method() : errors.notFound();
+    checkHeaders(request);
     const key = route.mutating ? world.replay.key(partner, request) : null;
     const first = world.replay.find(key, now, world.options);
     if (first) {
@@ -114,6 +115,14 @@ function process(world, exchange, request, route, params, known, entry, fault) {
   } catch (e) {
     return refused(e);
   }
+}
+
+/** What the documents ask of headers, so that a careless client is noticed. */
+function checkHeaders(request) {
+  for (const name of ['ms-requestid', 'ms-correlationid'])
+    if (request.headers[name] !== undefined && !isGuid(request.headers[name])) throw errors.input(`The header ${name} is not a GUID.`);
+  const type = (request.headers['content-type'] || '').split(';')[0].trim().toLowerCase();
+  if (request.body.length && type !== 'application/json') throw errors.input('A request body needs Content-Type: application/json.');
 }
 
 function serve(world, request, route, params, partner, caller, now, fault) {
@@ -190,6 +199,7 @@ function finish(world, request, kind, answer) {
     headers['ms-cv'] = 'fc1RI18AXEK3Tdmj.0';
     headers['ms-serverid'] = '0000112E';
     headers['x-locale'] = 'en-US';
+    if (String(request.headers.validatemfa).toLowerCase() === 'true') headers.ismfacompliant = 'true';
   }
   return { status: answer.status, headers, body: body || Buffer.alloc(0) };
 }

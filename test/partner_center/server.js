@@ -43,7 +43,7 @@ class Emulator {
     }
     handle(this.world, exchange).catch((e) => {
       // A mistake of the emulator must be loud: a test would take a quiet 500 for Microsoft's.
-      console.error(`${exchange.method} ${exchange.path}: ${e.stack}`);
+      if (!this.quiet) console.error(`${exchange.method} ${exchange.path}: ${e.stack}`);
       exchange.send({ status: 599, headers: { 'content-type': 'text/plain' }, body: Buffer.from(`emulator error: ${e.message}`) });
     });
   }

@@ -25,7 +25,7 @@ class Client {
       const done = (kind) => () => resolve({ wire: kind, status: 0 });
       const exchange = {
         method, path, protocol: 'test', origin: 'http://127.0.0.1:1',
-        headers: { ...this.headers, ...headers },
+        headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...this.headers, ...headers },
         body: body === undefined ? Buffer.alloc(0) : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
         send: (answer, wire) => {
           const text = answer.body.toString('utf8');

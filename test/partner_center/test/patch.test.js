@@ -296,3 +296,15 @@ test('MS-RequestId: refusals are remembered too, throttling and failures are not
   assert.strictEqual((await c.change(sub, { quantity: 23 }, other)).status, 503);
   assert.strictEqual((await c.change(sub, { quantity: 23 }, other)).status, 200);
 });
+
+test('headers: JSON content type, GUIDs, a quoted If-Match', async () => {
+  const c = await start(legacy());
+  const [sub] = c.subs();
+  const r = await c.resource(sub);
+  await fails(c.change(sub, { quantity: 9 }, { 'content-type': 'text/plain' }), 400, 800002);
+  await fails(c.change(sub, { quantity: 9 }, { 'ms-requestid': '42' }), 400, 800002);
+  await fails(c.change(sub, { quantity: 9 }, { 'if-match': r.attributes.etag }), 400, 800002);
+  await fails(c.patch(c.path(sub), '[]'), 400, 800002);
+  assert.strictEqual(sub.quantity, 10);
+  assert.strictEqual((await c.get(c.path(sub), { validatemfa: 'true' })).headers.ismfacompliant, 'true');
+});
