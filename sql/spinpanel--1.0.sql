@@ -163,7 +163,8 @@ CREATE TABLE offer (
     source      text CHECK (source IN ('catalogue', 'provisioning status', 'person')),
     error       text,
     attempts    int NOT NULL DEFAULT 0,
-    read_at     timestamptz
+    read_at     timestamptz,
+    limits_read_at timestamptz                 -- minimum and maximum were asked for
 );
 
 CREATE TABLE subscription (

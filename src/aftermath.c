@@ -16,7 +16,7 @@
 #include "json.h"
 #include "judge.h"
 #include "mirror.h"
-#include "pools.h"
+#include "pool.h"
 #include "settings.h"
 #include "state.h"
 #include "utils/builtins.h"
@@ -146,44 +146,6 @@ buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why
 					spinpanel_uuid_text(&op->subscription_id), why)));
 }
 
-/* The pool's figures as the mirror has them now. */
-static bool
-pool_figures(const Operation *op, int32 *owned, int32 *active, int32 *consumed)
-{
-	static StateQuery select = {
-		"SELECT p.owned_seats, k.active_units, k.consumed_units FROM spinpanel.pool p"
-		" JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
-		" WHERE p.customer_id = $1 AND p.sku_id = $2", "uu", NULL
-	};
-	StateArg	args[2];
-
-	args[0] = spinpanel_arg_uuid(&op->customer_id);
-	args[1] = spinpanel_arg_uuid(&op->sku_id);
-	if (!op->has_sku || spinpanel_state_run(&select, args, 1) == 0)
-		return false;
-	*owned = spinpanel_row_int(0, 1);
-	*active = spinpanel_row_int(0, 2);
-	*consumed = spinpanel_row_int(0, 3);
-	return true;
-}
-
-/* Seats bought back already, or about to be, on account of this change. */
-static int32
-bought_back(const Operation *op, bool *open)
-{
-	static StateQuery select = {
-		"SELECT coalesce(sum(seats) FILTER (WHERE status = 'done'), 0)::int,"
-		" coalesce(bool_or(status IN ('queued', 'sending', 'unknown')), false)"
-		" FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'buy_back'", "I", NULL
-	};
-	StateArg	args[1];
-
-	args[0] = spinpanel_arg_int64(op->operation_id);
-	spinpanel_state_run(&select, args, 1);
-	*open = spinpanel_row_bool(0, 2);
-	return spinpanel_row_int(0, 1);
-}
-
 /*
  * Seats that users hold beyond what is left after a removal.  Right after the
  * change the report may not show it yet: then what must be left is reckoned.
@@ -197,7 +159,8 @@ seats_taken(const Operation *op, int32 *left, int32 *consumed)
 	int32		base_owned = spinpanel_judge_base(op, "owned", -1);
 
 	if (base_active < 0 || base_owned < 0 ||
-		!pool_figures(op, &owned, &active, consumed))
+		!op->has_sku ||
+		!spinpanel_pool_figures(&op->customer_id, &op->sku_id, &owned, &active, consumed))
 		return 0;
 	*left = active >= base_active ? base_active + (owned - base_owned) : active;
 	return *consumed > *left ? *consumed - *left : 0;
@@ -207,7 +170,7 @@ static void
 buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 {
 	bool		open;
-	int32		already = bought_back(op, &open);
+	int32		already = spinpanel_outbox_bought_back(op, &open);
 	int32		left = 0;
 	int32		consumed = 0;
 	int32		taken = seats_taken(op, &left, &consumed);

@@ -22,7 +22,6 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
-#include "executor/spi.h"
 #include "json.h"
 #include "judge.h"
 #include "mirror.h"
@@ -151,7 +150,6 @@ do_move(void *arg)
 	Move	   *move = arg;
 	Operation  *op = move->change->op;
 
-	SPI_connect();
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_outbox_requeue(op, move->http_status, move->code, move->error,
 								 move->not_before, move->counts);
@@ -166,7 +164,6 @@ do_move(void *arg)
 		spinpanel_aftermath_over(op, move->status, move->http_status, move->code,
 								 move->error, answer);
 	}
-	SPI_finish();
 }
 
 /*
@@ -242,7 +239,6 @@ do_judge(void *arg)
 	TimestampTz wait_until;
 	char		reason[256];
 
-	SPI_connect();
 	resource = take_in(change, &licenses_known);
 	judging->verdict = spinpanel_judge(op, resource, licenses_known, &wait_until,
 									   reason, sizeof(reason));
@@ -267,7 +263,6 @@ do_judge(void *arg)
 			spinpanel_aftermath_over(op, "cancelled", 0, NULL, reason, NULL);
 			break;
 	}
-	SPI_finish();
 	MemoryContextSwitchTo(unit_context);
 }
 
@@ -334,12 +329,10 @@ do_follow_up(void *arg)
 	bool		licenses_known;
 	Jsonb	   *resource;
 
-	SPI_connect();
 	resource = take_in(change, &licenses_known);
 	spinpanel_aftermath_done(change->op, resource, answer, licenses_known, audit_of(change),
 							 change->step == STEP_RESOLVE ?
 							 "the answer was lost; reading showed that it was carried out" : NULL);
-	SPI_finish();
 }
 
 /*
@@ -379,7 +372,6 @@ do_resolve(void *arg)
 	bool		licenses_known;
 	Jsonb	   *resource;
 
-	SPI_connect();
 	resource = take_in(change, &licenses_known);
 	following->outcome = spinpanel_judge_outcome(op, resource);
 	switch (following->outcome)
@@ -410,7 +402,6 @@ do_resolve(void *arg)
 									 later(retry_delay(op->attempts)), true);
 			break;
 	}
-	SPI_finish();
 }
 
 static void
@@ -420,13 +411,11 @@ do_look_again(void *arg)
 	bool		licenses_known;
 	Jsonb	   *resource;
 
-	SPI_connect();
 	resource = take_in(change, &licenses_known);
 	if (resource != NULL && licenses_known)
 		spinpanel_aftermath_look_again(change->op, resource);
 	else
 		spinpanel_outbox_verified(change->op, "could not be looked at again");
-	SPI_finish();
 }
 
 /* ---- the steps --------------------------------------------------------------------- */
@@ -648,9 +637,7 @@ do_due(void *arg)
 {
 	Due		   *due = arg;
 
-	SPI_connect();
 	due->count = spinpanel_outbox_due(CHANGES_AT_ONCE * 2, &due->operations, due->context);
-	SPI_finish();
 }
 
 static bool
@@ -667,9 +654,7 @@ under_way(int64 operation_id)
 static void
 do_recover(void *arg)
 {
-	SPI_connect();
 	*(int *) arg = spinpanel_outbox_recover();
-	SPI_finish();
 }
 
 void

@@ -101,7 +101,6 @@ refresh(void *arg)
 	int			i;
 	bool	   *seen;
 
-	SPI_connect();
 	rows = spinpanel_state_run(&select, NULL, 0);
 	seen = palloc0(sizeof(bool) * (known_count + rows + 1));
 	for (row = 0; row < rows; row++)
@@ -158,7 +157,6 @@ refresh(void *arg)
 		else
 			spinpanel_partner_forget(settings.account_id);
 	}
-	SPI_finish();
 
 	for (i = 0; i < known_count; i++)
 	{
@@ -238,12 +236,10 @@ store_token(void *arg)
 	TokenWork  *work = arg;
 	StateArg	args[3];
 
-	SPI_connect();
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->token);
 	args[2] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&upsert, args, 0);
-	SPI_finish();
 }
 
 static void
@@ -265,11 +261,9 @@ load_token(void *arg)
 	TokenWork  *work = arg;
 	StateArg	args[1];
 
-	SPI_connect();
 	args[0] = spinpanel_arg_int(work->account_id);
 	if (spinpanel_state_run(&select, args, 1) > 0)
 		work->loaded = spinpanel_row_text(0, 1, work->context);
-	SPI_finish();
 }
 
 static char *
@@ -303,7 +297,6 @@ store_stopped(void *arg)
 	StatusWork *work = arg;
 	StateArg	args[2];
 
-	SPI_connect();
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->reason);
 	if (spinpanel_state_run(&update, args, 0) > 0)
@@ -322,7 +315,6 @@ store_stopped(void *arg)
 						 work->account_id);
 		Async_Notify("spinpanel", payload.data);
 	}
-	SPI_finish();
 }
 
 static void
@@ -348,11 +340,9 @@ store_connected(void *arg)
 	StatusWork *work = arg;
 	StateArg	args[2];
 
-	SPI_connect();
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->access);
 	spinpanel_state_run(&update, args, 0);
-	SPI_finish();
 }
 
 static void

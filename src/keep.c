@@ -52,12 +52,10 @@ do_batch(void *arg)
 	Batch	   *batch = arg;
 	StateArg	args[3];
 
-	SPI_connect();
 	args[0] = spinpanel_arg_time(spinpanel_now() - (int64) spinpanel_retention * USECS_PER_SEC);
 	args[1] = spinpanel_arg_int(BATCH);
 	args[2] = spinpanel_arg_time(spinpanel_now());
 	batch->moved = spinpanel_state_run(batch->query, args, 0);
-	SPI_finish();
 }
 
 void

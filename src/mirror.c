@@ -997,15 +997,23 @@ spinpanel_mirror_offers_to_resolve(int32 account_id, const pg_uuid_t *customer_i
 {
 	/* Again a day later, then ever more rarely. */
 	static StateQuery select = {
-		"SELECT DISTINCT ON (s.offer_key) s.offer_key, s.commerce = 'legacy', s.subscription_id,"
-		" coalesce(f.attempts, 0) % 2 = 1"
+		"(SELECT DISTINCT ON (s.offer_key) s.offer_key, s.commerce = 'legacy', s.subscription_id,"
+		" coalesce(f.attempts, 0) % 2 = 1, false, NULL"
 		" FROM spinpanel.subscription s LEFT JOIN spinpanel.offer f USING (offer_key)"
 		" WHERE s.customer_id = $1 AND s.account_id = $2 AND s.sku_id IS NULL AND s.gone_at IS NULL"
 		" AND s.commerce IN ('nce', 'legacy') AND s.offer_key IS NOT NULL"
 		" AND s.status IN ('active', 'suspended')"
 		" AND (f.offer_key IS NULL OR f.sku_id IS NULL AND (f.attempts = 1 AND s.commerce = 'nce'"
 		"  OR f.read_at < $3 - least(f.attempts, 14) * '1 day'::interval))"
-		" ORDER BY s.offer_key, s.created_at LIMIT $4", "uiTi", NULL
+		" ORDER BY s.offer_key, s.created_at LIMIT $4)"
+		/* The status says nothing of a legacy offer's limits; the offer does. */
+		" UNION ALL (SELECT DISTINCT ON (s.offer_key) s.offer_key, true, s.subscription_id, false, true,"
+		" coalesce(c.country, 'US') FROM spinpanel.subscription s JOIN spinpanel.customer c USING (customer_id)"
+		" LEFT JOIN spinpanel.offer f USING (offer_key)"
+		" WHERE s.customer_id = $1 AND s.account_id = $2 AND s.gone_at IS NULL AND s.commerce = 'legacy'"
+		" AND s.offer_key IS NOT NULL AND s.status IN ('active', 'suspended')"
+		" AND (f.limits_read_at IS NULL OR f.minimum IS NULL AND f.limits_read_at < $3 - '1 day'::interval)"
+		" ORDER BY s.offer_key, s.created_at LIMIT $4)", "uiTi", NULL
 	};
 	StateArg	args[4];
 	uint64		rows;
@@ -1026,7 +1034,11 @@ spinpanel_mirror_offers_to_resolve(int32 account_id, const pg_uuid_t *customer_i
 		offer->legacy = spinpanel_row_bool(row, 2);
 		spinpanel_row_uuid(row, 3, &offer->subscription_id);
 		offer->customer_id = *customer_id;
-		offer->by_status = offer->legacy || spinpanel_row_bool(row, 4);
+		offer->limits_only = spinpanel_row_bool(row, 5);
+		offer->by_status = !offer->limits_only && (offer->legacy || spinpanel_row_bool(row, 4));
+		if (offer->limits_only)
+			strlcpy(offer->country, spinpanel_row_text(row, 6, CurrentMemoryContext),
+					sizeof(offer->country));
 	}
 	return (int) rows;
 }
@@ -1041,6 +1053,8 @@ spinpanel_mirror_offer_path(const MirrorOffer *offer)
 	if (offer->by_status)
 		return psprintf("/customers/%s/subscriptions/%s/provisioningstatus", customer,
 						spinpanel_uuid_text(&offer->subscription_id));
+	if (offer->limits_only)
+		return psprintf("/offers/%s?country=%s", offer->offer_key, offer->country);
 	product = pstrdup(offer->offer_key);
 	sku = strchr(product, ':');
 	if (sku != NULL)
@@ -1062,6 +1076,11 @@ spinpanel_mirror_offer_answered(const MirrorOffer *offer, Jsonb *body, const cha
 	static StateQuery fill = {
 		"UPDATE spinpanel.subscription SET sku_id = $2 WHERE offer_key = $1 AND sku_id IS DISTINCT FROM $2"
 		" RETURNING customer_id", "tu", NULL
+	};
+	static StateQuery limits = {
+		"INSERT INTO spinpanel.offer AS f (offer_key, minimum, maximum, limits_read_at) VALUES ($1, $2, $3, $4)"
+		" ON CONFLICT (offer_key) DO UPDATE SET minimum = coalesce(excluded.minimum, f.minimum),"
+		" maximum = coalesce(excluded.maximum, f.maximum), limits_read_at = excluded.limits_read_at", "tiiT", NULL
 	};
 	StateArg	args[8];
 	pg_uuid_t	sku;
@@ -1090,6 +1109,14 @@ spinpanel_mirror_offer_answered(const MirrorOffer *offer, Jsonb *body, const cha
 		}
 		if (!has_sku)
 			args[6] = spinpanel_arg_text("the answer names no SKU");
+	}
+	if (offer->limits_only)
+	{
+		args[1] = args[2];
+		args[2] = args[3];
+		args[3] = spinpanel_arg_time(spinpanel_now());
+		spinpanel_state_run(&limits, args, 0);
+		return;
 	}
 	args[1] = spinpanel_arg_uuid(has_sku ? &sku : NULL);
 	if (has_sku)

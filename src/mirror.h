@@ -36,6 +36,8 @@ typedef struct MirrorOffer
 	pg_uuid_t	customer_id;
 	pg_uuid_t	subscription_id;
 	bool		by_status;		/* ask the provisioning status, not the catalogue */
+	bool		limits_only;	/* a legacy offer's minimum and maximum */
+	char		country[8];
 } MirrorOffer;
 
 extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,

@@ -14,7 +14,6 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
-#include "executor/spi.h"
 #include "json.h"
 #include "mirror.h"
 #include "night.h"
@@ -64,7 +63,6 @@ do_take_page(void *arg)
 		answer->outcome = PARTNER_UNKNOWN;
 		return;
 	}
-	SPI_connect();
 	if (!spinpanel_mirror_customers_page(listing->account_id, &body->root, listing->started_at))
 		listing->partial = true;
 	token = spinpanel_json_next_page(&body->root);
@@ -74,7 +72,6 @@ do_take_page(void *arg)
 		listing->token = MemoryContextStrdup(listing->context, token);
 	else if (!listing->partial)
 		spinpanel_mirror_customers_complete(listing->account_id, listing->started_at);
-	SPI_finish();
 }
 
 static void
@@ -168,11 +165,9 @@ do_open(void *arg)
 {
 	Course	   *course = arg;
 
-	SPI_connect();
 	spinpanel_runs_make_up();
 	spinpanel_adjustments_take_approved();
 	course->run_count = spinpanel_runs_open(&course->runs, course->context);
-	SPI_finish();
 }
 
 static bool
@@ -200,14 +195,12 @@ do_fill(void *arg)
 {
 	Step	   *step = arg;
 
-	SPI_connect();
 	if (step->failure)
 		spinpanel_runs_fill_failed(step->run, step->account_id, step->failure);
 	else
 		spinpanel_runs_fill(step->run, step->account_id);
 	if (step->listing)
 		spinpanel_runs_count_requests(step->run->run_id, step->listing->reads.sent);
-	SPI_finish();
 }
 
 static void
@@ -219,9 +212,7 @@ do_listing_failed(void *arg)
 	spinpanel_backoff_delay(step->run->attempts + 1, 1000, spinpanel_retry_max_delay,
 							SpinpanelRandom());
 
-	SPI_connect();
 	spinpanel_runs_listing_failed(step->run, spinpanel_now() + delay * 1000, listing->error);
-	SPI_finish();
 }
 
 static void
@@ -229,9 +220,7 @@ do_fail_account(void *arg)
 {
 	Step	   *step = arg;
 
-	SPI_connect();
 	spinpanel_runs_fail_account(step->account_id, step->failure);
-	SPI_finish();
 }
 
 static void
@@ -239,9 +228,7 @@ do_finish_runs(void *arg)
 {
 	Course	   *course = arg;
 
-	SPI_connect();
 	spinpanel_runs_finish(course->accounts, course->account_count);
-	SPI_finish();
 }
 
 static void

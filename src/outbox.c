@@ -404,6 +404,22 @@ spinpanel_outbox_verified(Operation *op, const char *remark)
 	record(op, "operation looked at again", NULL, NULL, NULL, remark);
 }
 
+int32
+spinpanel_outbox_bought_back(const Operation *op, bool *open)
+{
+	static StateQuery select = {
+		"SELECT coalesce(sum(seats) FILTER (WHERE status = 'done'), 0)::int,"
+		" coalesce(bool_or(status IN ('queued', 'sending', 'unknown')), false)"
+		" FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'buy_back'", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	spinpanel_state_run(&select, args, 1);
+	*open = spinpanel_row_bool(0, 2);
+	return spinpanel_row_int(0, 1);
+}
+
 bool
 spinpanel_outbox_pool_busy(const Operation *op)
 {

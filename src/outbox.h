@@ -94,6 +94,9 @@ extern bool spinpanel_outbox_over(Operation *operation, const char *status,
 /* Its second look is over. */
 extern void spinpanel_outbox_verified(Operation *operation, const char *remark);
 
+/* Seats bought back on account of the operation; open: more are on the way. */
+extern int32 spinpanel_outbox_bought_back(const Operation *operation, bool *open);
+
 /* Is another change of quantity or state open (sending, unknown) in the pool? */
 extern bool spinpanel_outbox_pool_busy(const Operation *operation);
 

@@ -546,3 +546,24 @@ spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 	args[3] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(active_left >= 0 ? &removed : &more, args, 0);
 }
+
+bool
+spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+					   int32 *owned, int32 *active, int32 *consumed)
+{
+	static StateQuery select = {
+		"SELECT p.owned_seats, k.active_units, k.consumed_units FROM spinpanel.pool p"
+		" JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
+		" WHERE p.customer_id = $1 AND p.sku_id = $2", "uu", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(sku_id);
+	if (spinpanel_state_run(&select, args, 0) == 0)
+		return false;
+	*owned = spinpanel_row_int(0, 1);
+	*active = spinpanel_row_int(0, 2);
+	*consumed = spinpanel_row_int(0, 3);
+	return true;
+}

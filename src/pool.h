@@ -27,4 +27,8 @@ extern void spinpanel_pool_count_holders(const pg_uuid_t *customer_id, Timestamp
 extern void spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 								  int32 active_left, int32 added);
 
+/* As the mirror has them now; false = the pool is not known. */
+extern bool spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								   int32 *owned, int32 *active, int32 *consumed);
+
 #endif							/* SPINPANEL_POOL_H */

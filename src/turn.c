@@ -21,7 +21,6 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
-#include "executor/spi.h"
 #include "json.h"
 #include "mirror.h"
 #include "plan.h"
@@ -134,14 +133,12 @@ do_setback(void *arg)
 	Setback    *setback = arg;
 	Turn	   *turn = setback->turn;
 
-	SPI_connect();
 	spinpanel_runs_count_requests(turn->customer.run_id, turn->reads.sent);
 	if (setback->final)
 		spinpanel_runs_customer_failed(&turn->customer, setback->reason);
 	else
 		spinpanel_runs_customer_later(&turn->customer, setback->not_before,
 									  setback->reason, setback->counts);
-	SPI_finish();
 }
 
 static void
@@ -223,7 +220,6 @@ do_take_in(void *arg)
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
 
-	SPI_connect();
 	if (subscriptions->outcome == PARTNER_OK)
 	{
 		if (c->quiet && c->has_subscriptions_hash &&
@@ -249,7 +245,6 @@ do_take_in(void *arg)
 	turn->offer_count = spinpanel_mirror_offers_to_resolve(c->account_id, &c->customer_id,
 														   OFFERS_PER_TURN, &turn->offers,
 														   turn->context);
-	SPI_finish();
 }
 
 static void
@@ -258,7 +253,6 @@ do_take_offers(void *arg)
 	Turn	   *turn = arg;
 	int			i;
 
-	SPI_connect();
 	for (i = 0; i < turn->offer_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
@@ -268,7 +262,6 @@ do_take_offers(void *arg)
 										body == NULL ? (answer->error[0] ? answer->error :
 														"no usable answer") : NULL);
 	}
-	SPI_finish();
 }
 
 static void
@@ -280,7 +273,6 @@ do_take_users(void *arg)
 	Jsonb	   *body;
 	char	   *token = NULL;
 
-	SPI_connect();
 	body = answer->json;
 	if (body != NULL)
 	{
@@ -301,7 +293,6 @@ do_take_users(void *arg)
 	else
 		note_failure(turn, MIRROR_USERS, answer);
 	turn->users_token = token ? MemoryContextStrdup(turn->context, token) : NULL;
-	SPI_finish();
 }
 
 static void
@@ -311,7 +302,6 @@ do_take_licenses(void *arg)
 	RunCustomer *c = &turn->customer;
 	int			i;
 
-	SPI_connect();
 	for (i = 0; i < turn->user_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
@@ -326,7 +316,6 @@ do_take_licenses(void *arg)
 	if (turn->user_next + turn->user_asked >= turn->user_count)
 		spinpanel_mirror_licenses_complete(c->account_id, &c->customer_id,
 										   turn->users_started_at);
-	SPI_finish();
 }
 
 static void
@@ -335,7 +324,6 @@ do_finish(void *arg)
 	Turn	   *turn = arg;
 	RunCustomer *c = &turn->customer;
 
-	SPI_connect();
 	if (c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run))
 	{
 		TimestampTz now = spinpanel_now();
@@ -367,7 +355,6 @@ do_finish(void *arg)
 	}
 	spinpanel_runs_count_requests(c->run_id, turn->reads.sent);
 	spinpanel_runs_customer_done(c);
-	SPI_finish();
 }
 
 /* ---- the steps ---------------------------------------------------------------------- */
@@ -518,9 +505,7 @@ turn_begin(const RunCustomer *customer)
 static void
 do_claim(void *arg)
 {
-	SPI_connect();
 	claimed_count = spinpanel_runs_due(CLAIM + turns_active, &claimed, claim_context);
-	SPI_finish();
 }
 
 static bool

@@ -16,6 +16,7 @@
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "compat.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
@@ -137,11 +138,13 @@ begin_unit(UnitDurability durability)
 		(void) set_config_option("synchronous_commit", "on", PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
 }
 
 static void
 end_unit(void)
 {
+	SPI_finish();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 }

@@ -19,7 +19,7 @@ typedef enum UnitDurability
 } UnitDurability;
 
 /*
- * Runs function(arg) in a transaction; true when it committed.  On an error
+ * Runs function(arg) in a transaction, connected to SPI; true when it committed.  On an error
  * everything is rolled back, the error is logged with the activity as context,
  * and false is returned: the caller decides about trying again.  Also false,
  * without a log line, while the extension does not exist or somebody is about

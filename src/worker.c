@@ -19,7 +19,6 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
-#include "executor/spi.h"
 #include "http.h"
 #include "keep.h"
 #include "libpq/pqsignal.h"
@@ -72,10 +71,8 @@ do_next_due(void *arg)
 	TimestampTz a;
 	TimestampTz b;
 
-	SPI_connect();
 	a = spinpanel_runs_next_due();
 	b = spinpanel_outbox_next_due();
-	SPI_finish();
 	moments->next_due = Min(a, b);
 }
 
