@@ -282,14 +282,16 @@ CREATE TABLE pool (
     PRIMARY KEY (customer_id, sku_id)
 ) WITH (fillfactor = 80);
 
--- Unused seats (least(owned, active) - consumed) over time; a row stands from
--- read_at until until.  The cool-down is judged by its lowest figure.
+-- Seats (least(owned, active)) and consumed units over time; a row stands from
+-- read_at until until.  What was unused all through the cool-down is its
+-- fewest seats less its most consumed units.
 CREATE TABLE pool_reading (
     customer_id uuid NOT NULL,
     sku_id      uuid NOT NULL,
     read_at     timestamptz NOT NULL,
     until       timestamptz,                   -- NULL = still stands
-    unused      int NOT NULL,
+    seats       int NOT NULL,
+    consumed    int NOT NULL,
     PRIMARY KEY (customer_id, sku_id, read_at),
     FOREIGN KEY (customer_id, sku_id) REFERENCES pool ON DELETE CASCADE
 );

@@ -69,7 +69,7 @@ bounded(char *value, int length)
 	return value;
 }
 
-/* ---- readings: unused seats over time ---------------------------------------------- */
+/* ---- readings: seats and consumed units over time ---------------------------------------------- */
 
 /*
  * A pool without seats of ours, or whose numbers are in doubt or not read yet,
@@ -79,20 +79,23 @@ static void
 note_readings(const pg_uuid_t *customer_id, TimestampTz at)
 {
 	static StateQuery note = {
-		"WITH now AS (SELECT p.customer_id, p.sku_id, r.read_at, r.unused AS before,"
-		"  CASE WHEN p.owned_seats > 0 THEN least(p.owned_seats, p.active_units) - p.consumed_units END AS unused"
+		"WITH now AS (SELECT p.customer_id, p.sku_id, r.read_at, p.owned_seats > 0 AS ours,"
+		"  least(p.owned_seats, p.active_units) AS seats, p.consumed_units AS consumed,"
+		"  r.read_at IS NOT NULL AND p.owned_seats > 0 AND r.seats = least(p.owned_seats, p.active_units)"
+		"   AND r.consumed = p.consumed_units AS same"
 		"  FROM spinpanel.pool p JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
 		"  LEFT JOIN spinpanel.pool_reading r ON r.customer_id = p.customer_id AND r.sku_id = p.sku_id AND r.until IS NULL"
 		"  WHERE p.customer_id = $1 AND p.doubt IS NULL),"
 		" closed AS (UPDATE spinpanel.pool_reading r SET until = greatest($2, r.read_at) FROM now n"
 		"  WHERE r.customer_id = n.customer_id AND r.sku_id = n.sku_id AND r.read_at = n.read_at"
-		"  AND n.unused IS DISTINCT FROM n.before RETURNING r.sku_id),"
+		"  AND NOT n.same RETURNING r.sku_id),"
 		" pruned AS (DELETE FROM spinpanel.pool_reading WHERE customer_id = $1 AND until < $2 - '100 days'::interval"
 		"  AND sku_id IN (SELECT sku_id FROM closed))"
-		" INSERT INTO spinpanel.pool_reading AS t (customer_id, sku_id, read_at, unused)"
-		" SELECT customer_id, sku_id, greatest($2, read_at + '1 us'::interval), unused FROM now"
-		" WHERE unused IS NOT NULL AND unused IS DISTINCT FROM before"
-		" ON CONFLICT (customer_id, sku_id, read_at) DO UPDATE SET unused = least(t.unused, excluded.unused), until = NULL",
+		" INSERT INTO spinpanel.pool_reading AS t (customer_id, sku_id, read_at, seats, consumed)"
+		" SELECT customer_id, sku_id, greatest($2, read_at + '1 us'::interval), seats, consumed FROM now"
+		" WHERE ours AND NOT same"
+		" ON CONFLICT (customer_id, sku_id, read_at) DO UPDATE SET seats = least(t.seats, excluded.seats),"
+		"  consumed = greatest(t.consumed, excluded.consumed), until = NULL",
 		"uT", NULL
 	};
 	StateArg	args[2];

@@ -69,8 +69,7 @@ load_pools(Loading *loading, const StateArg *ids, TimestampTz read_now, int64 ex
 		" CASE WHEN p.holders_read_at > $3 - $4 * '1 second'::interval THEN p.holders ELSE 0 END,"
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = p.customer_id"
 		"  AND q.sku_id = p.sku_id AND q.waiting AND q.kind = 'assign' AND q.status NOT IN ('failed', 'cancelled')),"
-		" (SELECT min(r.unused) FROM spinpanel.pool_reading r WHERE r.customer_id = p.customer_id"
-		"  AND r.sku_id = p.sku_id AND (r.until IS NULL OR r.until > $2 - rel.cooldown)),"
+		" w.unused,"
 		" p.consumption_seen, coalesce(k.consumption_seen, false), p.doubt,"
 		" p.settle_active IS NOT NULL AND p.active_units > p.settle_active,"
 		" EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = p.customer_id AND o.sku_id = p.sku_id"
@@ -84,7 +83,8 @@ load_pools(Loading *loading, const StateArg *ids, TimestampTz read_now, int64 ex
 		" coalesce(r1.min_seats, r2.min_seats, r3.min_seats, r4.min_seats, 0),"
 		" (extract(epoch FROM rel.cooldown) * 1000000)::int8, (extract(epoch FROM rel.renewal_lead) * 1000000)::int8,"
 		" a.read_at, a.no_access, coalesce(u.part_number, k.part_number),"
-		" rel.removal_limit_percent, rel.removal_limit_seats"
+		" rel.removal_limit_percent, rel.removal_limit_seats,"
+		" CASE WHEN w.since > $2 - rel.cooldown THEN w.since END"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.customer cu ON cu.customer_id = c.customer_id"
 		" JOIN spinpanel.relationship rel ON rel.customer_id = c.customer_id"
@@ -102,6 +102,9 @@ load_pools(Loading *loading, const StateArg *ids, TimestampTz read_now, int64 ex
 		"  bool_and(x.license_access IS FALSE) AS no_access"
 		"  FROM spinpanel.customer_account x JOIN spinpanel.account y USING (account_id)"
 		"  WHERE x.customer_id = c.customer_id AND x.gone_at IS NULL AND y.status <> 'disconnected') a ON true"
+		" LEFT JOIN LATERAL (SELECT min(r.seats) - max(r.consumed) AS unused, min(r.read_at) AS since"
+		"  FROM spinpanel.pool_reading r WHERE r.customer_id = p.customer_id AND r.sku_id = p.sku_id"
+		"  AND (r.until IS NULL OR r.until > $2 - rel.cooldown)) w ON true"
 		" ORDER BY c.position, p.sku_id", "AuTTiI", NULL
 	};
 	StateArg	args[5];
@@ -150,6 +153,7 @@ load_pools(Loading *loading, const StateArg *ids, TimestampTz read_now, int64 ex
 		pool->waiting = spinpanel_row_int(row, 9);
 		/* Nothing seen yet: nothing is past its cool-down. */
 		pool->settled_unused = spinpanel_row_isnull(row, 10) ? 0 : spinpanel_row_int(row, 10);
+		pool->known_since = spinpanel_row_time(row, 30, 0);
 		pool->consumption_seen = spinpanel_row_bool(row, 11);
 		pool->sku_consumption_seen = spinpanel_row_bool(row, 12);
 		pool->doubt = spinpanel_row_text(row, 13, loading->context);
