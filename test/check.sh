@@ -89,8 +89,10 @@ need_sql_server() {
 	sp_initdb "$SQL_SERVER" "shared_preload_libraries = 'pg_cron,spinpanel'" "cron.database_name = 'spinpanel_regression'" \
 		"spinpanel.database = 'spinpanel_regression'" "spinpanel.enabled = off" "max_prepared_transactions = 10" \
 		"log_statement = 'all'" "cron.log_run = off"
+	# before the start: pg_cron and the worker would fail in a database that is not there
+	postgres --single -D "$SQL_SERVER" -c shared_preload_libraries= postgres >"$SQL_SERVER.single" 2>&1 \
+		<<<'CREATE DATABASE spinpanel_regression' || { cat "$SQL_SERVER.single"; sp_fail "cannot create a database"; }
 	sp_server_start "$SQL_SERVER"
-	createdb spinpanel_regression
 	# pg_regress does this for databases that it makes itself
 	psql -Xq -d spinpanel_regression -c "ALTER DATABASE spinpanel_regression SET lc_messages TO 'C'" \
 		-c "ALTER DATABASE spinpanel_regression SET timezone_abbreviations TO 'Default'"
@@ -116,7 +118,7 @@ pg_regress() { # PROGRAM STEP OPTION... NAME...
 	if ! count_regress "$out/log"; then
 		if [[ -s $out/regression.diffs ]]; then head -n 300 "$out/regression.diffs" | indent; else tail -n 30 "$out/log" | indent; fi
 		echo "       ---- end of the server's log"
-		grep -vE 'LOG:  statement|^\s' "$SQL_SERVER.log" | tail -n 20 | indent
+		grep -vE 'LOG:  (statement|execute)|DETAIL:  parameters|^\s' "$SQL_SERVER.log" | tail -n 20 | indent
 	fi
 	[[ -n $update && -d $out/results ]] && cp "$out"/results/*.out "$SP_TOP/expected/"
 	return 0
@@ -201,7 +203,7 @@ for step in $STEPS; do
 				limit=300; [[ -n $full ]] && limit=3600
 				# shellcheck disable=SC2086
 				(unset PGHOST PGPORT PGUSER PGDATABASE; perl "$harness" --spool "$SP_WORK/tap" --result "$SP_WORK/tap.result" \
-					--jobs "${SPINPANEL_JOBS:-2}" --timeout "$limit" --log "$SP_WORK/tmp_check/log/%s_*.log" $names)
+					--jobs "${SPINPANEL_JOBS:-2}" --timeout "$limit" --log "$SP_WORK/tmp_check/log/regress_log_%s" --log "$SP_WORK/tmp_check/log/%s_*.log" $names)
 				p=0 f=1 s=0
 				[[ -e $SP_WORK/tap.result ]] && read -r p f s <"$SP_WORK/tap.result"
 				passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

@@ -3,7 +3,8 @@
 #
 #   harness.pl [--jobs N] [--timeout SECONDS] [--spool DIR] [--result FILE] [--log PATTERN]... FILE...
 #
-# *.pl are run by perl, *.pgtap and *.sql by psql (libtap-parser-sourcehandler-pgtap-perl), others by themselves.
+# *.pl are run by perl, others by themselves; *.sql and *.pgtap, never mixed with those, by psql as pg_prove does it
+# (libtap-parser-sourcehandler-pgtap-perl).
 # What a file prints is kept in DIR and shown when the file fails, with the ends of the logs that belong to it:
 # PATTERN is a shell pattern in which %s stands for the file's name without folder and extension.
 # FILE (--result) gets one line: passed failed skipped.
@@ -34,8 +35,10 @@ my $harness = TAP::Harness->new(
 	{   verbosity => -3,
 		jobs      => $jobs,
 		merge     => 1,
-		exec      => \&command,
-		sources   => { pgTAP => { suffix => [ '.sql', '.pgtap' ] } } });
+		# its source handler cannot stand commands beside it
+		(grep { /\.(sql|pgtap)$/ } @ARGV)
+		? (sources => { pgTAP => { suffix => [ '.sql', '.pgtap' ] } })
+		: (exec => \&command) });
 $harness->callback(before_runtests => sub { });
 $harness->callback(made_parser => sub { my ($parser, $job) = @_; $started{ $job->[0] } = time; });
 $harness->callback(after_test  => \&report);
@@ -52,7 +55,6 @@ exit($failed ? 1 : 0);
 sub command
 {
 	my ($harness, $file) = @_;
-	return undef if $file =~ /\.(sql|pgtap)$/;
 	my @limit = ('timeout', '-k', '15', $timeout);
 	return [ @limit, $^X, "-I$lib", $file ] if $file =~ /\.pl$/;
 	return [ @limit, $file ];
