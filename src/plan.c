@@ -86,6 +86,12 @@ plausible(const PlanPool *pool)
 	return total <= PLAN_MOST_SEATS;
 }
 
+static bool
+is_stale(const PlanPool *pool, PlanTime now)
+{
+	return pool->read_at < now && now - pool->read_at > pool->max_age;
+}
+
 /* A pool in which only trials and free subscriptions are active. */
 static bool
 only_trials(const PlanPool *pool)
@@ -124,7 +130,7 @@ must_not(const PlanPool *pool, PlanTime now)
 		return "excluded by a rule";
 	if (only_trials(pool))
 		return "trial or free";
-	if (pool->read_at < now && now - pool->read_at > pool->max_age)
+	if (is_stale(pool, now))
 		return "stale: the data is too old";
 	if (pool->doubt != NULL)
 		return pool->doubt;
@@ -191,9 +197,10 @@ spinpanel_plan_untouchable(const PlanSubscription *s, PlanTime now)
 {
 	if (s->pending)
 		return "a change of it is under way";
-	if (s->renewing ||
-		(s->commerce == PLAN_NCE && spinpanel_seats_term_end(s) <= now))
+	if (s->renewing)
 		return "its renewal is in progress";
+	if (s->commerce == PLAN_NCE && spinpanel_seats_term_end(s) <= now)
+		return "its term is over and its renewal not yet seen";
 
 	if (is_persons(s, now))
 		return "a person decided otherwise";
@@ -666,7 +673,8 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options,
 	 */
 	bool		softens = blocked != NULL && pool->adjust && !pool->paused &&
 		!pool->open_operation && !pool->excluded && plausible(pool) &&
-		(blocked == pool->doubt || pool->unsettled);
+		!is_stale(pool, options->now) &&
+		(pool->doubt != NULL || pool->unsettled);
 
 	if (!open_scene(&scene, pool, index, options->now, options->at_renewal,
 					false, blocked != NULL))

@@ -12,6 +12,9 @@
  */
 #include "plan_internal.h"
 
+/* Groups with more younger members are not searched through completely. */
+#define MOST_SETS	8
+
 static int64_t
 least(int64_t a, int64_t b)
 {
@@ -64,47 +67,98 @@ spinpanel_plan_legacy_leaf(const PlanScene *scene, PlanLeaf *leaf)
 	leaf->term_end = PLAN_NEVER;
 }
 
-/*
- * How duplicates share what remains: the more of the younger ones vanish the
- * better, as far as the oldest may take over what is needed of them.
- * "vanishing" is tried from all downwards; returns the quantity of the oldest
- * and how many seats the younger ones that stay are lowered by, or false.
- */
+/* How duplicates share what remains. */
+typedef struct Share
+{
+	uint32_t	gone;			/* bit per member that vanishes */
+	int32_t		suffix;			/* in large groups: so many of the youngest */
+	int32_t		vanishing;
+	int64_t		oldest;			/* new quantity of the oldest */
+	int64_t		lowered;		/* seats that younger ones that stay give */
+} Share;
+
 static bool
-share(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
-	  int32_t *vanishing, int64_t *oldest, int64_t *lowered)
+vanishes(const PlanLeaf *leaf, const Share *share, int32_t i)
+{
+	if (i == 0)
+		return false;
+	if (share->suffix >= 0)
+		return i >= leaf->member_count - share->suffix;
+	return (share->gone & (UINT32_C(1) << i)) != 0;
+}
+
+/* With these vanishing, can the others hold what remains? */
+static bool
+holds(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
+	  Share *share)
 {
 	const PlanSubscription *first = member(scene, leaf, 0);
 	int64_t		maximum = first->maximum > first->quantity ?
 		first->maximum : first->quantity;
-	int64_t		others = 0;		/* in the younger ones that stay */
 	int64_t		can_lower = 0;
 	int32_t		i;
 
-	for (i = 1; i <= leaf->member_count; i++)
+	share->vanishing = 0;
+	share->lowered = 0;
+	share->oldest = remaining;
+	for (i = 1; i < leaf->member_count; i++)
 	{
-		*vanishing = leaf->member_count - i;
-		*lowered = 0;
-		*oldest = remaining - others;
-		if (*oldest <= maximum)
-		{
-			if (*oldest >= first->quantity)
-				return true;
+		const PlanSubscription *s = member(scene, leaf, i);
 
-			/* Too much even so: the younger of those that stay give first. */
-			*lowered = least(first->quantity - *oldest, can_lower);
-			*oldest += *lowered;
-			if (*oldest >= minimum_of(first) && *oldest <= first->quantity)
-				return true;
-		}
-		if (i < leaf->member_count)
+		if (vanishes(leaf, share, i))
+			share->vanishing++;
+		else
 		{
-			others += member(scene, leaf, i)->quantity;
-			can_lower += member(scene, leaf, i)->quantity -
-				minimum_of(member(scene, leaf, i));
+			share->oldest -= s->quantity;
+			can_lower += s->quantity - minimum_of(s);
 		}
 	}
-	return false;
+	if (share->oldest == first->quantity)
+		return true;
+	if (share->oldest > first->quantity)
+		return share->vanishing > 0 && share->oldest <= maximum &&
+			share->oldest >= first->minimum;
+
+	/* Too much even so: the younger of those that stay give first. */
+	share->lowered = least(first->quantity - share->oldest, can_lower);
+	share->oldest += share->lowered;
+	return share->oldest >= minimum_of(first);
+}
+
+/*
+ * The more of the younger ones vanish the better, and the youngest of them,
+ * as far as the oldest may take over what is needed of them.  All sets are
+ * tried; of a group too large for that, only the youngest so many.
+ */
+static bool
+share_out(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
+		  Share *share)
+{
+	int32_t		younger = leaf->member_count - 1;
+	bool		found = false;
+	Share		best = {0};
+
+	if (younger > MOST_SETS)
+	{
+		for (share->suffix = younger; share->suffix >= 0; share->suffix--)
+		{
+			if (holds(scene, leaf, remaining, share))
+				return true;
+		}
+		return false;
+	}
+	share->suffix = -1;
+	for (share->gone = 0; share->gone < UINT32_C(2) << younger;
+		 share->gone += 2)
+	{
+		if (!holds(scene, leaf, remaining, share) ||
+			(found && share->vanishing < best.vanishing))
+			continue;
+		best = *share;			/* later sets of one size are younger */
+		found = true;
+	}
+	*share = best;
+	return found;
 }
 
 bool
@@ -136,17 +190,14 @@ spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
 	}
 	else if (!scene->only_soften && taken < leaf->quantity)
 	{
-		int32_t		vanishing;
-		int64_t		oldest;
-		int64_t		lowered;
+		Share		share;
 
-		if (!share(scene, leaf, leaf->quantity - taken, &vanishing, &oldest,
-				   &lowered))
+		if (!share_out(scene, leaf, leaf->quantity - taken, &share))
 			return false;
-		choice->changes = vanishing;
-		if (oldest != member(scene, leaf, 0)->quantity)
+		choice->changes = share.vanishing;
+		if (share.oldest != member(scene, leaf, 0)->quantity)
 			choice->changes++;
-		if (lowered > 0)
+		if (share.lowered > 0)
 			choice->changes++;
 	}
 	else if (taken > 0)
@@ -201,8 +252,7 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 {
 	const PlanSubscription *first = member(scene, leaf, 0);
 	int32_t		merge = 0;
-	int32_t		vanishing;
-	int64_t		oldest;
+	Share		share;
 	int64_t		lowered;
 	int64_t		raised;
 	int32_t		i;
@@ -216,16 +266,17 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 						 builder);
 		return;
 	}
-	if (!share(scene, leaf, leaf->quantity - leaf->taken, &vanishing, &oldest,
-			   &lowered))
+	if (!share_out(scene, leaf, leaf->quantity - leaf->taken, &share))
 		return;
 
-	raised = at_least_zero(oldest - first->quantity);
+	lowered = share.lowered;
+	raised = at_least_zero(share.oldest - first->quantity);
 	if (raised > 0)
 	{
 		merge = ++builder->merges;
 		d = spinpanel_plan_append(builder, scene, leaf->members[0],
-								  PLAN_RAISE, 3, first->quantity, oldest,
+								  PLAN_RAISE, 3, first->quantity,
+								  share.oldest,
 								  -raised);
 		if (d == NULL)
 			return;
@@ -234,13 +285,13 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 		spinpanel_plan_text_add(&text, "; oldest of %d legacy subscriptions "
 								"of one offer takes over %lld of %d younger",
 								(int) leaf->member_count, (long long) raised,
-								(int) vanishing);
+								(int) share.vanishing);
 	}
 	for (i = leaf->member_count - 1; i >= 1; i--)
 	{
 		const PlanSubscription *s = member(scene, leaf, i);
 
-		if (i >= leaf->member_count - vanishing)
+		if (vanishes(leaf, &share, i))
 		{
 			d = spinpanel_plan_append(builder, scene, leaf->members[i],
 									  PLAN_SUSPEND, 3, s->quantity, 0,
@@ -265,7 +316,8 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 			lowered -= by;
 		}
 	}
-	decide_lower(scene, leaf->members[0], first->quantity - oldest, builder);
+	decide_lower(scene, leaf->members[0], first->quantity - share.oldest,
+				 builder);
 }
 
 void
