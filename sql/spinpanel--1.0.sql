@@ -402,7 +402,7 @@ CREATE TABLE operation (
     kind            text NOT NULL CHECK (kind IN ('set_quantity', 'suspend', 'reactivate', 'cancel', 'set_auto_renew',
                                                   'set_schedule', 'set_actions', 'create_cart', 'checkout',
                                                   'set_usage_location', 'assign', 'unassign')),
-    purpose         text NOT NULL CHECK (purpose IN ('remove', 'merge', 'restore', 'buy_back', 'buy', 'assign',
+    purpose         text NOT NULL CHECK (purpose IN ('remove', 'merge', 'schedule', 'restore', 'buy_back', 'buy', 'assign',
                                                      'release', 'give_back')),
     account_id      int NOT NULL,
     customer_id     uuid NOT NULL,

@@ -68,6 +68,7 @@ typedef struct Wish
 	int32		to_quantity;
 	int32		minimum;
 	int32		merge;
+	bool		our_end;		/* we let it end; that may be taken back */
 } Wish;
 
 #define MAX_MERGES 32
@@ -76,6 +77,8 @@ typedef struct Wish
 typedef struct MergeSteps
 {
 	int64		step[MAX_MERGES];
+	int64		reduction;		/* the last one, and whose: what is scheduled for */
+	pg_uuid_t	reduced;		/* the same subscription has to come after it */
 } MergeSteps;
 
 static int64
@@ -125,11 +128,45 @@ queue_operations(const Wish *wish, MergeSteps *steps)
 	}
 	else if (strcmp(wish->action, "cancel") == 0)
 		last = add_operation(wish, "cancel", purpose, "{\"status\": \"deleted\"}", after);
+	else if (strcmp(wish->action, "reduce_at_renewal") == 0)
+	{
+		if (steps->reduction != 0 &&
+			memcmp(&steps->reduced, &wish->subscription_id, sizeof(pg_uuid_t)) == 0)
+			after = steps->reduction;
+		if (wish->our_end)
+			after = add_operation(wish, "set_auto_renew", "schedule",
+								  "{\"autoRenewEnabled\": true}", after);
+		if (wish->to_quantity < wish->from_quantity)
+			(void) add_operation(wish, "set_schedule", "schedule",
+								 psprintf("{\"scheduledNextTermInstructions\": {\"quantity\": %d}}",
+										  wish->to_quantity), after);
+		else if (!wish->our_end)
+			(void) add_operation(wish, "set_schedule", "schedule",
+								 "{\"scheduledNextTermInstructions\": null}", after);
+	}
+	else if (strcmp(wish->action, "end_at_term") == 0)
+	{
+		/*
+		 * Auto-renew off alone leads into Extended Service Terms since 2026;
+		 * the explicit cancel goes with it.
+		 */
+		if (steps->reduction != 0 &&
+			memcmp(&steps->reduced, &wish->subscription_id, sizeof(pg_uuid_t)) == 0)
+			after = steps->reduction;
+		(void) add_operation(wish, "set_actions", "schedule",
+							 "{\"autoRenewEnabled\": false, \"scheduledActions\":"
+							 " [{\"scheduleType\": \"TermEnd\", \"actionType\": \"Cancel\"}]}", after);
+	}
 	else
 		elog(ERROR, "no operation is known for action \"%s\"", wish->action);
 
 	if (merging)
 		steps->step[wish->merge] = last;
+	if (strcmp(wish->action, "reduce") == 0)
+	{
+		steps->reduction = last;
+		steps->reduced = wish->subscription_id;
+	}
 }
 
 /* ---- writing a run's decisions ------------------------------------------------ */
@@ -349,6 +386,7 @@ spinpanel_adjustments_write(const RunCustomer *customer,
 		wish.to_quantity = d->to_quantity;
 		wish.minimum = subscription->minimum;
 		wish.merge = d->merge;
+		wish.our_end = subscription->end_by == PLAN_OURS;
 		queue_operations(&wish, &steps);
 	}
 
@@ -385,8 +423,8 @@ spinpanel_adjustments_take_approved(void)
 	};
 	static StateQuery select = {
 		"SELECT a.adjustment_id, a.run_id, a.account_id, a.customer_id, a.sku_id, a.subscription_id, a.action,"
-		" a.from_quantity, a.to_quantity, coalesce(f.minimum, 1), coalesce(a.merge, 0)"
-		" FROM spinpanel.adjustment a LEFT JOIN spinpanel.subscription s USING (subscription_id)"
+		" a.from_quantity, a.to_quantity, coalesce(f.minimum, 1), coalesce(a.merge, 0),"
+		" coalesce(s.our_end, false) FROM spinpanel.adjustment a LEFT JOIN spinpanel.subscription s USING (subscription_id)"
 		" LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key"
 		" WHERE a.status = 'queued' AND a.approved AND NOT EXISTS (SELECT FROM spinpanel.operation o"
 		"  WHERE o.adjustment_id = a.adjustment_id)"
@@ -419,6 +457,7 @@ spinpanel_adjustments_take_approved(void)
 		wish->to_quantity = spinpanel_row_int(row, 9);
 		wish->minimum = spinpanel_row_int(row, 10);
 		wish->merge = spinpanel_row_int(row, 11);
+		wish->our_end = spinpanel_row_bool(row, 12);
 	}
 	memset(&steps, 0, sizeof(steps));
 	memset(&steps_customer, 0, sizeof(steps_customer));
@@ -442,12 +481,12 @@ spinpanel_adjustments_operation_over(const Operation *op, const char *reason)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.adjustment SET finished_at = $2, error = $3, status = CASE"
-		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge')"
+		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule')"
 		"  AND o.status IN ('refused', 'failed')) THEN 'failed'"
-		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge')"
+		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule')"
 		"  AND o.status = 'cancelled') THEN 'skipped' ELSE 'done' END"
 		" WHERE adjustment_id = $1 AND status = 'queued' AND NOT EXISTS (SELECT FROM spinpanel.operation o"
-		"  WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge') AND o.status IN ('queued', 'sending', 'unknown'))"
+		"  WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule') AND o.status IN ('queued', 'sending', 'unknown'))"
 		" RETURNING adjustment_id, status, run_id, account_id", "ITt", NULL
 	};
 	/* Followers that were cancelled with it belong to other adjustments. */

@@ -90,23 +90,29 @@ spinpanel_aftermath_prepare(const Operation *op, Jsonb *subscription)
 		return;
 
 	schedule = member_of(subscription, "scheduledNextTermInstructions");
-	if (schedule != NULL)
+	if (schedule != NULL && !spinpanel_outbox_schedules_after(op))
 	{
 		int64		next;
+		int32		seats = spinpanel_judge_seats(op);
+		bool		ours = spinpanel_mirror_is_our_schedule(&op->subscription_id);
 
 		/*
 		 * A person's schedule keeps its own quantity plus the seats bought
 		 * since, less those returned: what they wanted gone is still gone.
+		 * Ours said what is needed, which a removal does not change; where it
+		 * is planned afresh, that operation follows this one.
 		 */
 		if (spinpanel_json_int(&schedule->root, "quantity", &next))
 		{
-			next += spinpanel_judge_seats(op);
+			if (seats > 0 || !ours)
+				next += seats;
 			if (next < 1)
 				next = 1;
 			schedule = spinpanel_json_with(schedule, "quantity",
 										   jsonb_of(psprintf(INT64_FORMAT, next)));
 		}
-		(void) follow_up(op, "set_schedule", "restore",
+		/* Ours is judged by the planner once more. */
+		(void) follow_up(op, "set_schedule", ours ? "schedule" : "restore",
 						 object_with("scheduledNextTermInstructions", schedule));
 	}
 	actions = member_of(subscription, "scheduledActions");
@@ -254,6 +260,26 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	bool		renews;
 	int64		present = -1;
 
+	/*
+	 * Without the explicit cancel it would run on in Extended Service Terms,
+	 * dearer: then it had better renew, and go in the window after that.
+	 */
+	if (is_kind(op, "set_actions") && is_purpose(op, "schedule") &&
+		spinpanel_judge_outcome(op, subscription) != OUTCOME_APPLIED)
+	{
+		if (spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) && !renews)
+		{
+			Operation	undo = *op;
+
+			undo.operation_id = 0;
+			(void) follow_up(&undo, "set_auto_renew", "restore",
+							 jsonb_of("{\"autoRenewEnabled\": true}"));
+		}
+		spinpanel_aftermath_over(op, "refused", 0, NULL,
+								 "Partner Center did not keep the explicit cancel", answer);
+		return;
+	}
+
 	if (seats < 0 && op->has_sku)
 		verify_at = spinpanel_now() + (int64) spinpanel_settle_time * USECS_PER_SEC;
 	if (!spinpanel_outbox_done(op, seats, answer, verify_at, remark))
@@ -265,6 +291,15 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		spinpanel_mirror_added(&op->customer_id, &op->sku_id, seats);
 	if (is_kind(op, "suspend"))
 		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_SUSPENSION, 1);
+	if (is_kind(op, "set_actions") && is_purpose(op, "schedule"))
+		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_END, 1);
+	if (is_kind(op, "set_schedule") && is_purpose(op, "schedule"))
+	{
+		int64		next = -1;
+
+		(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity", &next);
+		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_NEXT_QUANTITY, (int32) next);
+	}
 	if (is_purpose(op, "merge") && seats > 0 && active >= 0)
 		spinpanel_outbox_after(op, active + seats);
 

@@ -21,6 +21,7 @@
 #include "pools.h"
 #include "settings.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/snapmgr.h"
 
 /* A removal that cannot be sent for this long is left to the next run. */
@@ -82,6 +83,45 @@ wanted_quantity(const Operation *op)
 	return (int32) value;
 }
 
+/* Does one list of scheduled actions hold the types of the other? */
+static bool
+has_actions(JsonbContainer *theirs, JsonbContainer *mine)
+{
+	JsonbIterator *it = JsonbIteratorInit(mine);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	if (!JsonContainerIsArray(theirs) || !JsonContainerIsArray(mine))
+		return false;
+	(void) JsonbIteratorNext(&it, &value, false);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		JsonbIterator *other;
+		JsonbValue	candidate;
+		char	   *type;
+		bool		found = false;
+
+		if (token != WJB_ELEM || value.type != jbvBinary)
+			continue;
+		type = spinpanel_json_text(value.val.binary.data, "actionType");
+		other = JsonbIteratorInit(theirs);
+		(void) JsonbIteratorNext(&other, &candidate, false);
+		while ((token = JsonbIteratorNext(&other, &candidate, true)) != WJB_DONE)
+		{
+			char	   *theirs_type;
+
+			if (token != WJB_ELEM || candidate.type != jbvBinary)
+				continue;
+			theirs_type = spinpanel_json_text(candidate.val.binary.data, "actionType");
+			if (type && theirs_type && pg_strcasecmp(type, theirs_type) == 0)
+				found = true;
+		}
+		if (!found)
+			return false;
+	}
+	return true;
+}
+
 /* Is every wanted member as wanted?  A wanted null means: not there. */
 static bool
 is_as_wanted(const Operation *op, Jsonb *subscription)
@@ -113,6 +153,8 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 
 			all = all && a && b && pg_strcasecmp(a, b) == 0;
 		}
+		else if (pg_strcasecmp(name, "scheduledActions") == 0)
+			all = all && has_actions(&theirs->root, &mine->root);
 		else if (pg_strcasecmp(name, "scheduledNextTermInstructions") == 0)
 		{
 			/* Partner Center may add members of its own to what was sent. */
@@ -147,6 +189,47 @@ with_wanted(const Operation *op, Jsonb *subscription)
 		body = spinpanel_json_with(body, name, member_of(op->wanted, name));
 	}
 	return body;
+}
+
+/*
+ * The next term's instructions with the product of the present term, which is
+ * how a mere change of quantity is scheduled.
+ */
+static Jsonb *
+schedule_for(Jsonb *subscription, int32 quantity)
+{
+	char	   *offer = spinpanel_json_text(&subscription->root, "offerId");
+	char	   *term = spinpanel_json_text(&subscription->root, "termDuration");
+	char	   *cycle = spinpanel_json_text(&subscription->root, "billingCycle");
+	char	   *promotion = spinpanel_json_text(&subscription->root, "promotionId");
+	char	   *sku;
+	char	   *availability;
+	StringInfoData text;
+
+	if (offer == NULL || term == NULL || cycle == NULL ||
+		(sku = strchr(offer, ':')) == NULL ||
+		(availability = strchr(sku + 1, ':')) == NULL)
+		return NULL;
+	*sku++ = '\0';
+	*availability++ = '\0';
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"scheduledNextTermInstructions\": {\"product\": {\"productId\": ");
+	escape_json(&text, offer);
+	appendStringInfoString(&text, ", \"skuId\": ");
+	escape_json(&text, sku);
+	appendStringInfoString(&text, ", \"availabilityId\": ");
+	escape_json(&text, availability);
+	appendStringInfoString(&text, ", \"billingCycle\": ");
+	escape_json(&text, cycle);
+	appendStringInfoString(&text, ", \"termDuration\": ");
+	escape_json(&text, term);
+	if (promotion != NULL && promotion[0] != '\0')
+	{
+		appendStringInfoString(&text, ", \"promotionId\": ");
+		escape_json(&text, promotion);
+	}
+	appendStringInfo(&text, "}, \"quantity\": %d}}", quantity);
+	return jsonb_of(text.data);
 }
 
 static void
@@ -276,7 +359,8 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		return VERDICT_WAIT;
 	}
 
-	removal = is_purpose(op, "remove") || is_purpose(op, "merge") || is_purpose(op, "give_back");
+	removal = is_purpose(op, "remove") || is_purpose(op, "merge") ||
+		is_purpose(op, "schedule") || is_purpose(op, "give_back");
 	if (!removal)
 	{
 		/*
@@ -384,6 +468,51 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		{
 			strlcpy(reason, "the pool has changed since the merge was planned", reason_size);
 			return VERDICT_DROP;
+		}
+	}
+	else if (is_purpose(op, "schedule"))
+	{
+		PlanAction	action = is_kind(op, "set_actions") ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL;
+		int64		next = present;
+		int32		lowest;
+
+		if (pg_strcasecmp(status, "active") != 0)
+		{
+			strlcpy(reason, "the subscription is not active any more", reason_size);
+			return VERDICT_DROP;
+		}
+		if (is_kind(op, "set_actions"))
+			next = 0;
+		else if (is_kind(op, "set_schedule"))
+			(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity", &next);
+
+		/* Taking a schedule or an end of ours back needs nobody's leave. */
+		if (next < present)
+		{
+			lowest = spinpanel_plan_judge(pool, index, action, (int32) next, &options,
+										  reason, reason_size);
+			if (lowest >= present || (is_kind(op, "set_actions") && lowest > 0))
+			{
+				if (reason[0] == '\0')
+					strlcpy(reason, "the seats are needed in the next term", reason_size);
+				return VERDICT_DROP;
+			}
+			if (is_kind(op, "set_schedule"))
+			{
+				Jsonb	   *schedule = schedule_for(subscription, lowest);
+
+				if (schedule == NULL)
+				{
+					strlcpy(reason, "the subscription names no product, term and billing cycle", reason_size);
+					return VERDICT_DROP;
+				}
+				op->wanted = schedule;
+				if (is_as_wanted(op, subscription))
+				{
+					strlcpy(reason, "it is so already", reason_size);
+					return VERDICT_DROP;
+				}
+			}
 		}
 	}
 	else

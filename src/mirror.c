@@ -797,6 +797,18 @@ spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what, in
 						what == MIRROR_OUR_END ? &end : &next, args, 0);
 }
 
+bool
+spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id)
+{
+	static StateQuery select = {
+		"SELECT our_next_quantity = next_quantity FROM spinpanel.subscription WHERE subscription_id = $1", "u", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_uuid(subscription_id);
+	return spinpanel_state_run(&select, args, 0) > 0 && spinpanel_row_bool(0, 1);
+}
+
 /* ---- subscribed SKUs ------------------------------------------------------------------- */
 
 void

@@ -82,6 +82,7 @@ extern void spinpanel_mirror_offer_answered(const MirrorOffer *offer, Jsonb *bod
 /* What an operation of ours did; value as the kind wants it, -1 = no longer. */
 extern void spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what,
 									   int32 value);
+extern bool spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id);
 /* After a removal: no further one until active units show active_left. */
 extern void spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 									 int32 active_left);

@@ -421,20 +421,39 @@ spinpanel_outbox_bought_back(const Operation *op, bool *open)
 }
 
 bool
+spinpanel_outbox_schedules_after(const Operation *op)
+{
+	static StateQuery select = {
+		"SELECT 1 FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'schedule'"
+		" AND status = 'queued'", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	return spinpanel_state_run(&select, args, 1) > 0;
+}
+
+bool
 spinpanel_outbox_pool_busy(const Operation *op)
 {
 	static StateQuery select = {
 		"SELECT 1 FROM spinpanel.operation WHERE customer_id = $1 AND sku_id = $2"
-		" AND operation_id <> $3 AND status IN ('sending', 'unknown')"
-		" AND kind NOT IN ('assign', 'unassign', 'set_usage_location') LIMIT 1", "uuI", NULL
+		" AND operation_id <> $3 AND (status IN ('sending', 'unknown')"
+		/* What was wiped is set again before anything else happens there. */
+		"  OR status = 'queued' AND purpose = 'restore' AND subscription_id = $4 AND NOT $5"
+		"   AND EXISTS (SELECT FROM spinpanel.operation p WHERE p.operation_id = operation.after_operation"
+		"    AND p.status = 'done'))"
+		" AND kind NOT IN ('assign', 'unassign', 'set_usage_location') LIMIT 1", "uuIub", NULL
 	};
-	StateArg	args[3];
+	StateArg	args[5];
 
 	if (!op->has_sku)
 		return false;
 	args[0] = spinpanel_arg_uuid(&op->customer_id);
 	args[1] = spinpanel_arg_uuid(&op->sku_id);
 	args[2] = spinpanel_arg_int64(op->operation_id);
+	args[3] = spinpanel_arg_uuid(op->has_subscription ? &op->subscription_id : NULL);
+	args[4] = spinpanel_arg_bool(strcmp(op->purpose, "restore") == 0);
 	return spinpanel_state_run(&select, args, 1) > 0;
 }
 

@@ -97,6 +97,9 @@ extern void spinpanel_outbox_verified(Operation *operation, const char *remark);
 /* Seats bought back on account of the operation; open: more are on the way. */
 extern int32 spinpanel_outbox_bought_back(const Operation *operation, bool *open);
 
+/* A follower that schedules something for the next term is queued. */
+extern bool spinpanel_outbox_schedules_after(const Operation *operation);
+
 /* Is another change of quantity or state open (sending, unknown) in the pool? */
 extern bool spinpanel_outbox_pool_busy(const Operation *operation);
 

@@ -333,6 +333,7 @@ do_finish(void *arg)
 
 		memset(&options, 0, sizeof(options));
 		options.now = now;
+		options.at_renewal = true;
 		memset(&result, 0, sizeof(result));
 		spinpanel_plan_customer(pools->pools, pools->pool_count, &pools->limits, &options, &result);
 		if (result.out_of_memory)
