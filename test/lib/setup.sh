@@ -23,7 +23,8 @@
 #   SPINPANEL_WORK_KEEP=1     keep the temporary folder (and say where it is)
 #   SPINPANEL_BUILD=DIR       build there, incrementally, and keep it: for developers in a hurry
 #   SP_COPT                   more compiler options
-#   PG_CONFIG                 another server than Debian's PostgreSQL 15
+#   PG_CONFIG                 another server than Debian's PostgreSQL 15; with SP_OWN_SERVER=1, one that may be
+#                             installed into
 
 SP_TOP=${SP_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 
@@ -182,11 +183,14 @@ sp_build() {
 	[[ -z ${SP_NO_BUILD:-} ]] || return 0
 	make -C "$SP_SRC" -j"$(nproc 2>/dev/null || echo 2)" COPT="${SP_COPT:-}" >"$log" 2>&1 \
 		|| { grep -E '^[^ ]*: (fatal )?error:|undefined (reference|symbol)|\*\*\*' "$log" | head -n 30 >&2; sp_fail "does not compile"; }
-	if "$SP_BINDIR/postgres" --describe-config | grep -q '^extension_destdir'; then
+	if "$SP_BINDIR/postgres" --describe-config | grep '^extension_destdir' >/dev/null; then
 		make -C "$SP_SRC" install DESTDIR="$SP_STAGE" >>"$log" 2>&1 || { tail "$log" >&2; sp_fail "make install failed"; }
-	else
+	elif [[ $SP_BINDIR != /usr/* && -n ${SP_OWN_SERVER:-} ]]; then
+		# A server that somebody built to try things with has no extension_destdir
 		SP_STAGE=
 		make -C "$SP_SRC" install >>"$log" 2>&1 || { tail "$log" >&2; sp_fail "make install failed"; }
+	else
+		sp_fail "this server has no extension_destdir (Debian's has); SP_OWN_SERVER=1 installs into it"
 	fi
 }
 
