@@ -468,6 +468,15 @@ CREATE TABLE installation (
     scheduled_at    timestamptz,
     scheduled_by    name
 );
-INSERT INTO installation DEFAULT VALUES;
 
--- @@ENTRY-POINTS@@
+-- @@SHIPPED-SKUS@@
+
+-- Entry points ------------------------------------------------------------------
+
+-- @@ENTRY-POINTS-HERE@@
+
+-- @@EXCESS@@
+
+-- @@LICENSE-REQUESTS@@
+
+-- @@REPORT-VIEWS@@
