@@ -92,6 +92,7 @@ sub start
 		shared_buffers => '32MB',
 		timezone => 'UTC',
 		log_statement => 'none',
+		log_replication_commands => 'off',
 		log_min_messages => 'info',
 		autovacuum => 'off');
 	# Both workers and a standby restart after a crash; Cluster.pm switches that off
