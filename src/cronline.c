@@ -1,207 +1,297 @@
 /*
  * cronline.c
  *
- * See cronline.h.  Knows minute, hour, day of month, month and day of week
- * with lists, ranges, steps and English names, as Vixie's cron does: where both
- * day fields are restricted, either may fit.
+ * Reads a cron line the way pg_cron (that is, Vixie's cron) does, so that what
+ * schedule() accepts, pg_cron accepts, and the worker knows when pg_cron
+ * should have come.  Must never include a PostgreSQL header or look at a
+ * clock.
+ *
+ * Each field: "*", a number, a name (jan, sun), a range, any of these with a
+ * step, and lists of them.  Where both day fields are restricted, a day that
+ * fits either is due; a field that begins with "*" does not restrict.
  */
 #include "cronline.h"
 
-#include <ctype.h>
 #include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
-#define MINUTE INT64_C(60000000)
-#define DAY (1440 * MINUTE)
-#define DAYS_LOOKED_BACK 400
+#define US_PER_MINUTE INT64_C(60000000)
+#define MINUTES_PER_DAY 1440
+/* From a 29th of February over the year 2100 to the next are eight years. */
+#define DAYS_BACK (8 * 366 + 1)
 
 typedef struct CronLine
 {
-	uint64_t minutes;
-	uint32_t hours;
-	uint32_t days; /* bit 1 = the first */
-	uint32_t months; /* bit 1 = January */
-	uint32_t weekdays; /* bit 0 = Sunday */
-	bool any_day;
-	bool any_weekday;
+	uint64_t minutes; /* bit n = minute n, and so on */
+	uint64_t hours;
+	uint64_t days; /* of the month, from 1 */
+	uint64_t months; /* from 1 */
+	uint64_t weekdays; /* Sunday = 0 */
+	bool days_open; /* the field begins with "*" */
+	bool weekdays_open;
 } CronLine;
 
-static const char *const month_names[] = {"jan", "feb", "mar", "apr", "may", "jun",
-										  "jul", "aug", "sep", "oct", "nov", "dec"};
-static const char *const weekday_names[] = {"sun", "mon", "tue", "wed", "thu", "fri", "sat"};
+typedef struct Field
+{
+	int low;
+	int high;
+	const char *const *names; /* of low, low + 1, ... */
+	int name_count;
+	const char *problem;
+} Field;
+
+static const char *const month_names[] = { "jan", "feb", "mar", "apr", "may", "jun",
+										   "jul", "aug", "sep", "oct", "nov", "dec" };
+static const char *const weekday_names[] = { "sun", "mon", "tue", "wed", "thu", "fri", "sat" };
+
+static const Field fields[5] = {
+	{ 0, 59, NULL, 0, "its first field, minute, is not made of numbers from 0 to 59" },
+	{ 0, 23, NULL, 0, "its second field, hour, is not made of numbers from 0 to 23" },
+	{ 1, 31, NULL, 0, "its third field, day of the month, is not made of numbers from 1 to 31" },
+	{ 1, 12, month_names, 12,
+	  "its fourth field, month, is not made of numbers from 1 to 12 or names from jan to dec" },
+	{ 0, 7, weekday_names, 7,
+	  "its fifth field, day of the week, is not made of numbers from 0 to 7 or names from sun to sat" },
+};
 
 static bool
-read_number(const char **at, const char *const *names, int name_count, int first, int *value)
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+read_number(const char **at, int *value)
+{
+	const char *c = *at;
+	int digits = 0;
+
+	*value = 0;
+	while (is_digit(*c) && digits < 4)
+	{
+		*value = *value * 10 + (*c++ - '0');
+		digits++;
+	}
+	if (digits == 0 || digits > 3)
+		return false;
+	*at = c;
+	return true;
+}
+
+static bool
+read_value(const char **at, const Field *field, int *value)
 {
 	int i;
 
-	if (isdigit((unsigned char) **at))
+	if (is_digit(**at))
+		return read_number(at, value) && *value >= field->low && *value <= field->high;
+	for (i = 0; i < field->name_count; i++)
 	{
-		*value = 0;
-		while (isdigit((unsigned char) **at) && *value < 1000)
-			*value = *value * 10 + (*(*at)++ - '0');
-		return true;
-	}
-	for (i = 0; i < name_count; i++)
-	{
-		if (strncasecmp(*at, names[i], 3) == 0)
+		if (strncasecmp(*at, field->names[i], 3) == 0)
 		{
 			*at += 3;
-			*value = first + i;
+			*value = field->low + i;
 			return true;
 		}
 	}
 	return false;
 }
 
-/* One field into a set of bits; *any tells whether it was an asterisk. */
+/* One field, up to a blank or the end; open (may be NULL): it begins with "*". */
 static bool
-read_field(const char **at, int low, int high, const char *const *names, int name_count,
-		   uint64_t *set, bool *any)
+read_field(const char **at, const Field *field, uint64_t *bits, bool *open)
 {
-	*set = 0;
-	*any = **at == '*';
+	if (open != NULL)
+		*open = **at == '*';
 	for (;;)
 	{
-		int from = low;
-		int to = high;
+		int from;
+		int to;
 		int step = 1;
 		int i;
+		bool range = true;
 
 		if (**at == '*')
+		{
 			(*at)++;
+			from = field->low;
+			to = field->high;
+		}
 		else
 		{
-			if (!read_number(at, names, name_count, low, &from))
+			if (!read_value(at, field, &from))
 				return false;
 			to = from;
-			if (**at == '-')
+			range = **at == '-';
+			if (range)
 			{
 				(*at)++;
-				if (!read_number(at, names, name_count, low, &to))
+				if (!read_value(at, field, &to) || to < from)
 					return false;
 			}
 		}
 		if (**at == '/')
 		{
-			(*at)++;
-			if (!read_number(at, NULL, 0, 0, &step) || step == 0)
+			/* A step needs something to step through. */
+			if (!range)
 				return false;
-			if (from == to)
-				to = high;
+			(*at)++;
+			if (!read_number(at, &step) || step < 1)
+				return false;
 		}
-		if (from < low || to > high || from > to)
-			return false;
 		for (i = from; i <= to; i += step)
-			*set |= UINT64_C(1) << i;
+			*bits |= UINT64_C(1) << i;
 		if (**at != ',')
 			break;
 		(*at)++;
 	}
-	return **at == '\0' || **at == ' ' || **at == '\t';
+	return **at == '\0' || is_blank(**at);
 }
 
-static void
-skip_blanks(const char **at)
+static const char *
+skip_blanks(const char *at)
 {
-	while (**at == ' ' || **at == '\t')
-		(*at)++;
+	while (is_blank(*at))
+		at++;
+	return at;
 }
 
 static bool
-read_line(const char *line, CronLine *cron)
+read_line(const char *line, CronLine *cron, const char **problem)
 {
-	const char *at = line;
-	uint64_t set;
-	bool any;
+	uint64_t *bits[5];
+	bool *open[5] = { NULL, NULL, NULL, NULL, NULL };
+	const char *at = skip_blanks(line);
+	int i;
 
-	if (line == NULL || strlen(line) > 256)
-		return false;
-	skip_blanks(&at);
-	if (!read_field(&at, 0, 59, NULL, 0, &cron->minutes, &any))
-		return false;
-	skip_blanks(&at);
-	if (!read_field(&at, 0, 23, NULL, 0, &set, &any))
-		return false;
-	cron->hours = (uint32_t) set;
-	skip_blanks(&at);
-	if (!read_field(&at, 1, 31, NULL, 0, &set, &cron->any_day))
-		return false;
-	cron->days = (uint32_t) set;
-	skip_blanks(&at);
-	if (!read_field(&at, 1, 12, month_names, 12, &set, &any))
-		return false;
-	cron->months = (uint32_t) set;
-	skip_blanks(&at);
-	if (!read_field(&at, 0, 7, weekday_names, 7, &set, &cron->any_weekday))
-		return false;
-	cron->weekdays = (uint32_t) (set | (set >> 7 & 1)); /* 7 is Sunday too */
-	skip_blanks(&at);
-	return *at == '\0';
-}
+	memset(cron, 0, sizeof(*cron));
+	bits[0] = &cron->minutes;
+	bits[1] = &cron->hours;
+	bits[2] = &cron->days;
+	bits[3] = &cron->months;
+	bits[4] = &cron->weekdays;
+	open[2] = &cron->days_open;
+	open[4] = &cron->weekdays_open;
 
-bool
-spinpanel_cron_valid(const char *line)
-{
-	CronLine cron;
-
-	return read_line(line, &cron);
-}
-
-/* Month and day of month of days since 2000-01-01 */
-static void
-civil(int64_t days, int *month, int *day)
-{
-	int64_t z = days + 730425; /* since 0000-03-01 */
-	int64_t era = (z >= 0 ? z : z - 146096) / 146097;
-	int64_t doe = z - era * 146097;
-	int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-	int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-	int64_t mp = (5 * doy + 2) / 153;
-
-	*day = (int) (doy - (153 * mp + 2) / 5 + 1);
-	*month = (int) (mp < 10 ? mp + 3 : mp - 9);
-}
-
-bool
-spinpanel_cron_previous(const char *line, int64_t before, int64_t *due)
-{
-	CronLine cron;
-	int64_t today;
-	int64_t day_number;
-	int last_minute;
-
-	if (!read_line(line, &cron))
-		return false;
-	today = before / DAY - (before % DAY < 0 ? 1 : 0);
-	last_minute = (int) ((before - today * DAY) / MINUTE);
-
-	for (day_number = today; day_number > today - DAYS_LOOKED_BACK; day_number--)
+	for (i = 0; i < 5; i++)
 	{
-		int month;
-		int day;
-		int weekday = (int) (((day_number + 6) % 7 + 7) % 7); /* 2000-01-01 was a Saturday */
-		bool day_fits;
-		bool weekday_fits;
-		int minute;
-
-		civil(day_number, &month, &day);
-		day_fits = cron.days >> day & 1;
-		weekday_fits = cron.weekdays >> weekday & 1;
-		if ((cron.months >> month & 1) &&
-			(cron.any_day || cron.any_weekday ? day_fits && weekday_fits
-											  : day_fits || weekday_fits))
+		if (*at == '\0')
 		{
-			for (minute = day_number == today ? last_minute : 1439; minute >= 0; minute--)
+			*problem =
+				"it must have five fields: minute, hour, day of the month, month, day of the week";
+			return false;
+		}
+		if (!read_field(&at, &fields[i], bits[i], open[i]))
+		{
+			*problem = fields[i].problem;
+			return false;
+		}
+		at = skip_blanks(at);
+	}
+	if (*at != '\0')
+	{
+		*problem = "it has more than five fields";
+		return false;
+	}
+	/* Sunday is 0 and 7. */
+	if (cron->weekdays & (UINT64_C(1) << 7))
+		cron->weekdays |= 1;
+	return true;
+}
+
+static bool
+has(uint64_t bits, int n)
+{
+	return (bits & (UINT64_C(1) << n)) != 0;
+}
+
+/* Month and day of the month of a day counted from 2000-01-01, Gregorian. */
+static void
+date_of(int64_t day, int *month, int *day_of_month)
+{
+	int64_t from_march_0 = day + 730425; /* days since 0000-03-01 */
+	int64_t era = (from_march_0 >= 0 ? from_march_0 : from_march_0 - 146096) / 146097;
+	int64_t of_era = from_march_0 - era * 146097;
+	int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	int64_t of_year = of_era - (365 * year + year / 4 - year / 100);
+	int64_t m = (5 * of_year + 2) / 153; /* March = 0 */
+
+	*day_of_month = (int) (of_year - (153 * m + 2) / 5 + 1);
+	*month = (int) (m < 10 ? m + 3 : m - 9);
+}
+
+static bool
+day_is_due(const CronLine *cron, int64_t day)
+{
+	int month;
+	int day_of_month;
+	/* 2000-01-01 was a Saturday. */
+	int weekday = (int) (((day + 6) % 7 + 7) % 7);
+	bool by_date;
+	bool by_weekday;
+
+	date_of(day, &month, &day_of_month);
+	if (!has(cron->months, month))
+		return false;
+	by_date = has(cron->days, day_of_month);
+	by_weekday = has(cron->weekdays, weekday);
+	if (cron->days_open || cron->weekdays_open)
+		return by_date && by_weekday;
+	return by_date || by_weekday;
+}
+
+static bool
+previous(const CronLine *cron, int64_t moment, int64_t *due)
+{
+	int64_t minute = moment / US_PER_MINUTE - (moment % US_PER_MINUTE < 0 ? 1 : 0);
+	int64_t day = minute / MINUTES_PER_DAY - (minute % MINUTES_PER_DAY < 0 ? 1 : 0);
+	int64_t at = minute - day * MINUTES_PER_DAY;
+	int back;
+
+	for (back = 0; back < DAYS_BACK; back++, day--, at = MINUTES_PER_DAY - 1)
+	{
+		if (!day_is_due(cron, day))
+			continue;
+		for (; at >= 0; at--)
+		{
+			if (has(cron->hours, (int) (at / 60)) && has(cron->minutes, (int) (at % 60)))
 			{
-				if ((cron.hours >> (minute / 60) & 1) && (cron.minutes >> (minute % 60) & 1))
-				{
-					*due = day_number * DAY + minute * MINUTE;
-					return true;
-				}
+				*due = (day * MINUTES_PER_DAY + at) * US_PER_MINUTE;
+				return true;
 			}
 		}
 	}
 	return false;
+}
+
+bool
+spinpanel_cron_valid(const char *line, const char **problem)
+{
+	CronLine cron;
+	int64_t due;
+
+	if (!read_line(line, &cron, problem))
+		return false;
+	if (!previous(&cron, 0, &due))
+	{
+		*problem = "it names a day that never comes";
+		return false;
+	}
+	return true;
+}
+
+bool
+spinpanel_cron_previous(const char *line, int64_t moment, int64_t *due)
+{
+	CronLine cron;
+	const char *problem;
+
+	return read_line(line, &cron, &problem) && previous(&cron, moment, due);
 }

@@ -10,11 +10,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Five fields, UTC, as pg_cron takes them. */
-extern bool spinpanel_cron_valid(const char *line);
+/* Five fields, UTC, as pg_cron takes them.  False: *problem says why. */
+extern bool spinpanel_cron_valid(const char *line, const char **problem);
 
-/* The last minute at or before a moment (microseconds since 2000) that the
- * line names, within the last 400 days; false = none, or no cron line. */
-extern bool spinpanel_cron_previous(const char *line, int64_t before, int64_t *due);
+/*
+ * The last minute at or before moment at which the line was due; both in
+ * microseconds since 2000-01-01 00:00 UTC (PostgreSQL's timestamptz).  False
+ * where the line is invalid or names no day that ever comes.
+ */
+extern bool spinpanel_cron_previous(const char *line, int64_t moment, int64_t *due);
 
 #endif /* SPINPANEL_CRONLINE_H */
