@@ -15,7 +15,8 @@
 typedef struct SpinpanelPools
 {
 	pg_uuid_t	customer_id;
-	char	   *customer_name;
+	char	   *customer_name;	/* NULL = no such customer */
+	bool		synced;			/* partner_center_sync is on */
 	PlanPool   *pools;
 	int32		pool_count;
 	/* beside each pool */
@@ -29,18 +30,29 @@ typedef struct SpinpanelPools
 } SpinpanelPools;
 
 /*
- * One customer, in the current memory context.  now is the moment to plan for;
- * the age of data is judged against read_now (the same but for "what if").
- * The operation except_operation (0 = none) is not seen as open.
+ * One customer, in the current memory context, with all that is committed at
+ * this moment and what this transaction has done.  now is the moment to plan
+ * for; the age of data is judged against read_now (the same but for "what
+ * if").  The operation except_operation (0 = none) is not seen as open.
  */
 extern SpinpanelPools *spinpanel_pools_load(const pg_uuid_t *customer_id,
 											TimestampTz now, TimestampTz read_now,
 											int64 except_operation);
 
-/* Many customers, in the order given; those without pools have none. */
+/*
+ * Many customers, in the order given, as the active snapshot has them: what a
+ * query shows is of one moment.  Those that are not known have no name, those
+ * without pools have none.
+ */
 extern SpinpanelPools *spinpanel_pools_load_many(const pg_uuid_t *customer_ids,
 												 int count, TimestampTz now,
-												 TimestampTz read_now,
-												 int64 except_operation);
+												 TimestampTz read_now);
+
+/*
+ * The next customers in order of id after the one given (NULL = the first),
+ * at most limit; adjusting: only those that a run of '*' plans for.
+ */
+extern int	spinpanel_pools_customers(const pg_uuid_t *after, bool adjusting,
+									  int limit, pg_uuid_t *customer_ids);
 
 #endif							/* SPINPANEL_POOLS_H */
