@@ -651,33 +651,15 @@ under_way(int64 operation_id)
 	return false;
 }
 
-static void
-do_recover(void *arg)
-{
-	*(int *) arg = spinpanel_outbox_recover();
-}
-
-void
-spinpanel_change_start(void)
-{
-	int			recovered = 0;
-
-	if (changes_context == NULL)
-		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel changes",
-												ALLOCSET_DEFAULT_SIZES);
-	if (spinpanel_unit("recovering operations", do_recover, &recovered, UNIT_DURABLE) &&
-		recovered > 0)
-		ereport(LOG,
-				(errmsg("spinpanel looks up the outcome of %d operation(s) that were being sent",
-						recovered)));
-}
-
 void
 spinpanel_change_work(void)
 {
 	Due			due;
 	int			i;
 
+	if (changes_context == NULL)
+		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel changes",
+												ALLOCSET_DEFAULT_SIZES);
 	sweep();
 	if (changes_active >= CHANGES_AT_ONCE)
 		return;
@@ -709,8 +691,12 @@ spinpanel_change_work(void)
 		change->next = changes;
 		changes = change;
 		changes_active++;
+		if (strcmp(found->status, "sending") == 0)
+			ereport(LOG,
+					(errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT ", which was being sent when the worker ended",
+							found->operation_id)));
 		change_read(change, found->verify ? STEP_LOOK_AGAIN :
-					strcmp(found->status, "unknown") == 0 ? STEP_RESOLVE : STEP_READ);
+					strcmp(found->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
 	}
 	MemoryContextDelete(due.context);
 }

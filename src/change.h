@@ -12,7 +12,5 @@
 extern void spinpanel_change_work(void);
 /* Operations under way. */
 extern int	spinpanel_change_active(void);
-/* Operations under way for the run. */
-extern void spinpanel_change_start(void);
 
 #endif							/* SPINPANEL_CHANGE_H */

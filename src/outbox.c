@@ -154,9 +154,9 @@ spinpanel_outbox_due(int limit, Operation ***operations, MemoryContext context)
 		" FROM spinpanel.operation o"
 		" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation"
 		" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id"
-		" WHERE o.status IN ('queued', 'unknown') AND o.not_before <= $1"
-		" AND (o.status = 'unknown' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)"
-		" AND (r.paused_at IS NULL OR o.status = 'unknown' OR o.purpose IN ('restore', 'buy_back'))"
+		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1"
+		" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)"
+		" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
 		" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2)"
 		" UNION ALL"
 		" (SELECT " OPERATION_COLUMNS
@@ -189,18 +189,6 @@ spinpanel_outbox_get(int64 operation_id, MemoryContext context)
 	if (spinpanel_state_run(&select, args, 1) == 0)
 		return NULL;
 	return operation_from_row(0, context);
-}
-
-int
-spinpanel_outbox_recover(void)
-{
-	static StateQuery update = {
-		"UPDATE spinpanel.operation SET status = 'unknown', not_before = '-infinity',"
-		" error = 'the worker stopped before an answer came'"
-		" WHERE status = 'sending' RETURNING operation_id", "", NULL
-	};
-
-	return (int) spinpanel_state_run(&update, NULL, 0);
 }
 
 TimestampTz
@@ -252,7 +240,7 @@ spinpanel_outbox_resend(Operation *op)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = 'sending', attempts = attempts + 1"
-		" WHERE operation_id = $1 AND status = 'unknown'", "I", NULL
+		" WHERE operation_id = $1 AND status IN ('sending', 'unknown')", "I", NULL
 	};
 	StateArg	args[1];
 

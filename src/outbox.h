@@ -60,17 +60,15 @@ extern int64 spinpanel_outbox_add(const Operation *operation);
 /*
  * What is due, oldest restoring ones first, in context: queued ones whose
  * predecessor is done and whose customer is not paused (restoring and buying
- * back go on), unknown ones, and done ones to be looked at again.  At startup
- * nothing is "sending" any more: see spinpanel_outbox_recover().
+ * back go on), those being sent or of unknown outcome, and done ones to be
+ * looked at again.  One that is "sending" and that the caller knows nothing of
+ * was being sent when the worker ended: its outcome is unknown.
  */
 extern int	spinpanel_outbox_due(int limit, Operation ***operations,
 								 MemoryContext context);
 extern Operation *spinpanel_outbox_copy(const Operation *operation,
 										MemoryContext context);
 extern Operation *spinpanel_outbox_get(int64 operation_id, MemoryContext context);
-
-/* After a start of the worker: what was being sent has an unknown outcome. */
-extern int	spinpanel_outbox_recover(void);
 
 /* When the next operation becomes due; DT_NOEND = none. */
 extern TimestampTz spinpanel_outbox_next_due(void);

@@ -150,7 +150,6 @@ spinpanel_worker_main(Datum main_arg)
 	WaitEventSet *wait_set;
 	int64		next_look = 0;	/* real clock, ms */
 	int64		next_keep = 0;
-	bool		recovered = false;
 	bool		refresh = true;
 	bool		was_active = false;
 
@@ -203,11 +202,6 @@ spinpanel_worker_main(Datum main_arg)
 				next_look = now_ms() + spinpanel_poll_interval;
 				if (spinpanel_unit_ready())
 				{
-					if (!recovered)
-					{
-						spinpanel_change_start();
-						recovered = true;
-					}
 					if (refresh || !was_active)
 						(void) spinpanel_connection_refresh();
 					refresh = false;

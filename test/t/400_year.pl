@@ -1,0 +1,223 @@
+# A year in an afternoon: a night a day, people coming and going in between, renewals, windows and schedules; then the
+# ledger is asked whether anybody ever lacked a seat, and what it cost.
+#
+# Short by default; SPINPANEL_FULL=1 runs 400 days over a few hundred customers.  The same comings and goings are played
+# once more without spinpanel, and the two bills are printed beside a lower bound that knows the future: only the
+# seat-days that were used, each at the least price at which such a seat was billed.
+use strict;
+use warnings;
+
+use SpinpanelTest;
+use Test::More;
+
+my $full = $ENV{SPINPANEL_FULL};
+my $days = $full ? 400 : 50;
+my $count = $full ? 250 : 24;
+my $start = '2026-12-01T06:00:00Z';
+
+# --- the world: drawn from a seed, so that both plays are alike
+my $seed = 20261201;
+sub roll { my ($n) = @_; $seed = ($seed * 1103515245 + 12345) % 2147483648; return int($seed / 65536) % $n; }
+
+my %product = (
+	SPB => 'CFQ7TTC0LCHC:0002',
+	O365_BUSINESS_ESSENTIALS => 'CFQ7TTC0LH18:0001',
+	O365_BUSINESS_PREMIUM => 'CFQ7TTC0LDPB:0001',
+	SPE_E3 => 'CFQ7TTC0LFLX:0001');
+my @parts = sort keys %product;
+
+my @customers;
+my %holders;    # "customer|part" => seats in use
+for my $i (1 .. $count)
+{
+	my $name = sprintf 'Customer %03d', $i;
+	my $part = $parts[ $i % 4 ];
+	my $used = 4 + roll(20);
+	my @subscriptions;
+	my $kind = $i % 6;
+	my $spare = roll(6);
+	if ($kind == 0)
+	{
+		push @subscriptions, { offer => "legacy-O365_BUSINESS_PREMIUM", quantity => $used + $spare, started_days_ago => 400 };
+		push @subscriptions, { offer => "legacy-O365_BUSINESS_PREMIUM", quantity => 3 + roll(5), started_days_ago => 200 };
+		$part = 'O365_BUSINESS_PREMIUM';
+	}
+	elsif ($kind == 1 || $kind == 2)
+	{
+		push @subscriptions, { product => $product{$part}, quantity => $used + $spare, term => 'P1M', cycle => 'monthly', ends_in_days => 3 + roll(26) };
+	}
+	elsif ($kind == 3)
+	{
+		push @subscriptions, { product => $product{$part}, quantity => $used + $spare, term => 'P1Y', cycle => 'monthly', ends_in_days => 5 + roll(355) };
+	}
+	elsif ($kind == 4)
+	{
+		push @subscriptions, { product => $product{$part}, quantity => $used - 2, term => 'P1Y', cycle => 'monthly', ends_in_days => 5 + roll(355) };
+		push @subscriptions, { product => $product{$part}, quantity => 2 + $spare, term => 'P1M', cycle => 'monthly', ends_in_days => 3 + roll(26) };
+	}
+	else
+	{
+		push @subscriptions, { product => $product{$part}, quantity => $used, term => 'P1Y', cycle => 'monthly', ends_in_days => 10 + roll(30) };
+		push @subscriptions, { offer => "legacy-SPB", quantity => 2 + $spare, started_days_ago => 500 } if $part eq 'SPB';
+		push @subscriptions, { product => $product{$part}, quantity => 3 + $spare, term => 'P1Y', cycle => 'monthly', started_days_ago => 1 } if $part ne 'SPB';
+	}
+	push @customers, { name => $name, domain => sprintf('c%03d.example', $i), subscriptions => \@subscriptions, extra_consumed => { $part => $used } };
+	$holders{"$name|$part"} = $used;
+}
+my $scenario = { now => $start, customers => \@customers, options => { requests_per_minute => 0, log_requests => JSON::PP::false } };
+
+# Comings and goings: day => [[customer, part, +/-n], ...]
+my @moves;
+{
+	my %now = %holders;
+	for my $day (1 .. $days)
+	{
+		for my $pool (sort keys %now)
+		{
+			next if roll(12);
+			my $n = roll(2) ? 1 + roll(2) : -(1 + roll(2));
+			$n = -$now{$pool} + 1 if $now{$pool} + $n < 1;
+			next unless $n;
+			$now{$pool} += $n;
+			push @{ $moves[$day] }, [ split(/\|/, $pool), $n ];
+		}
+	}
+}
+
+my $t = SpinpanelTest->start(
+	scenario => $scenario,
+	conf => { 'spinpanel.settle_time' => '1h', 'spinpanel.poll_interval' => '200ms' });
+
+# What people do on a day: who needs a seat takes a free one, else a technician buys it
+my $bought = 0;
+sub live
+{
+	my ($day) = @_;
+	for my $move (@{ $moves[$day] // [] })
+	{
+		my ($customer, $part, $n) = @$move;
+		if ($n > 0)
+		{
+			my $free = $t->pool($customer, $part)->{assignable};
+			if ($free < $n)
+			{
+				my ($sub) = sort { ($a->{term_end} // '9') cmp($b->{term_end} // '9') }
+				  grep { $_->{status} eq 'active' && $_->{part_number} eq $part && $_->{auto_renew} } @{ $t->state($customer)->{subscriptions} };
+				if ($sub)
+				{
+					$t->act({ customer => $customer, do => 'raise', subscription => $sub->{id}, seats => $n - $free });
+				}
+				else
+				{
+					$t->act({ customer => $customer, do => 'buy', product => $product{$part}, quantity => $n - $free, term => 'P1Y', cycle => 'monthly' });
+				}
+				$bought += $n - $free;
+			}
+		}
+		$t->act({ customer => $customer, do => 'consume', sku => $part, n => $n });
+	}
+	return;
+}
+
+sub day_of { my ($day, $time) = @_; return POSIX::strftime("%Y-%m-%dT$time", gmtime(1796083200 + 86400 * $day)); }    # 2026-12-01 + day
+
+# --- with spinpanel
+$t->advance_to(day_of(0, '07:00:00Z'));
+is($t->run_and_wait('sync')->{status}, 'done', 'the first reading');
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true, removal_limit_percent => 100, removal_limit_seats => 1000)});
+my ($overdrawn, $failed, $nights) = (0, 0, 0);
+my @problems;
+for my $day (1 .. $days)
+{
+	$t->advance_to(day_of($day, '09:00:00Z'));
+	push @problems, "day $day, morning: $_->{name} $_->{part_number} $_->{active} < $_->{consumed}" for @{ $t->emulator('GET', 'invariants')->{overdrawn_pools} };
+	live($day);
+	$t->advance_to(day_of($day, '20:00:00Z'));
+	my $run = $t->run_and_wait('nightly', undef, seconds => 120);
+	$nights++;
+	$failed++ if $run->{status} ne 'done' || $run->{customers_failed};
+	push @problems, "day $day, night: $_->{name} $_->{part_number} $_->{active} < $_->{consumed}" for @{ $t->emulator('GET', 'invariants')->{overdrawn_pools} };
+	last if @problems > 5;
+}
+is(join("\n", @problems), '', 'at no time did anybody hold a licence without a seat');
+is($failed, 0, "all $nights nights are done, no customer failed");
+
+my @ledger = $t->ledger();
+my @extended = grep { $_->{action} eq 'extended_term' } @ledger;
+is(scalar @extended, 0, 'nothing runs on in extended terms');
+
+my ($most) = sort { $b <=> $a } map { $_->{updates} } map { @{ $_->{subscriptions} } } @{ $t->state()->{customers} };
+cmp_ok($most, '<', $full ? 300 : 60, "changes of a subscription stay few (at most $most in $days days)");
+
+# Every renewal at the quantity that was planned for it last, unless somebody changed the seats in between
+my %planned;
+for my $row ($t->rows(q{SELECT subscription_id, effective_on, to_quantity, finished_at FROM spinpanel.adjustment
+	WHERE action = 'reduce_at_renewal' AND status = 'done' ORDER BY finished_at}))
+{
+	$planned{"$row->{subscription_id}|$row->{effective_on}"} = $row;
+}
+my ($renewals, $as_planned, @off) = (0, 0);
+my %touched;
+for my $entry (@ledger)
+{
+	my $sub = lc($entry->{subscription} // '');
+	$touched{$sub} = $entry->{time} if $entry->{action} =~ /^(raise|lower)$/;
+	next unless $entry->{action} eq 'renew';
+	my $plan = $planned{ $sub . '|' . substr($entry->{time}, 0, 10) } or next;
+	(my $decided = $plan->{finished_at}) =~ s/ /T/;
+	next if ($touched{$sub} // '') gt $decided;
+	$renewals++;
+	if ($entry->{after}{quantity} == $plan->{to_quantity}) { $as_planned++ }
+	else { push @off, "$sub $entry->{time}: $entry->{after}{quantity}, planned $plan->{to_quantity}" }
+}
+is(join("\n", @off), '', "renewals with a plan are at the planned quantity ($as_planned of $renewals)");
+
+my %period = (from => substr($start, 0, 10), to => substr(day_of($days, '00:00:00Z'), 0, 10));
+my $with = $t->bill(%period);
+my $bought_with = $bought;
+
+# --- the same days without it
+$t->set('spinpanel.enabled' => 'off');
+$t->load($scenario);
+$bought = 0;
+for my $day (1 .. $days)
+{
+	$t->emulator('POST', 'clock', { now => day_of($day, '09:00:00Z') });
+	live($day);
+	$t->emulator('POST', 'clock', { now => day_of($day, '20:00:00Z') });
+}
+my $without = $t->bill(%period);
+
+# --- a lower bound: the seat-days used, each at the least price that was billed for its SKU
+my %least;
+for my $bill ($with, $without)
+{
+	for my $sub (map { @{ $_->{subscriptions} } } @{ $bill->{customers} })
+	{
+		next unless $sub->{seat_days} && $sub->{amount};
+		my $price = $sub->{amount} / $sub->{seat_days};
+		$least{ $sub->{part_number} } = $price if !defined $least{ $sub->{part_number} } || $price < $least{ $sub->{part_number} };
+	}
+}
+my ($used_days, $bound) = (0, 0);
+{
+	my %now = %holders;
+	for my $day (0 .. $days - 1)
+	{
+		if ($day) { $now{"$_->[0]|$_->[1]"} += $_->[2] for @{ $moves[$day] // [] } }
+		for my $pool (keys %now)
+		{
+			my ($part) = $pool =~ /\|(.*)/;
+			$used_days += $now{$pool};
+			$bound += $now{$pool} * $least{$part};
+		}
+	}
+}
+cmp_ok($with->{amount}, '<', $without->{amount}, 'the bill is lower than without');
+cmp_ok($with->{amount}, '>=', $bound * 0.999, 'and not below what is possible');
+diag(sprintf "%d customers, %d days: without %.0f (%d seat-days, %d seats bought), with spinpanel %.0f (%d seat-days, %d seats bought), "
+	  . "lower bound %.0f (%d seat-days); saved %.1f %% of the bill, %.1f %% of what could be",
+	$count, $days, $without->{amount}, $without->{seat_days}, $bought, $with->{amount}, $with->{seat_days}, $bought_with, $bound, $used_days,
+	100 * (1 - $with->{amount} / $without->{amount}), 100 * ($without->{amount} - $with->{amount}) / ($without->{amount} - $bound));
+
+done_testing();
