@@ -75,6 +75,7 @@ sub report
 	$failed += $bad;
 	printf "     %-6s %-32s %4d tests  %6.1f s%s\n", $bad ? 'FAILED' : $parser->skip_all ? 'skip' : 'ok', $name,
 	  scalar $parser->passed, time - ($started{$file} // time), $parser->skip_all ? '  ' . $parser->skip_all : '';
+	figures("$spool/$file");
 	return unless $bad;
 
 	print "       tests failed: @wrong\n" if @wrong;
@@ -88,6 +89,15 @@ sub report
 		(my $glob = $pattern) =~ s/%s/$stem/;
 		tail($_, 40) for grep { -s } glob $glob;
 	}
+	return;
+}
+
+# What a test measured is worth seeing although it passed: lines "# figures: ..."
+sub figures
+{
+	my ($path) = @_;
+	open my $in, '<', $path or return;
+	while (my $line = <$in>) { print "            $1\n" if $line =~ /# figures: (.*)/ }
 	return;
 }
 

@@ -11,8 +11,8 @@ use SpinpanelTest;
 use Test::More;
 
 my $full = $ENV{SPINPANEL_FULL};
-my $days = $full ? 400 : 50;
-my $count = $full ? 250 : 24;
+my $days = $full ? 400 : 32;
+my $count = $full ? 250 : 18;
 my $start = '2026-12-01T06:00:00Z';
 
 # --- the world: drawn from a seed, so that both plays are alike
@@ -215,7 +215,7 @@ my ($used_days, $bound) = (0, 0);
 }
 cmp_ok($with->{amount}, '<', $without->{amount}, 'the bill is lower than without');
 cmp_ok($with->{amount}, '>=', $bound * 0.999, 'and not below what is possible');
-diag(sprintf "%d customers, %d days: without %.0f (%d seat-days, %d seats bought), with spinpanel %.0f (%d seat-days, %d seats bought), "
+note(sprintf "figures: %d customers, %d days: without %.0f (%d seat-days, %d seats bought), with spinpanel %.0f (%d seat-days, %d seats bought), "
 	  . "lower bound %.0f (%d seat-days); saved %.1f %% of the bill, %.1f %% of what could be",
 	$count, $days, $without->{amount}, $without->{seat_days}, $bought, $with->{amount}, $with->{seat_days}, $bought_with, $bound, $used_days,
 	100 * (1 - $with->{amount} / $without->{amount}), 100 * ($without->{amount} - $with->{amount}) / ($without->{amount} - $bound));
