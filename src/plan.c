@@ -684,26 +684,30 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options,
 	}
 	if (blocked == NULL || softens)
 	{
-		if (!spinpanel_plan_choose(&scene))
-		{
-			builder->result->out_of_memory = true;
-			close_scene(&scene);
-			return;
-		}
+		spinpanel_plan_choose(&scene);
+
+		/* What puts seats back comes before what takes them. */
 		for (i = 0; i < scene.leaf_count; i++)
 		{
 			if (scene.leaves[i].kind == LEAF_NCE)
 				spinpanel_plan_nce_decide(&scene, &scene.leaves[i], builder,
 										  true);
 		}
-		for (i = 0; i < scene.leaf_count; i++)
+
+		/*
+		 * Seats that go in spite of a cool-down go last: their going leaves
+		 * less that is past it for the judgement of the others.
+		 */
+		for (i = 0; i < 2 * scene.leaf_count; i++)
 		{
-			if (scene.leaves[i].kind == LEAF_NCE)
-				spinpanel_plan_nce_decide(&scene, &scene.leaves[i], builder,
-										  false);
+			const PlanLeaf *leaf = &scene.leaves[i % scene.leaf_count];
+
+			if ((leaf->last_chance > 0) != (i >= scene.leaf_count))
+				continue;
+			if (leaf->kind == LEAF_NCE)
+				spinpanel_plan_nce_decide(&scene, leaf, builder, false);
 			else
-				spinpanel_plan_legacy_decide(&scene, &scene.leaves[i],
-											 builder);
+				spinpanel_plan_legacy_decide(&scene, leaf, builder);
 		}
 	}
 	explain(&scene, builder, blocked);
@@ -827,28 +831,23 @@ static void
 reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 {
 	PlanScene	scene;
+	Account		account;
 	int64_t		at_any_time = 0;
 	int32_t		i;
 
 	if (!open_scene(&scene, pool, 0, options->now, options->at_renewal,
 					false, false))
 		return;
-	if (spinpanel_plan_choose(&scene))
-	{
-		Account		account;
-
-		take_account(&scene, &account);
-		excess->reducible_now = (int32_t) least(account.now, excess->excess);
-	}
+	spinpanel_plan_choose(&scene);
+	take_account(&scene, &account);
+	excess->reducible_now = (int32_t) least(account.now, excess->excess);
 	close_scene(&scene);
 
 	if (!open_scene(&scene, pool, 0, options->now, true, true, false))
 		return;
-	if (spinpanel_plan_choose(&scene))
-	{
-		for (i = 0; i < scene.leaf_count; i++)
-			at_any_time += scene.leaves[i].taken;
-	}
+	spinpanel_plan_choose(&scene);
+	for (i = 0; i < scene.leaf_count; i++)
+		at_any_time += scene.leaves[i].taken;
 	close_scene(&scene);
 	excess->reducible_at_renewal = (int32_t)
 		least(at_least_zero(at_any_time - excess->reducible_now),

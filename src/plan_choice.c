@@ -19,8 +19,9 @@
 
 #include <stdlib.h>
 
-#define MAX_CELLS	100000
-#define MAX_WORK	INT64_C(20000000)
+/* Bounds of the table: some 20 MB and a few hundredths of a second */
+#define MAX_CELLS	200000
+#define MAX_WORK	INT64_C(5000000)
 
 typedef struct Cell
 {
@@ -30,6 +31,7 @@ typedef struct Cell
 	int32_t		changes;		/* -1: no such choice */
 	int32_t		left_taken;		/* the left child's share */
 	int32_t		left_cool;
+	int32_t		cool;			/* what the two children share */
 } Cell;
 
 typedef struct Node
@@ -47,6 +49,7 @@ typedef struct Search
 	int64_t		cool;			/* what the one cell stands for then */
 	Node	   *nodes;
 	int32_t		node_count;
+	int64_t		work;			/* steps done: bounded */
 } Search;
 
 static int64_t
@@ -73,6 +76,8 @@ better(const Cell *a, const Cell *b, bool youngest_first)
 {
 	if (b->changes < 0)
 		return true;
+	if (a->changes < 0)
+		return false;
 	if (a->gain != b->gain)
 		return a->gain > b->gain;
 	if (youngest_first && a->youth != b->youth)
@@ -137,6 +142,31 @@ add_leaf(Search *search, const PlanLeaf *leaf)
 	return true;
 }
 
+/*
+ * The cells of a node that matter: those that are better than the one with
+ * less of the cool-down allowance.  Most subscriptions have few.
+ */
+static int32_t *
+steps_of(const Search *search, const Cell *cells, bool youngest_first,
+		 int32_t *count)
+{
+	int32_t		size = search->taken_size * search->cool_size;
+	int32_t    *steps = malloc((size_t) size * sizeof(int32_t));
+	int32_t		i;
+
+	*count = 0;
+	for (i = 0; steps != NULL && i < size; i++)
+	{
+		if (cells[i].changes < 0)
+			continue;
+		if (i % search->cool_size > 0 &&
+			!better(&cells[i], &cells[i - 1], youngest_first))
+			continue;
+		steps[(*count)++] = i;
+	}
+	return steps;
+}
+
 static bool
 add_pair(Search *search, int32_t left, int32_t right, bool youngest_first)
 {
@@ -144,45 +174,66 @@ add_pair(Search *search, int32_t left, int32_t right, bool youngest_first)
 	const Cell *l = search->nodes[left].cells;
 	const Cell *r = search->nodes[right].cells;
 	int32_t		width = search->cool_size;
-	int32_t		taken;
-	int32_t		cool;
-	int32_t		lt;
-	int32_t		lc;
+	int32_t		size = search->taken_size * width;
+	int32_t		l_count = 0;
+	int32_t		r_count = 0;
+	int32_t    *l_steps = steps_of(search, l, youngest_first, &l_count);
+	int32_t    *r_steps = steps_of(search, r, youngest_first, &r_count);
+	int32_t		i;
+	int32_t		j;
 
 	node->left = left;
 	node->right = right;
 	node->cells = new_cells(search);
-	if (node->cells == NULL)
-		return false;
-	for (taken = 0; taken < search->taken_size; taken++)
+	search->work += (int64_t) l_count * r_count;
+	if (node->cells == NULL || l_steps == NULL || r_steps == NULL ||
+		search->work > MAX_WORK)
 	{
-		for (cool = 0; cool < width; cool++)
+		free(l_steps);
+		free(r_steps);
+		return false;
+	}
+	for (i = 0; i < l_count; i++)
+	{
+		int32_t		lt = l_steps[i] / width;
+		int32_t		lc = l_steps[i] % width;
+		const Cell *a = &l[l_steps[i]];
+
+		for (j = 0; j < r_count; j++)
 		{
-			Cell	   *best = &node->cells[(size_t) taken * width + cool];
+			int32_t		taken = lt + r_steps[j] / width;
+			int32_t		cool = lc + r_steps[j] % width;
+			const Cell *b = &r[r_steps[j]];
+			Cell		sum;
+			Cell	   *best;
 
-			for (lt = 0; lt <= taken; lt++)
-			{
-				for (lc = 0; lc <= cool; lc++)
-				{
-					const Cell *a = &l[(size_t) lt * width + lc];
-					const Cell *b = &r[(size_t) (taken - lt) * width +
-									   (cool - lc)];
-					Cell		sum;
-
-					if (a->changes < 0 || b->changes < 0)
-						continue;
-					sum.gain = a->gain + b->gain;
-					sum.youth = a->youth + b->youth;
-					sum.sooner = a->sooner + b->sooner;
-					sum.changes = a->changes + b->changes;
-					sum.left_taken = lt;
-					sum.left_cool = lc;
-					if (better(&sum, best, youngest_first))
-						*best = sum;
-				}
-			}
+			if (taken >= search->taken_size)
+				break;
+			if (cool >= width)
+				continue;
+			sum.gain = a->gain + b->gain;
+			sum.youth = a->youth + b->youth;
+			sum.sooner = a->sooner + b->sooner;
+			sum.changes = a->changes + b->changes;
+			sum.left_taken = lt;
+			sum.left_cool = lc;
+			sum.cool = cool;
+			best = &node->cells[taken * width + cool];
+			if (better(&sum, best, youngest_first))
+				*best = sum;
 		}
 	}
+
+	/* With more of the allowance one can do at least as well. */
+	for (i = 1; i < size; i++)
+	{
+		if (i % width > 0 && node->cells[i - 1].changes >= 0 &&
+			(node->cells[i].changes < 0 ||
+			 better(&node->cells[i - 1], &node->cells[i], youngest_first)))
+			node->cells[i] = node->cells[i - 1];
+	}
+	free(l_steps);
+	free(r_steps);
 	return true;
 }
 
@@ -237,7 +288,7 @@ unfold(Search *search, int32_t node, int32_t taken, int32_t cool)
 									 cool];
 		int32_t		other = n->right;
 		int32_t		other_taken = taken - cell->left_taken;
-		int32_t		other_cool = cool - cell->left_cool;
+		int32_t		other_cool = cell->cool - cell->left_cool;
 
 		/* The left child is the deep one: that way this recursion is not. */
 		unfold(search, other, other_taken, other_cool);
@@ -260,7 +311,7 @@ choose_greedily(PlanScene *scene)
 	{
 		PlanLeaf   *leaf = &scene->leaves[i];
 		int64_t		most = least(slack, leaf->quantity);
-		int64_t		tries[5];
+		int64_t		tries[6];
 		PlanChoice	best = {0};
 		bool		found = false;
 		int32_t		t;
@@ -271,10 +322,12 @@ choose_greedily(PlanScene *scene)
 		tries[2] = leaf->kind == LEAF_NCE ?
 			least(tries[2], leaf->refundable) : tries[2];
 		tries[3] = least(most, leaf->scheduled);
-		tries[4] = 0;
+		tries[4] = least(least(tries[1], leaf->last_chance + cool),
+						 leaf->quantity - leaf->added);
+		tries[5] = 0;
 		leaf->taken = 0;
 		leaf->cool = cool;
-		for (t = 0; t < 5; t++)
+		for (t = 0; t < 6; t++)
 		{
 			PlanChoice	choice;
 
@@ -293,7 +346,7 @@ choose_greedily(PlanScene *scene)
 	}
 }
 
-bool
+void
 spinpanel_plan_choose(PlanScene *scene)
 {
 	Search		search;
@@ -304,7 +357,7 @@ spinpanel_plan_choose(PlanScene *scene)
 	int32_t		i;
 
 	if (scene->leaf_count == 0)
-		return true;
+		return;
 	for (i = 0; i < scene->leaf_count; i++)
 	{
 		const PlanLeaf *leaf = &scene->leaves[i];
@@ -324,20 +377,16 @@ spinpanel_plan_choose(PlanScene *scene)
 	search.cool_size = 1;
 	if (search.cool > 0 && search.cool < most_cool && scene->leaf_count > 1)
 		search.cool_size = (int32_t) least(search.cool + 1, MAX_CELLS + 1);
+	search.work = 0;
 	cells = (int64_t) search.taken_size * search.cool_size;
-	if (cells > MAX_CELLS ||
-		(scene->leaf_count > 1 &&
-		 cells * cells / 4 > MAX_WORK / scene->leaf_count) ||
-		cells * scene->leaf_count > MAX_CELLS * INT64_C(10))
+	if (cells * scene->leaf_count > MAX_CELLS)
 	{
 		choose_greedily(scene);
-		return true;
+		return;
 	}
 
 	search.nodes = calloc((size_t) scene->leaf_count * 2, sizeof(Node));
-	if (search.nodes == NULL)
-		return false;
-	fits = build(&search);
+	fits = search.nodes != NULL && build(&search);
 	if (fits)
 	{
 		const Cell *root = search.nodes[search.node_count - 1].cells;
@@ -359,5 +408,8 @@ spinpanel_plan_choose(PlanScene *scene)
 	for (i = 0; i < search.node_count; i++)
 		free(search.nodes[i].cells);
 	free(search.nodes);
-	return fits;
+
+	/* Too much work, or no memory for the table: without it, then. */
+	if (!fits)
+		choose_greedily(scene);
 }

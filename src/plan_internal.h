@@ -43,6 +43,7 @@ typedef struct PlanLeaf
 	int64_t		last_chance;	/* of these, going in spite of a cool-down */
 	int64_t		whole_last_chance;	/* the same, where all of it goes */
 	int64_t		added;			/* seats added within the cool-down */
+	int64_t		added_last;		/* ... of which this is the last chance */
 	PlanTime	deadline;		/* of the earliest of these windows */
 	bool		open;			/* its next term is ours to decide */
 	bool		only_soften;	/* ... but only towards more seats */
@@ -124,8 +125,8 @@ extern PlanDecision *spinpanel_plan_append(PlanBuilder *builder,
 										   int64_t from, int64_t to,
 										   int64_t counted);
 
-/* plan_choice.c: sets taken and cool of every leaf; false = no memory */
-extern bool spinpanel_plan_choose(PlanScene *scene);
+/* plan_choice.c: sets taken and cool of every leaf */
+extern void spinpanel_plan_choose(PlanScene *scene);
 
 /* plan_legacy.c */
 extern bool spinpanel_plan_mergeable(const PlanPool *pool,
@@ -145,6 +146,6 @@ extern bool spinpanel_plan_nce_choice(const PlanScene *scene,
 									  int64_t cool, PlanChoice *choice);
 extern void spinpanel_plan_nce_decide(const PlanScene *scene,
 									  const PlanLeaf *leaf,
-									  PlanBuilder *builder, bool softening);
+									  PlanBuilder *builder, bool back);
 
 #endif							/* SPINPANEL_PLAN_INTERNAL_H */

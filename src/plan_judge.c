@@ -62,8 +62,11 @@ judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
 	PlanTime	deadline;
 
 	if (s->commerce == PLAN_NCE)
+	{
 		window = spinpanel_seats_refundable(s, now, pool->cooldown,
 											&last_chance, &deadline);
+		window = least(window, most(last_chance, s->quantity - added));
+	}
 	else if (added > 0)
 	{
 		say(text, pool, seats, "added within the cool-down");
@@ -147,8 +150,11 @@ judge_later(const PlanPool *pool, const PlanSubscription *s,
 	if (slack < s->quantity)
 		say(text, pool, seats, "its seats are needed after the renewal");
 
-	/* What is due tonight will not be past its cool-down then. */
-	if (end - now < pool->cooldown)
+	/*
+	 * What is due tonight will not be past its cool-down then; but to cut
+	 * back what is scheduled is always right.
+	 */
+	if (end - now < pool->cooldown && wanted < lasts)
 	{
 		PlanTime	deadline;
 		int64_t		last_chance;

@@ -161,6 +161,17 @@ share_out(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
 	return found;
 }
 
+/*
+ * Not where too few seats are left at some later moment, nor while more are
+ * asked for than have been unused: whoever takes one between the raise and
+ * the suspension would make us undo the merge.
+ */
+static bool
+merges(const PlanScene *scene)
+{
+	return !scene->only_soften && scene->slack >= 0 && !scene->seats.tight;
+}
+
 bool
 spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
 							 int64_t taken, int64_t cool, PlanChoice *choice)
@@ -188,7 +199,7 @@ spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
 			return false;
 		choice->changes = taken > 0 ? 1 : 0;
 	}
-	else if (!scene->only_soften && taken < leaf->quantity)
+	else if (merges(scene) && taken < leaf->quantity)
 	{
 		Share		share;
 
@@ -326,8 +337,7 @@ spinpanel_plan_legacy_decide(const PlanScene *scene, const PlanLeaf *leaf,
 {
 	if (leaf->kind == LEAF_MERGE)
 	{
-		/* Fewer seats than needed at some later moment: change nothing. */
-		if (!scene->only_soften && scene->slack >= 0)
+		if (merges(scene))
 			decide_merge(scene, leaf, builder);
 	}
 	else

@@ -38,10 +38,16 @@ spinpanel_plan_nce_leaf(const PlanScene *scene, PlanLeaf *leaf)
 	leaf->minimum = least(leaf->minimum, leaf->quantity);
 	leaf->term_end = spinpanel_seats_term_end(s);
 	leaf->added = spinpanel_seats_added(s, now, pool->cooldown);
+	leaf->added_last = spinpanel_seats_added_last(s, now, pool->cooldown);
 	leaf->refundable = spinpanel_seats_refundable(s, now, pool->cooldown,
 												  &leaf->last_chance,
 												  &leaf->deadline);
 	leaf->whole_last_chance = leaf->last_chance;
+
+	/* However windows overlap, what was just added stays. */
+	if (leaf->refundable > leaf->quantity - leaf->added)
+		leaf->refundable = leaf->last_chance > leaf->quantity - leaf->added ?
+			leaf->last_chance : leaf->quantity - leaf->added;
 
 	/* The whole: while it can be cancelled, and nothing in it is fresh. */
 	leaf->whole = false;
@@ -96,19 +102,24 @@ spinpanel_plan_nce_leaf(const PlanScene *scene, PlanLeaf *leaf)
 			spinpanel_seats_lasting(s, leaf->quantity, now);
 }
 
+/* Does our schedule go further than the choice?  Then it is cut back first. */
+static bool
+puts_back(const PlanLeaf *leaf, int64_t taken, const PlanChoice *choice)
+{
+	return choice->now < leaf->quantity && taken < leaf->scheduled;
+}
+
 /*
- * Does the choice need a change of what is scheduled?  A change made now may
- * wipe the schedule, so that it must be set again; but nobody relies on that:
- * what goes too far is taken back in so many words.
+ * Must something be scheduled beyond that?  A change made now wipes what was
+ * scheduled, so that it is set again; where it is not wiped, the same again
+ * does no harm.
  */
 static bool
 schedules(const PlanLeaf *leaf, int64_t taken, const PlanChoice *choice)
 {
-	if (choice->now == leaf->quantity)
-		return false;			/* cancelled: nothing is left to schedule */
-	if (choice->later > 0)
-		return choice->now > 0 || taken != leaf->scheduled;
-	return taken < leaf->scheduled;
+	if (choice->later <= 0)
+		return false;
+	return choice->now > 0 || taken > leaf->scheduled;
 }
 
 /* The next term is fixed: what can go now while so much goes for good? */
@@ -195,7 +206,9 @@ choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 		if (leaf->near && choice->later > 0)
 		{
 			choice->cool = at_least_zero(taken - leaf->last_chance);
-			if (choice->cool > cool || taken > leaf->quantity - leaf->added)
+			if (choice->cool > cool ||
+				leaf->quantity - taken < leaf->added -
+				least(choice->now, leaf->added_last))
 				return false;
 		}
 	}
@@ -204,6 +217,11 @@ choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 	choice->sooner = 0;
 	if (choice->now > 0)
 		choice->changes++;
+	if (puts_back(leaf, taken, choice))
+	{
+		choice->changes++;
+		choice->sooner += leaf->until_term;
+	}
 	if (schedules(leaf, taken, choice))
 	{
 		choice->changes++;
@@ -260,15 +278,39 @@ decide_now(const PlanScene *scene, const PlanLeaf *leaf,
 		spinpanel_plan_text_add(&text, " (last run before the window closes)");
 }
 
+/* What we scheduled took too much: less of it, or nothing any more. */
+static void
+decide_back(const PlanScene *scene, const PlanLeaf *leaf,
+			PlanBuilder *builder)
+{
+	int64_t		to = leaf->quantity - leaf->taken;
+	PlanDecision *d;
+	PlanText	text;
+
+	d = spinpanel_plan_append(builder, scene, leaf->members[0],
+							  PLAN_REDUCE_AT_RENEWAL, 5, leaf->quantity, to,
+							  0);
+	if (d == NULL)
+		return;
+	d->effective = leaf->term_end;
+	spinpanel_plan_text_begin(&text, d->reason, sizeof(d->reason));
+	spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
+	spinpanel_plan_text_add(&text, "; we had scheduled %lld from ",
+							(long long) (leaf->quantity - leaf->scheduled));
+	spinpanel_plan_text_date(&text, leaf->term_end);
+	spinpanel_plan_text_add(&text, ", %lld are kept now", (long long) to);
+}
+
 static void
 decide_later(const PlanScene *scene, const PlanLeaf *leaf,
-			 const PlanChoice *choice, PlanBuilder *builder, bool softened)
+			 const PlanChoice *choice, PlanBuilder *builder)
 {
 	int64_t		from = leaf->quantity - choice->now;
 	int64_t		to = from - choice->later;
 	PlanDecision *d;
 	PlanText	text;
 
+	/* What stood in our schedule before was counted then. */
 	d = spinpanel_plan_append(builder, scene, leaf->members[0],
 							  to == 0 ? PLAN_END_AT_TERM :
 							  PLAN_REDUCE_AT_RENEWAL, 5, from, to,
@@ -280,11 +322,7 @@ decide_later(const PlanScene *scene, const PlanLeaf *leaf,
 	d->effective = leaf->term_end;
 	spinpanel_plan_text_begin(&text, d->reason, sizeof(d->reason));
 	spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
-	if (softened)
-		spinpanel_plan_text_add(&text, "; we had scheduled %lld from ",
-								(long long) (leaf->quantity -
-											 leaf->scheduled));
-	else if (to == 0)
+	if (to == 0)
 		spinpanel_plan_text_add(&text, "; all %lld not needed, ends on ",
 								(long long) from);
 	else
@@ -292,34 +330,25 @@ decide_later(const PlanScene *scene, const PlanLeaf *leaf,
 								"returned at the renewal on ",
 								(long long) choice->later);
 	spinpanel_plan_text_date(&text, leaf->term_end);
-	if (softened)
-		spinpanel_plan_text_add(&text, ", %lld are kept now",
-								(long long) to);
 }
 
 void
 spinpanel_plan_nce_decide(const PlanScene *scene, const PlanLeaf *leaf,
-						  PlanBuilder *builder, bool softening)
+						  PlanBuilder *builder, bool back)
 {
 	PlanChoice	choice;
-	bool		softened;
-	bool		scheduling;
 
 	if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool,
 								   &choice))
 		return;
-	scheduling = leaf->open && schedules(leaf, leaf->taken, &choice);
-	softened = scheduling && leaf->taken < leaf->scheduled;
-
-	/* What puts seats back comes before what takes them. */
-	if (softening)
+	if (back)
 	{
-		if (softened && choice.now == 0)
-			decide_later(scene, leaf, &choice, builder, true);
+		if (leaf->open && puts_back(leaf, leaf->taken, &choice))
+			decide_back(scene, leaf, builder);
 		return;
 	}
 	if (choice.now > 0)
 		decide_now(scene, leaf, &choice, builder);
-	if (scheduling && !(softened && choice.now == 0))
-		decide_later(scene, leaf, &choice, builder, softened);
+	if (leaf->open && schedules(leaf, leaf->taken, &choice))
+		decide_later(scene, leaf, &choice, builder);
 }

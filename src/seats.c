@@ -158,6 +158,28 @@ spinpanel_seats_added(const PlanSubscription *subscription, PlanTime now,
 }
 
 int64_t
+spinpanel_seats_added_last(const PlanSubscription *subscription, PlanTime now,
+						   PlanTime cooldown)
+{
+	PlanTime	since = earlier_by(now, cooldown);
+	int64_t		seats = 0;
+	int32_t		i;
+
+	for (i = 0; i < subscription->batch_count; i++)
+	{
+		const PlanBatch *batch = &subscription->batches[i];
+
+		if (batch->quantity > 0 && batch->deadline > now &&
+			batch->deadline - now > PLAN_TOO_LATE &&
+			batch->deadline - now < PLAN_LAST_RUN &&
+			(subscription->created > since ||
+			 batch_added_since(batch, since)))
+			seats += batch->quantity;
+	}
+	return least(seats, subscription->quantity);
+}
+
+int64_t
 spinpanel_seats_refundable(const PlanSubscription *subscription, PlanTime now,
 						   PlanTime cooldown, int64_t *last_chance,
 						   PlanTime *deadline)
@@ -232,7 +254,8 @@ spinpanel_seats_figures(const PlanPool *pool, PlanTime now, PlanSeats *seats)
 	seats->excess = at_least_zero(seats->owned - seats->floor);
 	seats->excess = least(seats->excess, at_least_zero(present - seats->need));
 
-	seats->settled = at_least_zero((int64_t) pool->settled_unused - unseen -
-								   at_least_zero(pool->waiting) -
-								   at_least_zero(pool->spare));
+	seats->settled = (int64_t) pool->settled_unused - unseen -
+		at_least_zero(pool->waiting) - at_least_zero(pool->spare);
+	seats->tight = seats->settled < 0;
+	seats->settled = at_least_zero(seats->settled);
 }

@@ -23,6 +23,7 @@ typedef struct PlanSeats
 	int64_t		excess;			/* unused beyond the floor, now */
 	int64_t		lasting;		/* owned when all that is scheduled has happened */
 	int64_t		settled;		/* may go although a cool-down is running */
+	bool		tight;			/* fewer have been unused than are asked for */
 } PlanSeats;
 
 extern void spinpanel_seats_figures(const PlanPool *pool, PlanTime now,
@@ -53,6 +54,10 @@ extern PlanTime spinpanel_seats_below(const PlanPool *pool, PlanTime now,
 /* Seats of it that were added less than a cool-down ago. */
 extern int64_t spinpanel_seats_added(const PlanSubscription *subscription,
 									 PlanTime now, PlanTime cooldown);
+
+/* Of these, seats that this run may be the last to give back. */
+extern int64_t spinpanel_seats_added_last(const PlanSubscription *subscription,
+										  PlanTime now, PlanTime cooldown);
 
 /*
  * Seats of it that a refund window takes back in this run, and of these the

@@ -158,6 +158,27 @@ possible(const Brute *b, int i, int64_t n, int64_t y)
 	return y == 0 ? !s->has_active_addon : y >= minimum(s);
 }
 
+/* Seats just added that go now all the same, as it is their last chance. */
+static int64_t
+fresh_last(const PlanSubscription *s, const PlanPool *p, PlanTime now,
+		   int64_t gone)
+{
+	int64_t		seats = 0;
+	int			i;
+
+	for (i = 0; i < s->batch_count; i++)
+	{
+		const PlanBatch *b = &s->batches[i];
+
+		if (b->deadline > now + PLAN_HOUR && b->deadline < now + 26 * PLAN_HOUR &&
+			(s->created > now - p->cooldown ||
+			 (!b->by_renewal &&
+			  b->deadline - 168 * PLAN_HOUR > now - p->cooldown)))
+			seats += b->quantity;
+	}
+	return seats < gone ? seats : gone;
+}
+
 /* The rules that bind the subscriptions of the pool together. */
 static bool
 allowed(const Brute *b)
@@ -214,7 +235,7 @@ allowed(const Brute *b)
 		if (b->open[i] && y < n && plain_end(s) - now < p->cooldown)
 		{
 			spent = s->quantity - y;
-			if (y < plain_fresh(s, p, now))
+			if (y < plain_fresh(s, p, now) - fresh_last(s, p, now, s->quantity - n))
 				return false;
 		}
 		cool += spent > last ? spent - last : 0;
@@ -279,9 +300,9 @@ changes(const Brute *b, int i)
 
 	if (n == 0 || !b->open[i])
 		return count;
-	if (y < n)
-		return count + (n != s->quantity || y != stands);
-	return count + (stands < n);
+	if (stands < y)
+		count++;				/* our schedule is cut back first */
+	return count + (y < n && (n != s->quantity || y < stands));
 }
 
 static void

@@ -322,11 +322,13 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 	defaults(f);
 	for (i = 0; i < count; i++)
 	{
+		int32_t		left;
 		PlanSubscription *s = new_subscription(f, !mixed ? all :
 											   random_one_in(r, 2) ?
 											   PLAN_LEGACY : PLAN_NCE);
 
 		s->quantity = 1 + (int32_t) random_below(r, (uint32_t) most_seats);
+		left = s->quantity;
 		s->account = random_one_in(r, 8) ? 2 : 1;
 		if (random_one_in(r, 4))
 			s->minimum = 1 + (int32_t) random_below(r, 3);
@@ -389,12 +391,12 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 		if (random_one_in(r, 3))
 			s->cancel_until = FIXTURE_NOW +
 				(int64_t) random_below(r, 170) * PLAN_HOUR;
-		for (j = 0; j < 3 && random_one_in(r, 2); j++)
+		for (j = 0; j < 3 && left > 0 && random_one_in(r, 2); j++)
 		{
 			PlanBatch  *b = &f->batches[i][s->batch_count++];
 
-			b->quantity = 1 + (int32_t) random_below(r, (uint32_t)
-													 s->quantity);
+			b->quantity = 1 + (int32_t) random_below(r, (uint32_t) left);
+			left -= b->quantity;
 			b->deadline = FIXTURE_NOW +
 				(int64_t) random_below(r, random_one_in(r, 2) ? 30 : 169) *
 				PLAN_HOUR;
@@ -501,7 +503,17 @@ wipe_schedule(PlanSubscription *s)
 	s->next_by = PLAN_NOBODY;
 }
 
-/* Microsoft credits some batch: here those that close first. */
+/* Microsoft credits some batch: here not those just added, if it can be. */
+static bool
+sooner(const Fixture *f, const PlanBatch *a, const PlanBatch *b)
+{
+	PlanTime	added = FIXTURE_NOW - f->pool.cooldown + 168 * PLAN_HOUR;
+	bool		a_fresh = !a->by_renewal && a->deadline > added;
+	bool		b_fresh = !b->by_renewal && b->deadline > added;
+
+	return a_fresh != b_fresh ? b_fresh : a->deadline < b->deadline;
+}
+
 static void
 credit(Fixture *f, PlanSubscription *s, int32_t seats)
 {
@@ -515,7 +527,7 @@ credit(Fixture *f, PlanSubscription *s, int32_t seats)
 		for (i = 0; i < s->batch_count; i++)
 		{
 			if (b[i].quantity > 0 && b[i].deadline > FIXTURE_NOW + PLAN_TOO_LATE &&
-				(first < 0 || b[i].deadline < b[first].deadline))
+				(first < 0 || sooner(f, &b[i], &b[first])))
 				first = i;
 		}
 		if (first < 0)
@@ -721,6 +733,7 @@ int64_t
 plain_window(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 {
 	int64_t		seats = 0;
+	int64_t		stays;
 	int32_t		i;
 
 	for (i = 0; i < s->batch_count; i++)
@@ -734,7 +747,15 @@ plain_window(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 			continue;
 		seats += b->quantity;
 	}
-	return seats < s->quantity ? seats : s->quantity;
+	if (seats > s->quantity)
+		seats = s->quantity;
+
+	/* however windows overlap, what was just added stays */
+	stays = s->quantity - plain_fresh(s, p, now);
+	if (seats > stays)
+		seats = stays > plain_last_chance(s, now) ? stays :
+			plain_last_chance(s, now);
+	return seats;
 }
 
 int64_t
