@@ -135,7 +135,7 @@ queue_operations(const Wish *wish, MergeSteps *steps)
 			after = steps->reduction;
 		if (wish->our_end)
 			after = add_operation(wish, "set_auto_renew", "schedule",
-								  "{\"autoRenewEnabled\": true}", after);
+								  "{\"autoRenewEnabled\": true, \"scheduledActions\": null}", after);
 		if (wish->to_quantity < wish->from_quantity)
 			(void) add_operation(wish, "set_schedule", "schedule",
 								 psprintf("{\"scheduledNextTermInstructions\": {\"quantity\": %d}}",

@@ -273,7 +273,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 
 			undo.operation_id = 0;
 			(void) follow_up(&undo, "set_auto_renew", "restore",
-							 jsonb_of("{\"autoRenewEnabled\": true}"));
+							 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 		}
 		spinpanel_aftermath_over(op, "refused", 0, NULL,
 								 "Partner Center did not keep the explicit cancel", answer);
@@ -309,7 +309,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		spinpanel_json_bool(&answer->root, "autoRenewEnabled", &renews) && !renews &&
 		!is_kind(op, "suspend") && !is_kind(op, "cancel"))
 		(void) follow_up(op, "set_auto_renew", "restore",
-						 jsonb_of("{\"autoRenewEnabled\": true}"));
+						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
 	undone = seats_undone(op, audit);

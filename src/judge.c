@@ -122,6 +122,12 @@ has_actions(JsonbContainer *theirs, JsonbContainer *mine)
 	return true;
 }
 
+static Jsonb *
+cancel_action(void)
+{
+	return jsonb_of("[{\"actionType\": \"Cancel\"}]");
+}
+
 /* Is every wanted member as wanted?  A wanted null means: not there. */
 static bool
 is_as_wanted(const Operation *op, Jsonb *subscription)
@@ -144,7 +150,10 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 		mine = member_of(op->wanted, name);
 		theirs = member_of(subscription, name);
 
-		if (mine == NULL || theirs == NULL)
+		/* With auto-renew on there may be actions, but no explicit cancel. */
+		if (pg_strcasecmp(name, "scheduledActions") == 0 && mine == NULL)
+			all = all && (theirs == NULL || !has_actions(&theirs->root, &cancel_action()->root));
+		else if (mine == NULL || theirs == NULL)
 			all = all && mine == NULL && theirs == NULL;
 		else if (pg_strcasecmp(name, "status") == 0)
 		{
