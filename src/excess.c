@@ -77,23 +77,19 @@ show_customers(Listing *listing, const char *customer, bool adjusting, ShowFunct
 		show_batch(listing, &one, 1, show);
 	else
 	{
-		pg_uuid_t	last;
-		bool		begun = false;
+		pg_uuid_t  *ids;
 		int			count;
+		int			i;
 
-		do
+		MemoryContextSwitchTo(old);
+		count = spinpanel_pools_customers(adjusting, &ids);
+		MemoryContextSwitchTo(batch);
+		for (i = 0; i < count; i += BATCH)
 		{
-			pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * BATCH);
-
-			count = spinpanel_pools_customers(begun ? &last : NULL, adjusting, BATCH, ids);
-			if (count > 0)
-			{
-				show_batch(listing, ids, count, show);
-				last = ids[count - 1];
-				begun = true;
-			}
+			show_batch(listing, ids + i, Min(BATCH, count - i), show);
 			MemoryContextReset(batch);
-		} while (count == BATCH);
+		}
+		pfree(ids);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(batch);

@@ -43,7 +43,10 @@
 /* pool.c's mark of numbers that contradict each other: no second read helps */
 #define CONTRADICTION (-1)
 
-#define MAX_ARGS 5
+#define MAX_ARGS 3
+
+/* Rows of a cursor at a time */
+#define FETCH 5000
 
 typedef struct Loading
 {
@@ -92,6 +95,21 @@ typedef struct SubscriptionRow
  * Like spinpanel_state_run(), but with a generic plan from the start, and on
  * the active snapshot where a query of a caller is answered.
  */
+static void
+prepare(StateQuery *query, const Oid *types, int count)
+{
+	SPIPlanPtr	plan;
+
+	if (query->plan != NULL)
+		return;
+	plan = SPI_prepare_cursor(query->sql, count, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", query->sql,
+			 SPI_result_code_string(SPI_result));
+	SPI_keepplan(plan);
+	query->plan = plan;
+}
+
 static uint64
 run(StateQuery *query, const Oid *types, int count, const StateArg *args, bool snapshot)
 {
@@ -100,17 +118,7 @@ run(StateQuery *query, const Oid *types, int count, const StateArg *args, bool s
 	int			rc;
 	int			i;
 
-	if (query->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(query->sql, count, (Oid *) types,
-											  CURSOR_OPT_GENERIC_PLAN);
-
-		if (plan == NULL)
-			elog(ERROR, "could not prepare \"%s\": %s", query->sql,
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(plan);
-		query->plan = plan;
-	}
+	prepare(query, types, count);
 	for (i = 0; i < count; i++)
 	{
 		values[i] = args[i].value;
@@ -840,28 +848,46 @@ spinpanel_pools_load_many(const pg_uuid_t *customer_ids, int count, TimestampTz 
 }
 
 int
-spinpanel_pools_customers(const pg_uuid_t *after, bool adjusting, int limit,
-						  pg_uuid_t *customer_ids)
+spinpanel_pools_customers(bool adjusting, pg_uuid_t **customer_ids)
 {
 	static StateQuery select = {
 		"SELECT r.customer_id FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id"
-		" WHERE r.customer_id > $1 AND c.gone_at IS NULL"
-		" AND (NOT $2 OR r.auto_license_adjustment AND r.partner_center_sync)"
-		" ORDER BY r.customer_id LIMIT $3", NULL, NULL
+		" WHERE c.gone_at IS NULL AND (NOT $1 OR r.auto_license_adjustment AND r.partner_center_sync)"
+		" ORDER BY r.customer_id", NULL, NULL
 	};
-	static const Oid types[] = {UUIDOID, BOOLOID, INT4OID};
-	static const pg_uuid_t first;
-	StateArg	args[3];
-	uint64		rows;
-	uint64		row;
+	static const Oid types[] = {BOOLOID};
+	MemoryContext context = CurrentMemoryContext;
+	Portal		portal;
+	Datum		value = BoolGetDatum(adjusting);
+	int			count = 0;
+	int			size = FETCH;
 
+	/* Rows are fetched in parts: an id takes a fifth of its row's memory. */
+	*customer_ids = palloc(sizeof(pg_uuid_t) * size);
 	SPI_connect();
-	args[0] = spinpanel_arg_uuid(after ? after : &first);
-	args[1] = spinpanel_arg_bool(adjusting);
-	args[2] = spinpanel_arg_int(limit);
-	rows = run(&select, types, lengthof(types), args, true);
-	for (row = 0; row < rows; row++)
-		spinpanel_row_uuid(row, 1, &customer_ids[row]);
+	prepare(&select, types, lengthof(types));
+	portal = SPI_cursor_open(NULL, select.plan, &value, NULL, true);
+	for (;;)
+	{
+		uint64		row;
+
+		SPI_cursor_fetch(portal, true, FETCH);
+		if (SPI_processed == 0)
+			break;
+		if (count + (int) SPI_processed > size)
+		{
+			MemoryContext old = MemoryContextSwitchTo(context);
+
+			size *= 2;
+			*customer_ids = repalloc_huge(*customer_ids, sizeof(pg_uuid_t) * size);
+			MemoryContextSwitchTo(old);
+		}
+		for (row = 0; row < SPI_processed; row++)
+			spinpanel_row_uuid(row, 1, &(*customer_ids)[count++]);
+		SPI_freetuptable(SPI_tuptable);
+		CHECK_FOR_INTERRUPTS();
+	}
+	SPI_cursor_close(portal);
 	SPI_finish();
-	return (int) rows;
+	return count;
 }

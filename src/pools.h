@@ -49,10 +49,9 @@ extern SpinpanelPools *spinpanel_pools_load_many(const pg_uuid_t *customer_ids,
 												 TimestampTz read_now);
 
 /*
- * The next customers in order of id after the one given (NULL = the first),
- * at most limit; adjusting: only those that a run of '*' plans for.
+ * All customers that an account of ours still lists, in order of id, as the
+ * active snapshot has them; adjusting: only those that a run of '*' plans for.
  */
-extern int	spinpanel_pools_customers(const pg_uuid_t *after, bool adjusting,
-									  int limit, pg_uuid_t *customer_ids);
+extern int	spinpanel_pools_customers(bool adjusting, pg_uuid_t **customer_ids);
 
 #endif							/* SPINPANEL_POOLS_H */
