@@ -161,5 +161,5 @@ spinpanel_wake_trigger(PG_FUNCTION_ARGS)
 						errmsg("spinpanel._wake() must be called as a trigger")));
 	if (!spinpanel_wake_facts(&facts) || facts.pid != MyProcPid)
 		spinpanel_wake_at_commit();
-	PG_RETURN_NULL();
+	return PointerGetDatum(NULL); /* not an SQL null */
 }
