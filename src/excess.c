@@ -38,12 +38,12 @@
 typedef struct Listing
 {
 	ReturnSetInfo *rsinfo;
-	TimestampTz now;			/* the moment to plan for */
-	TimestampTz read_now;		/* against which the age of data is judged */
-	bool		named;			/* one customer was asked for, by name */
+	TimestampTz now; /* the moment to plan for */
+	TimestampTz read_now; /* against which the age of data is judged */
+	bool named; /* one customer was asked for, by name */
 } Listing;
 
-typedef void (*ShowFunction) (Listing *listing, const SpinpanelPools *customer);
+typedef void (*ShowFunction)(Listing *listing, const SpinpanelPools *customer);
 
 PG_FUNCTION_INFO_V1(spinpanel_excess_seats);
 PG_FUNCTION_INFO_V1(spinpanel_plan_adjustment);
@@ -53,9 +53,9 @@ PG_FUNCTION_INFO_V1(spinpanel_plan_adjustment);
 static void
 show_batch(Listing *listing, const pg_uuid_t *ids, int count, ShowFunction show)
 {
-	SpinpanelPools *customers = spinpanel_pools_load_many(ids, count, listing->now,
-														  listing->read_now);
-	int			i;
+	SpinpanelPools *customers =
+		spinpanel_pools_load_many(ids, count, listing->now, listing->read_now);
+	int i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -67,19 +67,19 @@ show_batch(Listing *listing, const pg_uuid_t *ids, int count, ShowFunction show)
 static void
 show_customers(Listing *listing, const char *customer, bool adjusting, ShowFunction show)
 {
-	MemoryContext batch = AllocSetContextCreate(CurrentMemoryContext, "spinpanel customers",
-												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext batch =
+		AllocSetContextCreate(CurrentMemoryContext, "spinpanel customers", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(batch);
-	pg_uuid_t	one;
+	pg_uuid_t one;
 
 	listing->named = spinpanel_name_customer(customer, true, "customer", &one);
 	if (listing->named)
 		show_batch(listing, &one, 1, show);
 	else
 	{
-		pg_uuid_t  *ids;
-		int			count;
-		int			i;
+		pg_uuid_t *ids;
+		int count;
+		int i;
 
 		MemoryContextSwitchTo(old);
 		count = spinpanel_pools_customers(adjusting, &ids);
@@ -137,7 +137,7 @@ static void
 show_excess(Listing *listing, const SpinpanelPools *customer)
 {
 	PlanOptions options;
-	int32		i;
+	int32 i;
 
 	memset(&options, 0, sizeof(options));
 	options.now = listing->now;
@@ -146,9 +146,9 @@ show_excess(Listing *listing, const SpinpanelPools *customer)
 	for (i = 0; i < customer->pool_count; i++)
 	{
 		const PlanPool *pool = &customer->pools[i];
-		PlanExcess	excess;
-		Datum		values[EXCESS_COLUMNS];
-		bool		nulls[EXCESS_COLUMNS];
+		PlanExcess excess;
+		Datum values[EXCESS_COLUMNS];
+		bool nulls[EXCESS_COLUMNS];
 		const char *blocked;
 
 		spinpanel_plan_excess(pool, &options, &excess);
@@ -160,8 +160,8 @@ show_excess(Listing *listing, const SpinpanelPools *customer)
 		values[EXCESS_SKU_ID] = UUIDPGetDatum(&customer->sku_ids[i]);
 		nulls[EXCESS_SKU_ID] = customer->unmapped[i];
 		nulls[EXCESS_PART_NUMBER] = customer->part_numbers[i] == NULL;
-		values[EXCESS_PART_NUMBER] = nulls[EXCESS_PART_NUMBER] ? (Datum) 0 :
-			CStringGetTextDatum(customer->part_numbers[i]);
+		values[EXCESS_PART_NUMBER] =
+			nulls[EXCESS_PART_NUMBER] ? (Datum) 0 : CStringGetTextDatum(customer->part_numbers[i]);
 		values[EXCESS_OWNED] = Int32GetDatum(excess.owned);
 		values[EXCESS_FOREIGN] = Int32GetDatum(excess.foreign_seats);
 		values[EXCESS_CONSUMED] = Int32GetDatum(pool->consumed);
@@ -173,8 +173,8 @@ show_excess(Listing *listing, const SpinpanelPools *customer)
 		values[EXCESS_NEXT_RENEWAL] = TimestampTzGetDatum(excess.next_renewal);
 		nulls[EXCESS_NEXT_RENEWAL] = excess.next_renewal == PLAN_NEVER;
 		nulls[EXCESS_BLOCKED_BY] = blocked[0] == '\0';
-		values[EXCESS_BLOCKED_BY] = nulls[EXCESS_BLOCKED_BY] ? (Datum) 0 :
-			CStringGetTextDatum(blocked);
+		values[EXCESS_BLOCKED_BY] =
+			nulls[EXCESS_BLOCKED_BY] ? (Datum) 0 : CStringGetTextDatum(blocked);
 		tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 	}
 }
@@ -183,15 +183,15 @@ show_excess(Listing *listing, const SpinpanelPools *customer)
 Datum
 spinpanel_excess_seats(PG_FUNCTION_ARGS)
 {
-	char	   *customer = spinpanel_name_argument(fcinfo, 0);
-	Listing		listing;
+	char *customer = spinpanel_name_argument(fcinfo, 0);
+	Listing listing;
 
 	InitMaterializedSRF(fcinfo, 0);
 	memset(&listing, 0, sizeof(listing));
 	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	if (listing.rsinfo->setDesc->natts != EXCESS_COLUMNS)
-		elog(ERROR, "excess_seats() returns %d columns, not %d",
-			 listing.rsinfo->setDesc->natts, EXCESS_COLUMNS);
+		elog(ERROR, "excess_seats() returns %d columns, not %d", listing.rsinfo->setDesc->natts,
+			 EXCESS_COLUMNS);
 	listing.now = listing.read_now = spinpanel_now();
 	show_customers(&listing, customer, false, show_excess);
 	return (Datum) 0;
@@ -205,15 +205,15 @@ spinpanel_excess_seats(PG_FUNCTION_ARGS)
  */
 typedef struct AdjustmentRow
 {
-	TupleDesc	desc;
-	Datum	   *values;
-	bool	   *nulls;
+	TupleDesc desc;
+	Datum *values;
+	bool *nulls;
 } AdjustmentRow;
 
 static void
 set_column(AdjustmentRow *row, const char *name, Datum value)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < row->desc->natts; i++)
 	{
@@ -239,8 +239,8 @@ static void
 put_decision(Listing *listing, const SpinpanelPools *customer, const PlanDecision *d)
 {
 	AdjustmentRow row;
-	bool		none = d->action == PLAN_NONE;
-	int			columns = listing->rsinfo->setDesc->natts;
+	bool none = d->action == PLAN_NONE;
+	int columns = listing->rsinfo->setDesc->natts;
 
 	row.desc = listing->rsinfo->setDesc;
 	row.values = palloc0(sizeof(Datum) * columns);
@@ -267,9 +267,8 @@ put_decision(Listing *listing, const SpinpanelPools *customer, const PlanDecisio
 	}
 	set_column(&row, "seats", Int32GetDatum(d->seats));
 	set_column(&row, "reason",
-			   PointerGetDatum(cstring_to_text(d->needs_approval ?
-											   psprintf("%s; waits for approval", d->reason) :
-											   d->reason)));
+			   PointerGetDatum(cstring_to_text(
+				   d->needs_approval ? psprintf("%s; waits for approval", d->reason) : d->reason)));
 	set_column(&row, "status", CStringGetTextDatum("planned"));
 	if (d->merge != 0)
 		set_column(&row, "merge", Int32GetDatum(d->merge));
@@ -297,9 +296,9 @@ static void
 show_plan(Listing *listing, const SpinpanelPools *customer)
 {
 	PlanOptions options;
-	PlanResult	result;
-	bool		any;
-	int32		i;
+	PlanResult result;
+	bool any;
+	int32 i;
 
 	if (!customer->synced)
 	{
@@ -312,13 +311,12 @@ show_plan(Listing *listing, const SpinpanelPools *customer)
 	options.now = listing->now;
 	options.at_renewal = true;
 	memset(&result, 0, sizeof(result));
-	spinpanel_plan_customer(customer->pools, customer->pool_count, &customer->limits,
-							&options, &result);
+	spinpanel_plan_customer(customer->pools, customer->pool_count, &customer->limits, &options,
+							&result);
 	if (result.out_of_memory)
 	{
 		spinpanel_plan_free(&result);
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
 	}
 
 	any = result.count > 0;
@@ -336,25 +334,24 @@ show_plan(Listing *listing, const SpinpanelPools *customer)
 	PG_END_TRY();
 
 	if (!any && listing->named)
-		put_none(listing, customer, customer->pool_count == 0 ?
-				 "no seats are known of this customer" :
-				 "no unused seats: nothing to give back");
+		put_none(listing, customer,
+				 customer->pool_count == 0 ? "no seats are known of this customer"
+										   : "no unused seats: nothing to give back");
 }
 
 /* plan_adjustment(customer text, as_of timestamptz) */
 Datum
 spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
 {
-	char	   *customer = spinpanel_name_argument(fcinfo, 0);
-	Listing		listing;
+	char *customer = spinpanel_name_argument(fcinfo, 0);
+	Listing listing;
 	TimestampTz as_of;
 
 	spinpanel_require_value(!PG_ARGISNULL(1), "as_of");
 	as_of = PG_GETARG_TIMESTAMPTZ(1);
 	if (TIMESTAMP_NOT_FINITE(as_of))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("as_of must be a finite moment")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("as_of must be a finite moment")));
 
 	InitMaterializedSRF(fcinfo, 0);
 	memset(&listing, 0, sizeof(listing));

@@ -50,42 +50,43 @@
 
 typedef struct Loading
 {
-	MemoryContext context;		/* of what is returned */
+	MemoryContext context; /* of what is returned */
 	SpinpanelPools *customers;
-	int			count;
+	int count;
 	TimestampTz now;
 	TimestampTz read_now;
-	bool		snapshot;		/* the active one, not a new one each time */
-	int64		except_operation;
-	StateArg	ids;
-	TimestampTz *cool_since;	/* per customer: the cool-down reaches back to */
-	PlanPool   *defaults;		/* per customer: what all its pools share */
+	bool snapshot; /* the active one, not a new one each time */
+	int64 except_operation;
+	StateArg ids;
+	TimestampTz *cool_since; /* per customer: the cool-down reaches back to */
+	PlanPool *defaults; /* per customer: what all its pools share */
+	ArrayType **not_ours; /* per customer: accounts that lost it */
 } Loading;
 
 /* A pool or a subscription between its row and its place in the result. */
 typedef struct PoolRow
 {
-	int			customer;
-	pg_uuid_t	sku_id;
-	bool		listed;			/* in Partner Center's list of subscribed SKUs */
-	char	   *part_number;
-	int32		owned;
-	int32		consumed;
-	PlanPool	pool;
-	uint64		first;			/* its subscriptions */
-	uint64		subscriptions;
+	int customer;
+	pg_uuid_t sku_id;
+	bool listed; /* in Partner Center's list of subscribed SKUs */
+	char *part_number;
+	int32 owned;
+	int32 consumed;
+	PlanPool pool;
+	uint64 first; /* its subscriptions */
+	uint64 subscriptions;
 } PoolRow;
 
 typedef struct SubscriptionRow
 {
-	int			customer;
-	bool		has_sku;
-	pg_uuid_t	sku_id;
-	char	   *offer_key;
-	char	   *offer_name;
-	char	   *likeness;		/* the same for duplicates of one offer */
-	pg_uuid_t	id;
-	pg_uuid_t	parent;
+	int customer;
+	bool has_sku;
+	pg_uuid_t sku_id;
+	char *offer_key;
+	char *offer_name;
+	char *likeness; /* the same for duplicates of one offer */
+	pg_uuid_t id;
+	pg_uuid_t parent;
 	PlanSubscription s;
 } SubscriptionRow;
 
@@ -98,14 +99,13 @@ typedef struct SubscriptionRow
 static void
 prepare(StateQuery *query, const Oid *types, int count)
 {
-	SPIPlanPtr	plan;
+	SPIPlanPtr plan;
 
 	if (query->plan != NULL)
 		return;
 	plan = SPI_prepare_cursor(query->sql, count, (Oid *) types, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", query->sql,
-			 SPI_result_code_string(SPI_result));
+		elog(ERROR, "could not prepare \"%s\": %s", query->sql, SPI_result_code_string(SPI_result));
 	SPI_keepplan(plan);
 	query->plan = plan;
 }
@@ -113,10 +113,10 @@ prepare(StateQuery *query, const Oid *types, int count)
 static uint64
 run(StateQuery *query, const Oid *types, int count, const StateArg *args, bool snapshot)
 {
-	Datum		values[MAX_ARGS];
-	char		nulls[MAX_ARGS];
-	int			rc;
-	int			i;
+	Datum values[MAX_ARGS];
+	char nulls[MAX_ARGS];
+	int rc;
+	int i;
 
 	prepare(query, types, count);
 	for (i = 0; i < count; i++)
@@ -133,26 +133,25 @@ run(StateQuery *query, const Oid *types, int count, const StateArg *args, bool s
 static StateArg
 id_array(const pg_uuid_t *ids, int count)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (count + 1));
-	int			i;
+	Datum *elements = palloc(sizeof(Datum) * (count + 1));
+	int i;
 
 	for (i = 0; i < count; i++)
 		elements[i] = UUIDPGetDatum(&ids[i]);
-	return spinpanel_arg_datum(PointerGetDatum(construct_array(elements, count, UUIDOID,
-															   UUID_LEN, false, TYPALIGN_CHAR)));
+	return spinpanel_arg_datum(
+		PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 }
 
 static StateArg
 time_array(const TimestampTz *times, int count)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (count + 1));
-	int			i;
+	Datum *elements = palloc(sizeof(Datum) * (count + 1));
+	int i;
 
 	for (i = 0; i < count; i++)
 		elements[i] = TimestampTzGetDatum(times[i]);
-	return spinpanel_arg_datum(PointerGetDatum(construct_array(elements, count, TIMESTAMPTZOID,
-															   8, FLOAT8PASSBYVAL,
-															   TYPALIGN_DOUBLE)));
+	return spinpanel_arg_datum(PointerGetDatum(
+		construct_array(elements, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 }
 
 /* Position of the row's customer among those asked for; column 1 of each. */
@@ -166,13 +165,37 @@ customer_of(uint64 row)
 static int64
 row_interval(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-									  column, &isnull);
-	Interval   *interval = DatumGetIntervalP(datum);
+	bool isnull;
+	Datum datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	Interval *interval = DatumGetIntervalP(datum);
 
 	return interval->time + (int64) interval->day * USECS_PER_DAY +
-		(int64) interval->month * DAYS_PER_MONTH * USECS_PER_DAY;
+		   (int64) interval->month * DAYS_PER_MONTH * USECS_PER_DAY;
+}
+
+/* A copy; NULL where there is none. */
+static ArrayType *
+row_accounts(uint64 row, int column)
+{
+	bool isnull;
+	Datum datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+
+	return isnull ? NULL : DatumGetArrayTypePCopy(datum);
+}
+
+static bool
+contains(ArrayType *array, int32 value)
+{
+	int32 *elements;
+	int i;
+
+	if (array == NULL)
+		return false;
+	elements = (int32 *) ARR_DATA_PTR(array);
+	for (i = 0; i < ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)); i++)
+		if (elements[i] == value)
+			return true;
+	return false;
 }
 
 /* ---- customers ------------------------------------------------------------------------ */
@@ -196,21 +219,22 @@ load_customers(Loading *loading)
 		"   AND (j.created_at > $2 OR j.decided_at > $2) AND j.status IN ('queued', 'done')"
 		"   AND (j.action IN ('reduce', 'suspend', 'cancel', 'reduce_at_renewal', 'end_at_term')"
 		"    OR j.action = 'raise' AND j.merge IS NOT NULL)"
-		"   GROUP BY CASE WHEN j.merge IS NULL THEN j.adjustment_id END, j.run_id, j.merge) g)::int"
+		"   GROUP BY CASE WHEN j.merge IS NULL THEN j.adjustment_id END, j.run_id, j.merge) g)::int, a.not_ours"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.customer cu ON cu.customer_id = c.customer_id"
 		" JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
-		" CROSS JOIN LATERAL (SELECT min(coalesce(x.subscriptions_read_at, '-infinity')) AS subscriptions_read_at,"
-		"  max(x.subscribed_skus_read_at) AS subscribed_skus_read_at,"
-		"  bool_and(x.license_access IS FALSE) AS no_access"
-		"  FROM spinpanel.customer_account x JOIN spinpanel.account y ON y.account_id = x.account_id"
-		"  WHERE x.customer_id = c.customer_id AND x.gone_at IS NULL AND y.status <> 'disconnected') a",
+		" CROSS JOIN LATERAL (SELECT min(coalesce(x.subscriptions_read_at, '-infinity')) FILTER (WHERE x.ours) AS subscriptions_read_at,"
+		"  max(x.subscribed_skus_read_at) FILTER (WHERE x.ours) AS subscribed_skus_read_at,"
+		"  bool_and(x.license_access IS FALSE) FILTER (WHERE x.ours) AS no_access,"
+		"  array_agg(x.account_id) FILTER (WHERE NOT x.ours) AS not_ours"
+		"  FROM (SELECT z.*, z.gone_at IS NULL AND y.status <> 'disconnected' AS ours FROM spinpanel.customer_account z"
+		"   JOIN spinpanel.account y ON y.account_id = z.account_id WHERE z.customer_id = c.customer_id) x) a",
 		NULL, NULL
 	};
-	static const Oid types[] = {UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	StateArg	args[3];
-	uint64		rows;
-	uint64		row;
+	static const Oid types[] = { UUIDARRAYOID, TIMESTAMPTZOID, TIMESTAMPTZOID };
+	StateArg args[3];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = loading->ids;
 	args[1] = spinpanel_arg_time(loading->now - LIMIT_TIME);
@@ -218,11 +242,11 @@ load_customers(Loading *loading)
 	rows = run(&select, types, lengthof(types), args, loading->snapshot);
 	for (row = 0; row < rows; row++)
 	{
-		int			i = customer_of(row);
+		int i = customer_of(row);
 		SpinpanelPools *c = &loading->customers[i];
-		PlanPool   *d = &loading->defaults[i];
-		TimestampTz read_at = Min(spinpanel_row_time(row, 11, DT_NOBEGIN),
-								  spinpanel_row_time(row, 12, DT_NOBEGIN));
+		PlanPool *d = &loading->defaults[i];
+		TimestampTz read_at =
+			Min(spinpanel_row_time(row, 11, DT_NOBEGIN), spinpanel_row_time(row, 12, DT_NOBEGIN));
 
 		c->customer_name = spinpanel_row_text(row, 2, loading->context);
 		c->synced = spinpanel_row_bool(row, 4);
@@ -235,13 +259,13 @@ load_customers(Loading *loading)
 		d->renewal_lead = row_interval(row, 8);
 		d->max_age = (int64) spinpanel_max_data_age * USECS_PER_SEC;
 		/* never read: as old as can be */
-		d->read_at = read_at == DT_NOBEGIN ? 0 :
-			read_at + (loading->now - loading->read_now);
+		d->read_at = read_at == DT_NOBEGIN ? 0 : read_at + (loading->now - loading->read_now);
 		d->no_access = spinpanel_row_bool(row, 13);
 		c->limits.removal_limit_percent = spinpanel_row_int(row, 9);
 		c->limits.removal_limit_seats = spinpanel_row_int(row, 10);
 		c->limits.removed_recently = spinpanel_row_int(row, 14);
 		loading->cool_since[i] = loading->now - d->cooldown;
+		loading->not_ours[i] = row_accounts(row, 15);
 	}
 }
 
@@ -251,10 +275,10 @@ load_customers(Loading *loading)
 static char *
 doubt_in_words(Loading *loading, uint64 row, int doubt, int doubt_at, int doubt_consumed)
 {
-	char	   *words = spinpanel_row_text(row, doubt, CurrentMemoryContext);
+	char *words = spinpanel_row_text(row, doubt, CurrentMemoryContext);
 	TimestampTz from;
 	struct pg_tm tm;
-	fsec_t		fsec;
+	fsec_t fsec;
 
 	if (words == NULL)
 		return NULL;
@@ -262,8 +286,8 @@ doubt_in_words(Loading *loading, uint64 row, int doubt, int doubt_at, int doubt_
 	if (!spinpanel_row_isnull(row, doubt_at) &&
 		spinpanel_row_int(row, doubt_consumed) != CONTRADICTION &&
 		timestamp2tm(from, NULL, &tm, &fsec, NULL, NULL) == 0)
-		words = psprintf("%s, from %04d-%02d-%02d %02d:%02d UTC on", words, tm.tm_year,
-						 tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min);
+		words = psprintf("%s, from %04d-%02d-%02d %02d:%02d UTC on", words, tm.tm_year, tm.tm_mon,
+						 tm.tm_mday, tm.tm_hour, tm.tm_min);
 	return MemoryContextStrdup(loading->context, words);
 }
 
@@ -312,14 +336,14 @@ load_pools(Loading *loading, uint64 *count)
 		"  AND g.read_at >= coalesce((SELECT max(b.read_at) FROM spinpanel.pool_reading b WHERE b.customer_id = p.customer_id"
 		"   AND b.sku_id = p.sku_id AND b.read_at <= c.cool_since), '-infinity')"
 		"  AND (g.until IS NULL OR g.until > c.cool_since)) w"
-		" ORDER BY c.position, p.sku_id", NULL, NULL
+		" ORDER BY c.position, p.sku_id",
+		NULL, NULL
 	};
-	static const Oid types[] = {UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID};
-	StateArg	args[3];
-	uint64		row;
-	PoolRow    *all;
-	TimestampTz holders_since = loading->read_now -
-		(int64) spinpanel_max_data_age * USECS_PER_SEC;
+	static const Oid types[] = { UUIDARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZOID };
+	StateArg args[3];
+	uint64 row;
+	PoolRow *all;
+	TimestampTz holders_since = loading->read_now - (int64) spinpanel_max_data_age * USECS_PER_SEC;
 
 	args[0] = loading->ids;
 	args[1] = time_array(loading->cool_since, loading->count);
@@ -329,9 +353,9 @@ load_pools(Loading *loading, uint64 *count)
 
 	for (row = 0; row < *count; row++)
 	{
-		PoolRow    *r = &all[row];
-		PlanPool   *pool = &r->pool;
-		char	   *target;
+		PoolRow *r = &all[row];
+		PlanPool *pool = &r->pool;
+		char *target;
 
 		r->customer = customer_of(row);
 		*pool = loading->defaults[r->customer];
@@ -359,9 +383,9 @@ load_pools(Loading *loading, uint64 *count)
 		else
 		{
 			TimestampTz since = spinpanel_row_time(row, 16, 0);
-			bool		isnull;
-			float8		told = DatumGetFloat8(SPI_getbinval(SPI_tuptable->vals[row],
-														   SPI_tuptable->tupdesc, 17, &isnull));
+			bool isnull;
+			float8 told = DatumGetFloat8(
+				SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 17, &isnull));
 
 			pool->settled_unused = spinpanel_row_int(row, 15);
 
@@ -407,30 +431,30 @@ opened_by_renewal(TimestampTz opened, TimestampTz renewed_at, TimestampTz effect
 		opened <= renewed_at + RENEWAL_TIME)
 		return true;
 	return effective_start != 0 && created != 0 && effective_start > created + USECS_PER_DAY &&
-		opened >= effective_start - USECS_PER_HOUR && opened <= effective_start + RENEWAL_TIME;
+		   opened >= effective_start - USECS_PER_HOUR && opened <= effective_start + RENEWAL_TIME;
 }
 
 static const PlanBatch *
 read_batches(Loading *loading, uint64 row, int quantities, int untils, PlanSubscription *s,
 			 TimestampTz renewed_at, TimestampTz effective_start)
 {
-	bool		isnull;
-	ArrayType  *quantity_array;
-	ArrayType  *until_array;
-	int32	   *quantity;
+	bool isnull;
+	ArrayType *quantity_array;
+	ArrayType *until_array;
+	int32 *quantity;
 	TimestampTz *until;
-	PlanBatch  *batches;
-	int			n;
-	int			i;
+	PlanBatch *batches;
+	int n;
+	int i;
 
-	quantity_array = DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[row],
-													  SPI_tuptable->tupdesc, quantities, &isnull));
-	until_array = DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[row],
-												   SPI_tuptable->tupdesc, untils, &isnull));
+	quantity_array = DatumGetArrayTypeP(
+		SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, quantities, &isnull));
+	until_array = DatumGetArrayTypeP(
+		SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, untils, &isnull));
 	n = Min(ArrayGetNItems(ARR_NDIM(quantity_array), ARR_DIMS(quantity_array)),
 			ArrayGetNItems(ARR_NDIM(until_array), ARR_DIMS(until_array)));
 	if (n == 0 || ARR_HASNULL(quantity_array) || ARR_HASNULL(until_array))
-		return NULL;			/* a window that is not known is closed */
+		return NULL; /* a window that is not known is closed */
 	quantity = (int32 *) ARR_DATA_PTR(quantity_array);
 	until = (TimestampTz *) ARR_DATA_PTR(until_array);
 	batches = MemoryContextAlloc(loading->context, sizeof(PlanBatch) * n);
@@ -438,8 +462,8 @@ read_batches(Loading *loading, uint64 row, int quantities, int untils, PlanSubsc
 	{
 		batches[i].quantity = quantity[i];
 		batches[i].deadline = until[i];
-		batches[i].by_renewal = opened_by_renewal(until[i] - WINDOW, renewed_at,
-												  effective_start, s->created);
+		batches[i].by_renewal =
+			opened_by_renewal(until[i] - WINDOW, renewed_at, effective_start, s->created);
 	}
 	s->batch_count = n;
 	return batches;
@@ -479,27 +503,30 @@ load_subscriptions(Loading *loading, uint64 *count)
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.subscription s ON s.customer_id = c.customer_id"
 		" JOIN spinpanel.account a ON a.account_id = s.account_id"
-		" LEFT JOIN spinpanel.customer_account x ON x.customer_id = s.customer_id AND x.account_id = s.account_id"
 		" LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key"
 		" WHERE s.gone_at IS NULL AND s.status IN ('active', 'suspended') AND a.status <> 'disconnected'"
-		" AND x.gone_at IS NULL"
-		" ORDER BY c.position, s.sku_id, s.offer_key, s.created_at, s.subscription_id", NULL, NULL
+		" ORDER BY c.position, s.sku_id, s.offer_key, s.created_at, s.subscription_id",
+		NULL, NULL
 	};
-	static const Oid types[] = {UUIDARRAYOID};
-	uint64		row;
+	static const Oid types[] = { UUIDARRAYOID };
+	uint64 rows;
+	uint64 row;
 	SubscriptionRow *all;
 
-	*count = run(&select, types, lengthof(types), &loading->ids, loading->snapshot);
-	all = palloc_extended(sizeof(SubscriptionRow) * (*count + 1),
-						  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	for (row = 0; row < *count; row++)
+	rows = run(&select, types, lengthof(types), &loading->ids, loading->snapshot);
+	all = palloc_extended(sizeof(SubscriptionRow) * (rows + 1), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	*count = 0;
+	for (row = 0; row < rows; row++)
 	{
-		SubscriptionRow *r = &all[row];
+		SubscriptionRow *r = &all[*count];
 		PlanSubscription *s = &r->s;
-		char	   *commerce = spinpanel_row_text(row, 7, CurrentMemoryContext);
-		char	   *status = spinpanel_row_text(row, 8, CurrentMemoryContext);
-		bool		our_suspension = spinpanel_row_bool(row, 20);
+		char *commerce = spinpanel_row_text(row, 7, CurrentMemoryContext);
+		char *status = spinpanel_row_text(row, 8, CurrentMemoryContext);
+		bool our_suspension = spinpanel_row_bool(row, 20);
 
+		if (contains(loading->not_ours[customer_of(row)], spinpanel_row_int(row, 6)))
+			continue;
+		(*count)++;
 		r->customer = customer_of(row);
 		r->has_sku = spinpanel_row_uuid(row, 2, &r->sku_id);
 		r->offer_key = spinpanel_row_text(row, 3, CurrentMemoryContext);
@@ -508,8 +535,9 @@ load_subscriptions(Loading *loading, uint64 *count)
 		r->likeness = spinpanel_row_text(row, 32, CurrentMemoryContext);
 
 		s->account = spinpanel_row_int(row, 6);
-		s->commerce = strcmp(commerce, "nce") == 0 ? PLAN_NCE :
-			strcmp(commerce, "legacy") == 0 ? PLAN_LEGACY : PLAN_OTHER;
+		s->commerce = strcmp(commerce, "nce") == 0      ? PLAN_NCE
+					  : strcmp(commerce, "legacy") == 0 ? PLAN_LEGACY
+														: PLAN_OTHER;
 		s->status = strcmp(status, "active") == 0 ? PLAN_ACTIVE : PLAN_SUSPENDED;
 		s->trial = spinpanel_row_bool(row, 9);
 		s->quantity = spinpanel_row_int(row, 10);
@@ -521,8 +549,8 @@ load_subscriptions(Loading *loading, uint64 *count)
 		s->auto_renew = spinpanel_row_bool(row, 16);
 		s->cancel_at_term = spinpanel_row_bool(row, 17);
 		s->extended_term = spinpanel_row_bool(row, 18);
-		s->end_by = end_by(s, spinpanel_row_bool(row, 19), our_suspension,
-						   spinpanel_row_bool(row, 21));
+		s->end_by =
+			end_by(s, spinpanel_row_bool(row, 19), our_suspension, spinpanel_row_bool(row, 21));
 		s->custom_end = spinpanel_row_time(row, 22, PLAN_NEVER);
 		s->next_quantity = spinpanel_row_isnull(row, 23) ? -1 : spinpanel_row_int(row, 23);
 		s->next_other_sku = spinpanel_row_bool(row, 24);
@@ -535,15 +563,16 @@ load_subscriptions(Loading *loading, uint64 *count)
 			s->next_by = PLAN_OURS;
 		else
 			s->next_by = PLAN_PERSON;
-		s->suspended_by = s->status != PLAN_SUSPENDED ? PLAN_NOBODY :
-			our_suspension ? PLAN_OURS : PLAN_PERSON;
+		s->suspended_by = s->status != PLAN_SUSPENDED ? PLAN_NOBODY
+						  : our_suspension            ? PLAN_OURS
+													  : PLAN_PERSON;
 
 		/*
 		 * Read-only while a renewal may be in progress.  What is active longer
 		 * after the end of its term has been renewed.
 		 */
 		s->renewing = s->status == PLAN_ACTIVE && s->term_end <= loading->now &&
-			s->term_end > loading->now - RENEWAL_TIME;
+					  s->term_end > loading->now - RENEWAL_TIME;
 		s->is_addon = spinpanel_row_uuid(row, 26, &r->parent);
 		s->changes = spinpanel_row_int(row, 27);
 		s->batches = read_batches(loading, row, 28, 29, s, spinpanel_row_time(row, 30, 0),
@@ -557,8 +586,8 @@ load_subscriptions(Loading *loading, uint64 *count)
 static void
 mark_bases(SubscriptionRow *all, uint64 count)
 {
-	uint64		i;
-	uint64		j;
+	uint64 i;
+	uint64 j;
 
 	for (i = 0; i < count; i++)
 	{
@@ -578,39 +607,39 @@ mark_bases(SubscriptionRow *all, uint64 count)
 
 /* Every change of a subscription, and every order, that is not over yet. */
 static void
-load_operations(Loading *loading, PoolRow *pools, uint64 pool_count,
-				SubscriptionRow *subscriptions, uint64 subscription_count)
+load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, SubscriptionRow *subscriptions,
+				uint64 subscription_count)
 {
 	static StateQuery select = {
 		"SELECT c.position::int, o.sku_id, o.subscription_id"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.operation o ON o.customer_id = c.customer_id"
 		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.operation_id <> $2"
-		" AND o.kind NOT IN ('assign', 'unassign', 'set_usage_location')", NULL, NULL
+		" AND o.kind NOT IN ('assign', 'unassign', 'set_usage_location')",
+		NULL, NULL
 	};
-	static const Oid types[] = {UUIDARRAYOID, INT8OID};
-	StateArg	args[2];
-	uint64		rows;
-	uint64		row;
-	uint64		i;
+	static const Oid types[] = { UUIDARRAYOID, INT8OID };
+	StateArg args[2];
+	uint64 rows;
+	uint64 row;
+	uint64 i;
 
 	args[0] = loading->ids;
 	args[1] = spinpanel_arg_int64(loading->except_operation);
 	rows = run(&select, types, lengthof(types), args, loading->snapshot);
 	for (row = 0; row < rows; row++)
 	{
-		int			customer = customer_of(row);
-		pg_uuid_t	sku_id;
-		pg_uuid_t	subscription_id;
-		bool		has_sku = spinpanel_row_uuid(row, 2, &sku_id);
-		bool		has_subscription = spinpanel_row_uuid(row, 3, &subscription_id);
+		int customer = customer_of(row);
+		pg_uuid_t sku_id;
+		pg_uuid_t subscription_id;
+		bool has_sku = spinpanel_row_uuid(row, 2, &sku_id);
+		bool has_subscription = spinpanel_row_uuid(row, 3, &subscription_id);
 
 		for (i = 0; has_subscription && i < subscription_count; i++)
 		{
 			SubscriptionRow *r = &subscriptions[i];
 
-			if (r->customer != customer ||
-				memcmp(&r->id, &subscription_id, sizeof(pg_uuid_t)) != 0)
+			if (r->customer != customer || memcmp(&r->id, &subscription_id, sizeof(pg_uuid_t)) != 0)
 				continue;
 			r->s.pending = true;
 			if (r->has_sku && !has_sku)
@@ -654,13 +683,13 @@ is_paid(const SubscriptionRow *r)
 }
 
 static void
-place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool,
-					const SubscriptionRow *rows, uint64 count)
+place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool, const SubscriptionRow *rows,
+					uint64 count)
 {
 	PlanSubscription *array;
-	pg_uuid_t  *ids;
-	uint64		i;
-	uint64		j;
+	pg_uuid_t *ids;
+	uint64 i;
+	uint64 j;
 
 	if (count == 0)
 		return;
@@ -687,11 +716,11 @@ place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool,
 
 /* A pool of seats whose SKU is not known: shown, and left alone. */
 static void
-place_unmapped(Loading *loading, SpinpanelPools *c, int customer,
-			   const SubscriptionRow *rows, uint64 count)
+place_unmapped(Loading *loading, SpinpanelPools *c, int customer, const SubscriptionRow *rows,
+			   uint64 count)
 {
-	PlanPool   *pool = &c->pools[c->pool_count];
-	uint64		i;
+	PlanPool *pool = &c->pools[c->pool_count];
+	uint64 i;
 
 	*pool = loading->defaults[customer];
 	pool->adjust = false;
@@ -713,22 +742,22 @@ place_unmapped(Loading *loading, SpinpanelPools *c, int customer,
  * SKU, or a subscription that could be reactivated.
  */
 static void
-assemble(Loading *loading, PoolRow *pools, uint64 pool_count,
-		 SubscriptionRow *subscriptions, uint64 subscription_count)
+assemble(Loading *loading, PoolRow *pools, uint64 pool_count, SubscriptionRow *subscriptions,
+		 uint64 subscription_count)
 {
-	uint64		p = 0;
-	uint64		s = 0;
-	int			i;
+	uint64 p = 0;
+	uint64 s = 0;
+	int i;
 
 	for (i = 0; i < loading->count; i++)
 	{
 		SpinpanelPools *c = &loading->customers[i];
-		uint64		pools_begin = p;
-		uint64		pools_end;
-		uint64		begin = s;
-		uint64		end;
-		uint64		run_end;
-		int32		most;
+		uint64 pools_begin = p;
+		uint64 pools_end;
+		uint64 begin = s;
+		uint64 end;
+		uint64 run_end;
+		int32 most;
 
 		while (p < pool_count && pools[p].customer == i)
 			p++;
@@ -750,14 +779,13 @@ assemble(Loading *loading, PoolRow *pools, uint64 pool_count,
 
 		for (; begin < end && subscriptions[begin].has_sku; begin = run_end)
 		{
-			for (run_end = begin + 1; run_end < end &&
-				 same_pool(&subscriptions[begin], &subscriptions[run_end]);)
+			for (run_end = begin + 1;
+				 run_end < end && same_pool(&subscriptions[begin], &subscriptions[run_end]);)
 				run_end++;
 			/* The mirror keeps a pool for every SKU of a subscription. */
 			for (p = pools_begin; p < pools_end; p++)
 			{
-				if (memcmp(&pools[p].sku_id, &subscriptions[begin].sku_id,
-						   sizeof(pg_uuid_t)) == 0)
+				if (memcmp(&pools[p].sku_id, &subscriptions[begin].sku_id, sizeof(pg_uuid_t)) == 0)
 				{
 					pools[p].first = begin;
 					pools[p].subscriptions = run_end - begin;
@@ -766,8 +794,8 @@ assemble(Loading *loading, PoolRow *pools, uint64 pool_count,
 		}
 		for (p = pools_begin; p < pools_end; p++)
 		{
-			PoolRow    *r = &pools[p];
-			int32		at = c->pool_count;
+			PoolRow *r = &pools[p];
+			int32 at = c->pool_count;
 
 			if (r->owned == 0 && !r->listed && r->subscriptions == 0)
 				continue;
@@ -783,8 +811,8 @@ assemble(Loading *loading, PoolRow *pools, uint64 pool_count,
 
 		for (; begin < end; begin = run_end)
 		{
-			for (run_end = begin + 1; run_end < end &&
-				 same_pool(&subscriptions[begin], &subscriptions[run_end]);)
+			for (run_end = begin + 1;
+				 run_end < end && same_pool(&subscriptions[begin], &subscriptions[run_end]);)
 				run_end++;
 			/* What is no licence (Azure plans, software) has no SKU to know. */
 			if (is_license(&subscriptions[begin]))
@@ -800,12 +828,12 @@ static SpinpanelPools *
 load(const pg_uuid_t *customer_ids, int count, TimestampTz now, TimestampTz read_now,
 	 int64 except_operation, bool snapshot)
 {
-	Loading		loading;
-	PoolRow    *pools;
+	Loading loading;
+	PoolRow *pools;
 	SubscriptionRow *subscriptions;
-	uint64		pool_count;
-	uint64		subscription_count;
-	int			i;
+	uint64 pool_count;
+	uint64 subscription_count;
+	int i;
 
 	memset(&loading, 0, sizeof(loading));
 	loading.context = CurrentMemoryContext;
@@ -823,6 +851,7 @@ load(const pg_uuid_t *customer_ids, int count, TimestampTz now, TimestampTz read
 	loading.ids = id_array(customer_ids, count);
 	loading.cool_since = palloc0(sizeof(TimestampTz) * (count + 1));
 	loading.defaults = palloc0(sizeof(PlanPool) * (count + 1));
+	loading.not_ours = palloc0(sizeof(ArrayType *) * (count + 1));
 	load_customers(&loading);
 	pools = load_pools(&loading, &pool_count);
 	subscriptions = load_subscriptions(&loading, &subscription_count);
@@ -853,14 +882,15 @@ spinpanel_pools_customers(bool adjusting, pg_uuid_t **customer_ids)
 	static StateQuery select = {
 		"SELECT r.customer_id FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id"
 		" WHERE c.gone_at IS NULL AND (NOT $1 OR r.auto_license_adjustment AND r.partner_center_sync)"
-		" ORDER BY r.customer_id", NULL, NULL
+		" ORDER BY r.customer_id",
+		NULL, NULL
 	};
-	static const Oid types[] = {BOOLOID};
+	static const Oid types[] = { BOOLOID };
 	MemoryContext context = CurrentMemoryContext;
-	Portal		portal;
-	Datum		value = BoolGetDatum(adjusting);
-	int			count = 0;
-	int			size = FETCH;
+	Portal portal;
+	Datum value = BoolGetDatum(adjusting);
+	int count = 0;
+	int size = FETCH;
 
 	/* Rows are fetched in parts: an id takes a fifth of its row's memory. */
 	*customer_ids = palloc(sizeof(pg_uuid_t) * size);
@@ -869,7 +899,7 @@ spinpanel_pools_customers(bool adjusting, pg_uuid_t **customer_ids)
 	portal = SPI_cursor_open(NULL, select.plan, &value, NULL, true);
 	for (;;)
 	{
-		uint64		row;
+		uint64 row;
 
 		SPI_cursor_fetch(portal, true, FETCH);
 		if (SPI_processed == 0)
