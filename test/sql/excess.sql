@@ -242,6 +242,8 @@ UPDATE spinpanel.subscription SET term_end = '2030-01-22', next_quantity = 17, o
 SELECT action, from_quantity, to_quantity, seats FROM spinpanel.plan_adjustment('Timely');
 UPDATE spinpanel.subscription SET our_next_quantity = NULL WHERE subscription_id = pg_temp.id(21);
 SELECT action, from_quantity, to_quantity, seats FROM spinpanel.plan_adjustment('Timely');
+UPDATE spinpanel.subscription SET our_next_quantity = 18 WHERE subscription_id = pg_temp.id(21);
+SELECT action, from_quantity, to_quantity, seats FROM spinpanel.plan_adjustment('Timely');
 -- an end of ours: the seats are needed, so it is taken back; a person's stands
 UPDATE spinpanel.subscription SET next_quantity = NULL, auto_renew = false, our_end = true
     WHERE subscription_id = pg_temp.id(21);
@@ -267,17 +269,25 @@ SELECT excess, now FROM pg_temp.excess('Timely');
 SELECT action, seats FROM spinpanel.plan_adjustment('Timely', '2030-01-16 09:00') WHERE action <> 'none';
 UPDATE spinpanel.relationship SET cooldown = '11 hours' WHERE customer_id = pg_temp.id(2);
 SELECT excess, now FROM pg_temp.excess('Timely');
--- readings that do not reach back: dates tell what was added meanwhile
+-- readings that do not reach back: dates tell what was added in the time before,
+-- here six seats of another subscription
 UPDATE spinpanel.relationship SET cooldown = '48 hours' WHERE customer_id = pg_temp.id(2);
 DELETE FROM spinpanel.pool_reading WHERE customer_id = pg_temp.id(2) AND until IS NOT NULL;
 SELECT excess, now FROM pg_temp.excess('Timely');
-UPDATE spinpanel.subscription SET created_at = '2030-01-14 12:00' WHERE subscription_id = pg_temp.id(21);
+CALL pg_temp.subscription(22, 2, 101, 6, 'nce');
+UPDATE spinpanel.subscription SET created_at = '2030-01-14 12:00' WHERE subscription_id = pg_temp.id(22);
+UPDATE spinpanel.pool SET owned_seats = 26, active_units = 26, consumed_units = 20 WHERE customer_id = pg_temp.id(2);
+UPDATE spinpanel.pool_reading SET seats = 26, consumed = 20 WHERE customer_id = pg_temp.id(2);
 SELECT excess, now FROM pg_temp.excess('Timely');
 -- the same where they begin anew after a gap
-INSERT INTO spinpanel.pool_reading VALUES (pg_temp.id(2), pg_temp.id(101), '2030-01-01', '2030-01-14', 20, 14);
+INSERT INTO spinpanel.pool_reading VALUES (pg_temp.id(2), pg_temp.id(101), '2030-01-01', '2030-01-14 02:00', 26, 20);
 SELECT excess, now FROM pg_temp.excess('Timely');
+-- without a gap nothing is unknown
 UPDATE spinpanel.pool_reading SET until = '2030-01-15 08:00' WHERE until IS NOT NULL AND customer_id = pg_temp.id(2);
-UPDATE spinpanel.subscription SET created_at = '2029-01-01' WHERE subscription_id = pg_temp.id(21);
+SELECT excess, now FROM pg_temp.excess('Timely');
+-- what ended before the cool-down does not count
+UPDATE spinpanel.subscription SET created_at = '2029-01-01' WHERE subscription_id = pg_temp.id(22);
+UPDATE spinpanel.pool_reading SET until = '2030-01-13', consumed = 26 WHERE until IS NOT NULL AND customer_id = pg_temp.id(2);
 SELECT excess, now FROM pg_temp.excess('Timely');
 ROLLBACK TO before;
 
@@ -295,6 +305,18 @@ FROM spinpanel.plan_adjustment('Double') WHERE action <> 'none' ORDER BY merge, 
 UPDATE spinpanel.subscription SET parent_subscription_id = pg_temp.id(23) WHERE subscription_id = pg_temp.id(21);
 SELECT action, right(subscription_id::text, 2) AS subscription, from_quantity, to_quantity, merge
 FROM spinpanel.plan_adjustment('Double') WHERE action <> 'none' ORDER BY merge, action, subscription;
+ROLLBACK TO before;
+
+-- nobody uses it, but an active add-on (of another SKU, or of none) needs it
+CALL pg_temp.customer(2, 'Based');
+CALL pg_temp.pool(2, 101, 5, 5, 0);
+CALL pg_temp.subscription(21, 2, 101, 5);
+CALL pg_temp.subscription(22, 2, NULL, 5);
+SELECT action, from_quantity, to_quantity FROM spinpanel.plan_adjustment('Based');
+UPDATE spinpanel.subscription SET parent_subscription_id = pg_temp.id(21) WHERE subscription_id = pg_temp.id(22);
+SELECT action, from_quantity, to_quantity FROM spinpanel.plan_adjustment('Based') WHERE action <> 'none';
+UPDATE spinpanel.subscription SET status = 'suspended' WHERE subscription_id = pg_temp.id(22);
+SELECT action, from_quantity, to_quantity FROM spinpanel.plan_adjustment('Based');
 ROLLBACK TO before;
 
 -- Limits: what is more waits, and what went within a day counts -----------------------------
