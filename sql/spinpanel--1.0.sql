@@ -1150,7 +1150,7 @@ BEGIN
             THEN format('A night was due at %s. The worker makes up for it ten minutes later.', _due) END;
 
     -- accounts
-    IF NOT EXISTS (SELECT FROM spinpanel.account a WHERE a.status <> 'disconnected') THEN
+    IF (SELECT count(*) FROM spinpanel.account a WHERE a.status <> 'disconnected') = 0 THEN
         RETURN QUERY SELECT 'account', false, 'no account is connected', 'SELECT spinpanel.connect_account(...);';
     END IF;
     FOR _account IN SELECT * FROM spinpanel.account a WHERE a.status <> 'disconnected' ORDER BY a.account_id LOOP
@@ -1217,7 +1217,7 @@ BEGIN
         RAISE EXCEPTION 'there is no role "%"', $1 USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Roles are reader, operator, manager and admin; each includes the one before.';
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $2) THEN
+    IF (SELECT count(*) FROM pg_roles r WHERE r.rolname = $2) = 0 THEN
         RAISE EXCEPTION 'role "%" does not exist', $2 USING ERRCODE = 'undefined_object';
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA spinpanel_report TO %I', $2);
@@ -1262,7 +1262,7 @@ BEGIN
     PERFORM spinpanel._require_primary();
     PERFORM spinpanel._require_value($1 IS NOT NULL, 'to_role');
     PERFORM spinpanel._require_value($2 IS NOT NULL, 'customers');
-    IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = $1) THEN
+    IF (SELECT count(*) FROM pg_roles r WHERE r.rolname = $1) = 0 THEN
         RAISE EXCEPTION 'role "%" does not exist', $1 USING ERRCODE = 'undefined_object';
     END IF;
     DELETE FROM spinpanel.reader_limit l WHERE l.role = $1;

@@ -309,18 +309,19 @@ insert_adjustment(const RunCustomer *customer, int32 account_id,
 
 void
 spinpanel_adjustments_write(const RunCustomer *customer,
-							const SpinpanelPools *pools, const PlanResult *plan)
+							const SpinpanelPools *pools,
+							const PlanDecision *decisions, int count)
 {
 	MergeSteps	steps;
-	pg_uuid_t  *kept = palloc(sizeof(pg_uuid_t) * (plan->count + 1));
+	pg_uuid_t  *kept = palloc(sizeof(pg_uuid_t) * (count + 1));
 	int			kept_count = 0;
 	bool		explain = customer->dry_run || customer->named;
 	int32		i;
 
 	memset(&steps, 0, sizeof(steps));
-	for (i = 0; i < plan->count; i++)
+	for (i = 0; i < count; i++)
 	{
-		const PlanDecision *d = &plan->decisions[i];
+		const PlanDecision *d = &decisions[i];
 
 		if (d->action != PLAN_NONE && d->needs_approval)
 			kept[kept_count++] = pools->subscription_ids[d->pool][d->subscription];
@@ -328,9 +329,9 @@ spinpanel_adjustments_write(const RunCustomer *customer,
 	if (!customer->dry_run)
 		supersede_stale(customer, kept, kept_count);
 
-	for (i = 0; i < plan->count; i++)
+	for (i = 0; i < count; i++)
 	{
-		const PlanDecision *d = &plan->decisions[i];
+		const PlanDecision *d = &decisions[i];
 		const PlanPool *pool = d->pool >= 0 ? &pools->pools[d->pool] : NULL;
 		const pg_uuid_t *sku_id = d->pool >= 0 && !pools->unmapped[d->pool] ?
 			&pools->sku_ids[d->pool] : NULL;
@@ -390,7 +391,7 @@ spinpanel_adjustments_write(const RunCustomer *customer,
 		queue_operations(&wish, &steps);
 	}
 
-	if (plan->count == 0 && explain)
+	if (count == 0 && explain)
 	{
 		PlanDecision nothing;
 

@@ -17,7 +17,7 @@
  * what needs nobody's approval (never in a dry run). */
 extern void spinpanel_adjustments_write(const RunCustomer *customer,
 										const SpinpanelPools *pools,
-										const PlanResult *plan);
+										const PlanDecision *decisions, int count);
 
 /* Queues operations for what has been approved since. */
 extern void spinpanel_adjustments_take_approved(void);

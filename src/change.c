@@ -427,6 +427,8 @@ reads_done(void *arg)
 	Judging		judging;
 	Following	following;
 
+	if (change->finished)
+		return;					/* forgotten meanwhile */
 	switch (change->step)
 	{
 		case STEP_READ:
@@ -531,6 +533,8 @@ sent(void *arg, const PartnerAnswer *answer)
 	change->sent.body = NULL;
 	change->sent.continuation_token = NULL;
 	change->reads.pending--;	/* see change_send() */
+	if (change->finished)
+		return;					/* forgotten meanwhile */
 	if (answer->body != NULL && answer->body_length > 0 && answer->body_length < 1024 * 1024)
 	{
 		change->answer = MemoryContextAlloc(change->context, answer->body_length + 1);
@@ -706,4 +710,13 @@ spinpanel_change_active(void)
 {
 	sweep();
 	return changes_active;
+}
+
+void
+spinpanel_change_forget(void)
+{
+	Change	   *change;
+
+	for (change = changes; change != NULL; change = change->next)
+		change_end(change);
 }

@@ -12,5 +12,7 @@
 extern void spinpanel_change_work(void);
 /* Operations under way. */
 extern int	spinpanel_change_active(void);
+/* The tables that memory speaks of are gone. */
+extern void spinpanel_change_forget(void);
 
 #endif							/* SPINPANEL_CHANGE_H */

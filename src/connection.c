@@ -181,6 +181,16 @@ spinpanel_connection_refresh(void)
 	return spinpanel_unit("reading accounts", refresh, NULL, UNIT_REPEATABLE);
 }
 
+void
+spinpanel_connection_forget(void)
+{
+	int			i;
+
+	for (i = 0; i < known_count; i++)
+		spinpanel_partner_forget(known[i].account_id);
+	known_count = 0;
+}
+
 bool
 spinpanel_connection_usable(int32 account_id)
 {

@@ -15,6 +15,9 @@
  * and forgets the others.  In a unit of its own; false = could not. */
 extern bool spinpanel_connection_refresh(void);
 
+/* The tables that memory speaks of are gone: no account is known. */
+extern void spinpanel_connection_forget(void);
+
 /* The account is connected, is no copy, and its credential file readable. */
 extern bool spinpanel_connection_usable(int32 account_id);
 /* Why not, in words; NULL where it is usable. */

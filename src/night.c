@@ -38,6 +38,7 @@ typedef struct Listing
 	char	   *token;
 	bool		partial;		/* a page had items that could not be read */
 	bool		finished;
+	bool		forgotten;
 	bool		succeeded;
 	char		error[512];
 	long		retry_after;
@@ -80,6 +81,8 @@ page_done(void *arg)
 	Listing    *listing = arg;
 	ReadAnswer *answer = &listing->reads.answers[0];
 
+	if (listing->finished)
+		return;					/* forgotten meanwhile */
 	if (answer->outcome == PARTNER_OK &&
 		!spinpanel_unit("taking in customers", do_take_page, listing, UNIT_REPEATABLE))
 	{
@@ -113,7 +116,7 @@ find_listing(int32 account_id)
 	Listing    *listing;
 
 	for (listing = listings; listing != NULL; listing = listing->next)
-		if (listing->account_id == account_id)
+		if (listing->account_id == account_id && !listing->forgotten)
 			return listing;
 	return NULL;
 }
@@ -311,7 +314,7 @@ spinpanel_night_work(void)
 	{
 		Listing    *next = listing->next;
 
-		if (listing->finished)
+		if (listing->finished && listing->reads.pending == 0)
 			end_listing(listing);
 		listing = next;
 	}
@@ -327,4 +330,13 @@ spinpanel_night_active(void)
 	for (listing = listings; listing != NULL; listing = listing->next)
 		n++;
 	return n;
+}
+
+void
+spinpanel_night_forget(void)
+{
+	Listing    *listing;
+
+	for (listing = listings; listing != NULL; listing = listing->next)
+		listing->finished = listing->forgotten = true;
 }

@@ -10,5 +10,7 @@
 
 extern void spinpanel_night_work(void);
 extern int	spinpanel_night_active(void);
+/* The tables that memory speaks of are gone. */
+extern void spinpanel_night_forget(void);
 
 #endif							/* SPINPANEL_NIGHT_H */

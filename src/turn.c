@@ -330,6 +330,8 @@ do_finish(void *arg)
 		SpinpanelPools *pools = spinpanel_pools_load(&c->customer_id, now, now, 0);
 		PlanOptions options;
 		PlanResult	result;
+		PlanDecision *decisions;
+		int			count;
 
 		memset(&options, 0, sizeof(options));
 		options.now = now;
@@ -343,16 +345,13 @@ do_finish(void *arg)
 					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
 		}
 
-		/* The result is malloc'd: it must be freed whatever happens. */
-		PG_TRY();
-		{
-			spinpanel_adjustments_write(c, pools, &result);
-		}
-		PG_FINALLY();
-		{
-			spinpanel_plan_free(&result);
-		}
-		PG_END_TRY();
+		/* Out of malloc's memory, so that an error below cannot leak it. */
+		decisions = palloc(sizeof(PlanDecision) * (result.count + 1));
+		if (result.count > 0)
+			memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
+		count = result.count;
+		spinpanel_plan_free(&result);
+		spinpanel_adjustments_write(c, pools, decisions, count);
 	}
 	spinpanel_runs_count_requests(c->run_id, turn->reads.sent);
 	spinpanel_runs_customer_done(c);
@@ -373,6 +372,8 @@ reads_done(void *arg)
 {
 	Turn	   *turn = arg;
 
+	if (turn->finished)
+		return;					/* forgotten meanwhile */
 	switch (turn->step)
 	{
 		case TURN_READ:
@@ -579,4 +580,15 @@ spinpanel_turn_active(void)
 {
 	sweep();
 	return turns_active;
+}
+
+void
+spinpanel_turn_forget(void)
+{
+	Turn	   *turn;
+
+	for (turn = turns; turn != NULL; turn = turn->next)
+		turn_end(turn);
+	claimed_count = 0;
+	claimed_next = 0;
 }

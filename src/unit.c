@@ -223,6 +223,13 @@ spinpanel_unit_extension_changed(void)
 	return extension_changed;
 }
 
+void
+spinpanel_unit_forget_extension(void)
+{
+	extension_oid = InvalidOid;
+	extension_changed = false;
+}
+
 const char *
 spinpanel_unit_error(void)
 {

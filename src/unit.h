@@ -34,6 +34,8 @@ extern bool spinpanel_unit_ready(void);
 
 /* The extension that work in memory belongs to is gone or another one. */
 extern bool spinpanel_unit_extension_changed(void);
+/* Memory has been cleared: take up with whatever extension there is. */
+extern void spinpanel_unit_forget_extension(void);
 
 /* Message of the error that made the last unit fail, "" if none. */
 extern const char *spinpanel_unit_error(void);

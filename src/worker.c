@@ -220,9 +220,16 @@ spinpanel_worker_main(Datum main_arg)
 		}
 		if (spinpanel_unit_extension_changed())
 		{
+			/* Ids in memory mean nothing to other tables. */
 			ereport(LOG,
-					(errmsg("spinpanel worker starts afresh: the extension was dropped or created anew")));
-			proc_exit(1);
+					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
+			spinpanel_turn_forget();
+			spinpanel_change_forget();
+			spinpanel_night_forget();
+			spinpanel_connection_forget();
+			spinpanel_unit_forget_extension();
+			refresh = true;
+			next_look = now_ms() + LOOK_INTERVAL_BUSY_MS;
 		}
 
 		/* How long to sleep. */
