@@ -743,7 +743,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_relationship(text, boolean, boolean, boolean, boolean, int, interval, interval, int, int, int, int, text, text[]) IS
 'sets a customer''s settings (''*'': all customers known now); NULL leaves a setting as it is, reset names settings to put
-back to their default. Returns the rows. Errors: 22004, 22023, P0002 (no such customer), 42725 (ambiguous)';
+back to their default. Returns the rows. Errors: 22004, 22023, P0002 (no such customer), 22023 (ambiguous)';
 
 CREATE FUNCTION set_license_rule(customer text, sku text, excluded boolean DEFAULT NULL, spare_seats int DEFAULT NULL,
     min_seats int DEFAULT NULL, max_seats int DEFAULT NULL, default_offer text DEFAULT NULL,
@@ -831,7 +831,7 @@ END $$;
 COMMENT ON FUNCTION set_license_rule(text, text, boolean, int, int, int, text, text, text, text[]) IS
 'sets the rule for a SKU at a customer (''*'': every one); NULL leaves a value as it is, reset names values to take out.
 Per value the first that has one wins: (customer, sku), (customer, ''*''), (''*'', sku), (''*'', ''*''), the relationship.
-Returns the rule. Errors: 22004, 22023, P0002 (no such customer or SKU), 42725 (ambiguous)';
+Returns the rule. Errors: 22004, 22023, P0002 (no such customer or SKU), 22023 (ambiguous)';
 
 CREATE FUNCTION drop_license_rule(customer text, sku text) RETURNS license_rule
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -872,7 +872,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION pause(text, text) IS
 'until resume() nothing is changed at Partner Center for the customer (''*'': all), requests wait; reading goes on, and what
-an earlier change wiped or took too much is still put right. Returns the number of customers. Errors: 22004, P0002, 42725';
+an earlier change wiped or took too much is still put right. Returns the number of customers. Errors: 22004, P0002, 22023';
 
 CREATE FUNCTION resume(customer text DEFAULT '*') RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -889,7 +889,7 @@ BEGIN
     RETURN _count;
 END $$;
 COMMENT ON FUNCTION resume(text) IS
-'ends pause() for the customer (''*'': all). Returns the number of customers. Errors: 22004, P0002, 42725';
+'ends pause() for the customer (''*'': all). Returns the number of customers. Errors: 22004, P0002, 22023';
 
 -- Runs -----------------------------------------------------------------------------
 
@@ -908,7 +908,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sync(text) IS
 'asks the worker to read everything of a customer (''*'': all) from Partner Center; users'' licences only of a named one.
-Returns the run''s id for wait_for_run(). Errors: 22004, P0002, 42725, 25006 (standby), 55000 (not preloaded)';
+Returns the run''s id for wait_for_run(). Errors: 22004, P0002, 22023, 25006 (standby), 55000 (not preloaded)';
 
 CREATE FUNCTION adjust(customer text DEFAULT '*', dry_run boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -927,7 +927,7 @@ END $$;
 COMMENT ON FUNCTION adjust(text, boolean) IS
 'asks the worker to read a customer (''*'': all) and, where auto license adjustment is on, to give unused seats back;
 dry_run: writes the plan (status planned) and changes nothing. Returns the run''s id for wait_for_run().
-Errors: 22004, P0002, 42725, 25006 (standby), 55000 (not preloaded)';
+Errors: 22004, P0002, 22023, 25006 (standby), 55000 (not preloaded)';
 
 CREATE FUNCTION nightly() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -1275,7 +1275,7 @@ BEGIN
     RETURN _count;
 END $$;
 COMMENT ON FUNCTION limit_reader(name, text[]) IS
-'narrows what a reader sees in spinpanel_report to these customers. Returns their number. Errors: 22004, 42704, P0002, 42725';
+'narrows what a reader sees in spinpanel_report to these customers. Returns their number. Errors: 22004, 42704, P0002, 22023';
 
 -- What nobody uses, and what a run would do about it ----------------------------
 --
@@ -1300,6 +1300,62 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'spinpanel_plan_adjustment';
 COMMENT ON FUNCTION plan_adjustment(text, timestamptz) IS
 'the adjustments that a run would make at that moment, from what was read last, without any request; nothing is written down';
+
+-- What the tables are --------------------------------------------------------------
+
+COMMENT ON TABLE account IS 'partner tenants connected to Partner Center; see connect_account()';
+COMMENT ON COLUMN account.status IS 'active; stopped: Microsoft refused the credentials (status_reason), tried again by itself; disconnected';
+COMMENT ON COLUMN account.access IS 'app, or app+user: only the latter may read and change licences of users';
+COMMENT ON COLUMN account.system_identifier IS 'where it was connected; a copy of the database differs, and does not act (activate())';
+COMMENT ON TABLE credential IS 'secret: the refresh token that Microsoft returned last; never dumped';
+COMMENT ON TABLE customer IS 'customer tenants as Partner Center lists them';
+COMMENT ON COLUMN customer.gone_at IS 'no account lists it any more since then';
+COMMENT ON TABLE relationship IS 'a customer''s settings; see set_relationship()';
+COMMENT ON COLUMN relationship.auto_license_adjustment IS 'give seats back that nobody uses';
+COMMENT ON COLUMN relationship.auto_increment IS 'an assignment always orders a new seat, so that the stock stays as it is';
+COMMENT ON COLUMN relationship.partner_center_sync IS 'read the customer in every run';
+COMMENT ON COLUMN relationship.purchases IS 'seats may be bought';
+COMMENT ON COLUMN relationship.spare_seats IS 'unused seats to keep per SKU';
+COMMENT ON COLUMN relationship.cooldown IS 'a seat freed or added less than this ago stays';
+COMMENT ON COLUMN relationship.renewal_lead IS 'how long before a renewal the next term is scheduled';
+COMMENT ON COLUMN relationship.removal_limit_percent IS 'more than the larger of this and removal_limit_seats within 24 hours waits for approve()';
+COMMENT ON TABLE license_rule IS 'rules per customer and SKU (NULL: every one); see set_license_rule()';
+COMMENT ON TABLE never_assigned_sku IS 'your additions to, or (never_assigned = false) exceptions from, never_assigned_sku_shipped';
+COMMENT ON TABLE never_assigned_sku_shipped IS 'SKUs whose seats are never assigned to users: nothing follows from their consumed units';
+COMMENT ON TABLE customer_account IS 'which account sells to which customer, and when each kind of data was read (start of the reading)';
+COMMENT ON COLUMN customer_account.license_access IS 'licence usage can be read (GDAP); NULL: not tried yet';
+COMMENT ON TABLE sku IS 'Entra SKUs seen at any customer';
+COMMENT ON TABLE offer IS 'which SKU an offer provisions, and its limits, cached';
+COMMENT ON TABLE subscription IS 'mirror: subscriptions as Partner Center said last';
+COMMENT ON COLUMN subscription.commerce IS 'nce, legacy, or other: never touched';
+COMMENT ON COLUMN subscription.commitment_end IS 'as Partner Center says it: the last day under New Commerce, the day after under legacy';
+COMMENT ON COLUMN subscription.term_end IS 'first moment of the next term';
+COMMENT ON COLUMN subscription.refund_quantity IS 'seats that can still be given back, batch by batch; refund_until beside it says until when';
+COMMENT ON COLUMN subscription.our_suspension IS 'we suspended it; else a person did, and that stands';
+COMMENT ON COLUMN subscription.our_next_quantity IS 'the schedule for the next term is ours';
+COMMENT ON TABLE subscription_raw IS 'mirror: the whole resource as JSON';
+COMMENT ON TABLE subscribed_sku IS 'mirror: Microsoft''s report of units per customer and SKU';
+COMMENT ON TABLE customer_user IS 'mirror: users';
+COMMENT ON TABLE user_license IS 'mirror: licences held, as far as they were read';
+COMMENT ON TABLE pool IS 'figures of all seats of one SKU at one customer, kept in the transactions that change the mirror';
+COMMENT ON COLUMN pool.doubt IS 'why the numbers reported last are not believed yet';
+COMMENT ON COLUMN pool.settle_active IS 'after a removal: active units that must show before the next one';
+COMMENT ON TABLE pool_reading IS 'seats and consumed units over time, for the cool-down';
+COMMENT ON TABLE run IS 'sync and adjustment passes; see sync(), adjust(), nightly()';
+COMMENT ON COLUMN run.seats_removed IS 'by how many seats the quantities that are billed fell, net of raises; scheduled ones not';
+COMMENT ON COLUMN run.made_up IS 'started by the worker because pg_cron did not';
+COMMENT ON TABLE run_customer IS 'what a run still has to do, and what of it failed';
+COMMENT ON TABLE license_request IS 'assignments and releases asked for';
+COMMENT ON TABLE adjustment IS 'decisions of runs, each with its reason';
+COMMENT ON COLUMN adjustment.status IS 'planned (dry run), awaiting_approval, queued, done, failed, skipped, rejected, superseded';
+COMMENT ON COLUMN adjustment.merge IS 'the same number in a run: steps of one merge';
+COMMENT ON TABLE operation IS 'changes at Partner Center, written down before they are sent';
+COMMENT ON COLUMN operation.status IS 'queued, sending, unknown (outcome: it will be read), done, refused (Partner Center said no), failed (given up), cancelled (not sent)';
+COMMENT ON COLUMN operation.purpose IS 'remove, merge, schedule; restore and buy_back: what follows from a change of ours; give_back';
+COMMENT ON COLUMN operation.base IS 'what was read right before it was sent';
+COMMENT ON COLUMN operation.verify_at IS 'when it will be looked at again for seats taken meanwhile';
+COMMENT ON TABLE history IS 'append-only: every step, who wanted it and why';
+COMMENT ON TABLE installation IS 'one row: the night''s schedule';
 
 -- What a dump holds: what people set, asked for and decided, and the record of
 -- it.  Not the secret, not the mirror (it is read again), not what a run still
