@@ -21,6 +21,9 @@
 #define MAX_UNITS 100000000
 #define DOUBT_SIZE 200
 
+/* Other people's additions can keep a removal of ours from ever showing. */
+#define SETTLE_PATIENCE (7 * USECS_PER_DAY)
+
 /* doubt_consumed of numbers that contradict each other: never to be believed */
 #define CONTRADICTION (-1)
 
@@ -113,7 +116,8 @@ spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at)
 		" SELECT $1, k.sku_id, k.seats FROM (SELECT u.sku_id, coalesce((SELECT sum(s.quantity)"
 		"  FROM spinpanel.subscription s JOIN spinpanel.account a USING (account_id)"
 		"  LEFT JOIN spinpanel.customer_account ca USING (customer_id, account_id)"
-		"  WHERE s.customer_id = $1 AND s.sku_id = u.sku_id AND s.status = 'active'"
+		"  LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key AND f.is_trial"
+		"  WHERE s.customer_id = $1 AND f.offer_key IS NULL AND s.sku_id = u.sku_id AND s.status = 'active'"
 		"  AND s.commerce IN ('nce', 'legacy') AND NOT s.is_trial AND s.gone_at IS NULL"
 		"  AND a.status <> 'disconnected' AND ca.gone_at IS NULL), 0)::int AS seats"
 		"  FROM (SELECT sku_id FROM spinpanel.pool WHERE customer_id = $1"
@@ -278,7 +282,8 @@ write_pool(Units *units, Stored *s, int32 active, int32 believed, const char *do
 		"UPDATE spinpanel.sku SET consumption_seen = true WHERE sku_id = $1 AND NOT consumption_seen", "u", NULL
 	};
 	bool		consumption_seen = s->seen_consumed || believed > 0;
-	bool		settled = s->settling && units->started_at > s->settle_at && active <= s->settle_active;
+	bool		settled = s->settling && units->started_at > s->settle_at &&
+	(active <= s->settle_active || units->started_at > s->settle_at + SETTLE_PATIENCE);
 	bool		settling = s->settling && !settled;
 	StateArg	args[10];
 
