@@ -1,0 +1,4 @@
+SELECT c.name AS customer, k.part_number, a.action, a.from_quantity AS "from", a.to_quantity AS "to", a.effective_on AS effective,
+       left(a.reason, 90) AS reason
+FROM spinpanel.plan_adjustment() a JOIN spinpanel.customer c USING (customer_id) LEFT JOIN spinpanel.sku k USING (sku_id)
+WHERE a.action <> 'none' ORDER BY a.effective_on, c.name, a.merge, a.action;
