@@ -395,6 +395,7 @@ CREATE TABLE adjustment (
 CREATE INDEX adjustment_run_idx ON adjustment (run_id);
 CREATE INDEX adjustment_customer_idx ON adjustment (customer_id, sku_id, created_at);
 CREATE UNIQUE INDEX adjustment_open_approval_idx ON adjustment (subscription_id) WHERE status = 'awaiting_approval';
+CREATE INDEX adjustment_approval_idx ON adjustment (customer_id) WHERE status = 'awaiting_approval';
 CREATE INDEX adjustment_open_idx ON adjustment (adjustment_id) WHERE status IN ('queued', 'awaiting_approval');
 
 CREATE TABLE operation (

@@ -138,9 +138,21 @@ mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 
 void
 spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
-						   MirrorKind kind, TimestampTz started_at)
+						   TimestampTz subscriptions_started_at,
+						   TimestampTz skus_started_at)
 {
-	mark_read(account_id, customer_id, kind, started_at, NULL);
+	static StateQuery update = {
+		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscribed_skus_read_at = $4,"
+		" subscriptions_error = NULL, subscribed_skus_error = NULL, license_access = true"
+		" WHERE customer_id = $1 AND account_id = $2", "uiTT", NULL
+	};
+	StateArg	args[4];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_int(account_id);
+	args[2] = spinpanel_arg_time(subscriptions_started_at);
+	args[3] = spinpanel_arg_time(skus_started_at);
+	spinpanel_state_run(&update, args, 0);
 }
 
 void

@@ -63,9 +63,10 @@ extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id,
 extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
 											   TimestampTz started_at);
 
-/* A body that is the same as last time: only the read time is written. */
+/* Both bodies are the same as last time: only the read times are written. */
 extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
-									   MirrorKind kind, TimestampTz started_at);
+									   TimestampTz subscriptions_started_at,
+									   TimestampTz skus_started_at);
 extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
 										 MirrorKind kind, bool no_access,
 										 const char *code, const char *error);

@@ -234,6 +234,10 @@ spinpanel_runs_due(int limit, RunCustomer **customers, MemoryContext context)
 		" NOT EXISTS (SELECT FROM spinpanel.pool p WHERE p.customer_id = c.customer_id"
 		" AND (p.doubt IS NOT NULL OR p.settle_active IS NOT NULL))"
 		" AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = c.customer_id AND q.waiting)"
+		/* an offer still to be looked up */
+		" AND NOT EXISTS (SELECT FROM spinpanel.subscription s LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key"
+		"  WHERE s.customer_id = c.customer_id AND s.gone_at IS NULL AND s.commerce <> 'other'"
+		"  AND s.status IN ('active', 'suspended') AND (s.sku_id IS NULL OR s.commerce = 'legacy' AND f.minimum IS NULL))"
 		" FROM spinpanel.run_customer c JOIN spinpanel.run r USING (run_id)"
 		" JOIN spinpanel.relationship rel ON rel.customer_id = c.customer_id"
 		" JOIN spinpanel.customer_account ca ON ca.customer_id = c.customer_id AND ca.account_id = c.account_id"
@@ -332,17 +336,61 @@ spinpanel_runs_customer_failed(const RunCustomer *customer, const char *reason)
 	spinpanel_state_run(&update, args, 0);
 }
 
+/*
+ * Requests are counted in memory and written now and then: an update of the
+ * run's row for each customer would be a row version each.
+ */
+#define COUNTED_RUNS 16
+
+static struct
+{
+	int64		run_id;
+	int64		requests;
+}			counted[COUNTED_RUNS];
+
 void
-spinpanel_runs_count_requests(int64 run_id, int64 requests)
+spinpanel_runs_write_counts(void)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.run SET requests = requests + $2 WHERE run_id = $1", "II", NULL
 	};
 	StateArg	args[2];
+	int			i;
 
-	args[0] = spinpanel_arg_int64(run_id);
-	args[1] = spinpanel_arg_int64(requests);
-	spinpanel_state_run(&update, args, 0);
+	for (i = 0; i < COUNTED_RUNS; i++)
+	{
+		if (counted[i].requests == 0)
+			continue;
+		args[0] = spinpanel_arg_int64(counted[i].run_id);
+		args[1] = spinpanel_arg_int64(counted[i].requests);
+		spinpanel_state_run(&update, args, 0);
+		counted[i].run_id = counted[i].requests = 0;
+	}
+}
+
+void
+spinpanel_runs_count_requests(int64 run_id, int64 requests)
+{
+	int			free_slot = -1;
+	int			i;
+
+	for (i = 0; i < COUNTED_RUNS; i++)
+	{
+		if (counted[i].requests > 0 && counted[i].run_id == run_id)
+		{
+			counted[i].requests += requests;
+			return;
+		}
+		if (counted[i].requests == 0)
+			free_slot = i;
+	}
+	if (free_slot < 0)
+	{
+		spinpanel_runs_write_counts();
+		free_slot = 0;
+	}
+	counted[free_slot].run_id = run_id;
+	counted[free_slot].requests = requests;
 }
 
 void
@@ -373,6 +421,7 @@ spinpanel_runs_finish(const int32 *accounts, int account_count)
 	int			i;
 	HistoryEntry entry;
 
+	spinpanel_runs_write_counts();
 	for (i = 0; i < account_count; i++)
 		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());

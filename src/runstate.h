@@ -85,7 +85,9 @@ extern void spinpanel_runs_customer_later(const RunCustomer *customer,
 										  const char *reason, bool counts);
 extern void spinpanel_runs_customer_failed(const RunCustomer *customer,
 										   const char *reason);
+/* Kept in memory until spinpanel_runs_finish() or this many are too many. */
 extern void spinpanel_runs_count_requests(int64 run_id, int64 requests);
+extern void spinpanel_runs_write_counts(void);
 
 /* Ends the runs that have nothing left; accounts are those in use. */
 extern void spinpanel_runs_finish(const int32 *accounts, int account_count);

@@ -75,6 +75,7 @@ typedef struct Turn
 	TimestampTz users_started_at;
 	bool		users_complete;
 	char	   *users_token;
+	bool		planned;		/* all done with the first unit */
 	bool		finished;
 } Turn;
 
@@ -213,6 +214,46 @@ note_failure(Turn *turn, MirrorKind kind, const ReadAnswer *answer)
 }
 
 static void
+do_finish(void *arg)
+{
+	Turn	   *turn = arg;
+	RunCustomer *c = &turn->customer;
+
+	if (c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run))
+	{
+		TimestampTz now = spinpanel_now();
+		SpinpanelPools *pools = spinpanel_pools_load(&c->customer_id, now, now, 0);
+		PlanOptions options;
+		PlanResult	result;
+		PlanDecision *decisions;
+		int			count;
+
+		memset(&options, 0, sizeof(options));
+		options.now = now;
+		options.at_renewal = true;
+		memset(&result, 0, sizeof(result));
+		spinpanel_plan_customer(pools->pools, pools->pool_count, &pools->limits, &options, &result);
+		if (result.out_of_memory)
+		{
+			spinpanel_plan_free(&result);
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+		}
+
+		/* Out of malloc's memory, so that an error below cannot leak it. */
+		decisions = palloc(sizeof(PlanDecision) * (result.count + 1));
+		if (result.count > 0)
+			memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
+		count = result.count;
+		spinpanel_plan_free(&result);
+		spinpanel_adjustments_write(c, pools, decisions, count);
+	}
+	spinpanel_runs_count_requests(c->run_id, turn->reads.sent);
+	turn->reads.sent = 0;
+	spinpanel_runs_customer_done(c);
+}
+
+static void
 do_take_in(void *arg)
 {
 	Turn	   *turn = arg;
@@ -220,23 +261,27 @@ do_take_in(void *arg)
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
 
-	if (subscriptions->outcome == PARTNER_OK)
+	/* The usual case: nothing new at all. */
+	if (subscriptions->outcome == PARTNER_OK && skus->outcome == PARTNER_OK && c->quiet &&
+		c->has_subscriptions_hash && c->has_skus_hash &&
+		memcmp(subscriptions->digest, c->subscriptions_hash, sizeof(subscriptions->digest)) == 0 &&
+		memcmp(skus->digest, c->skus_hash, sizeof(skus->digest)) == 0)
 	{
-		if (c->quiet && c->has_subscriptions_hash &&
-			memcmp(subscriptions->digest, c->subscriptions_hash, sizeof(subscriptions->digest)) == 0)
-			spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIPTIONS,
-									   subscriptions->started_at);
-		else
+		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, subscriptions->started_at,
+								   skus->started_at);
+		if (c->kind != RUN_SYNC)
+		{
+			do_finish(turn);
+			turn->planned = true;
+			return;
+		}
+	}
+	else
+	{
+		if (subscriptions->outcome == PARTNER_OK)
 			spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
 										   subscriptions->digest, subscriptions->started_at);
-	}
-	if (skus->outcome == PARTNER_OK)
-	{
-		if (c->quiet && c->has_skus_hash &&
-			memcmp(skus->digest, c->skus_hash, sizeof(skus->digest)) == 0)
-			spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIBED_SKUS,
-									   skus->started_at);
-		else
+		if (skus->outcome == PARTNER_OK)
 			spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
 											 skus->digest, skus->started_at);
 	}
@@ -318,45 +363,6 @@ do_take_licenses(void *arg)
 										   turn->users_started_at);
 }
 
-static void
-do_finish(void *arg)
-{
-	Turn	   *turn = arg;
-	RunCustomer *c = &turn->customer;
-
-	if (c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run))
-	{
-		TimestampTz now = spinpanel_now();
-		SpinpanelPools *pools = spinpanel_pools_load(&c->customer_id, now, now, 0);
-		PlanOptions options;
-		PlanResult	result;
-		PlanDecision *decisions;
-		int			count;
-
-		memset(&options, 0, sizeof(options));
-		options.now = now;
-		options.at_renewal = true;
-		memset(&result, 0, sizeof(result));
-		spinpanel_plan_customer(pools->pools, pools->pool_count, &pools->limits, &options, &result);
-		if (result.out_of_memory)
-		{
-			spinpanel_plan_free(&result);
-			ereport(ERROR,
-					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
-		}
-
-		/* Out of malloc's memory, so that an error below cannot leak it. */
-		decisions = palloc(sizeof(PlanDecision) * (result.count + 1));
-		if (result.count > 0)
-			memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
-		count = result.count;
-		spinpanel_plan_free(&result);
-		spinpanel_adjustments_write(c, pools, decisions, count);
-	}
-	spinpanel_runs_count_requests(c->run_id, turn->reads.sent);
-	spinpanel_runs_customer_done(c);
-}
-
 /* ---- the steps ---------------------------------------------------------------------- */
 
 static void
@@ -381,6 +387,11 @@ reads_done(void *arg)
 								UNIT_REPEATABLE))
 			{
 				database_trouble(turn);
+				return;
+			}
+			if (turn->planned)
+			{
+				turn_end(turn);
 				return;
 			}
 			if (setback_of(turn, &turn->reads.answers[turn->subscriptions_read], true) ||
@@ -471,9 +482,11 @@ turn_next(Turn *turn)
 		return;
 	}
 
-	/* What is decided must not be forgotten once operations are queued. */
-	if (!spinpanel_unit("planning", do_finish, turn,
-						c->kind == RUN_SYNC || c->dry_run ? UNIT_REPEATABLE : UNIT_DURABLE))
+	/*
+	 * Not durable by itself: marking an operation "sending" is, and with it
+	 * all that was committed before.
+	 */
+	if (!spinpanel_unit("planning", do_finish, turn, UNIT_REPEATABLE))
 		database_trouble(turn);
 	else
 		turn_end(turn);

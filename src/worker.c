@@ -135,6 +135,16 @@ start_session(void)
 	set_session("datestyle", "ISO, YMD");
 	set_session("jit", "off");
 	set_session("max_parallel_workers_per_gather", "0");
+
+	/*
+	 * All our statements are about one customer or a few rows, and are planned
+	 * once.  A plan made while the tables were still empty must not become a
+	 * scan of everything later.
+	 */
+	set_session("plan_cache_mode", "force_generic_plan");
+	set_session("enable_seqscan", "off");
+	set_session("enable_hashjoin", "off");
+	set_session("enable_mergejoin", "off");
 	/* From 16 on it could log parameters, and with them a refresh token. */
 	set_session("auto_explain.log_min_duration", "-1");
 
