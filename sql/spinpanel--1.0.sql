@@ -1,5 +1,18 @@
 \echo Use "CREATE EXTENSION spinpanel" to load this file. \quit
 
+-- The schema may have been there before; what somebody else owns can be changed under us.
+DO $$
+BEGIN
+    IF (SELECT n.nspowner FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'spinpanel')
+       OPERATOR(pg_catalog.<>) (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user)
+    THEN
+        RAISE EXCEPTION USING ERRCODE = '42501',
+            MESSAGE = 'schema "spinpanel" belongs to another role',
+            HINT = 'Drop it, or give it to the role that creates the extension: ALTER SCHEMA spinpanel OWNER TO ...';
+    END IF;
+END
+$$;
+
 --
 -- Tables.  Ids of Microsoft are uuid, times are timestamptz and UTC, seats are
 -- int.  A table is owned by one part of the code:
@@ -462,7 +475,8 @@ CREATE TABLE history (
 CREATE INDEX history_customer_idx ON history (customer_id, at);
 CREATE INDEX history_at_idx ON history USING brin (at);
 
--- One row: what the database as a whole was told
+-- One row at most: what the database as a whole was told.  The install script
+-- writes none: a restored dump would collide with it.
 CREATE TABLE installation (
     only_row        boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     schedule        text,                       -- cron line, NULL = not scheduled
@@ -590,6 +604,55 @@ CREATE FUNCTION _cron_previous(line text, moment timestamptz) RETURNS timestampt
 LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'spinpanel_sql_cron_previous';
 COMMENT ON FUNCTION _cron_previous(text, timestamptz) IS 'internal: when a cron line was due last';
 
+-- NULL passes: it means "leave as it is"
+CREATE FUNCTION _require_range(value bigint, low bigint, high bigint, parameter text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value < low OR value > high THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = CASE WHEN value < 0 AND low = 0 THEN format('parameter "%s" must not be negative', parameter)
+                           ELSE format('parameter "%s" must be between %s and %s', parameter, low, high) END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION _require_range(bigint, bigint, bigint, text) IS 'internal: error 22023 where a number is out of range; NULL passes';
+
+-- The settings in reset with their default, as it stands in the table's definition
+CREATE FUNCTION _defaults(table_oid regclass, allowed text[], given jsonb, reset text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET intervalstyle = postgres
+AS $$
+DECLARE
+    column_name text;
+    value       jsonb;
+    defaults    jsonb := '{}';
+BEGIN
+    FOREACH column_name IN ARRAY coalesce(reset, '{}') LOOP
+        PERFORM spinpanel._require_value(column_name IS NOT NULL, 'reset');
+        IF NOT column_name = ANY (allowed) THEN
+            RAISE EXCEPTION USING ERRCODE = '22023',
+                MESSAGE = format('"%s" is not a setting that can be reset', column_name),
+                HINT = 'These can be: ' || array_to_string(allowed, ', ') || '.';
+        END IF;
+        IF given ? column_name THEN
+            RAISE EXCEPTION USING ERRCODE = '22023',
+                MESSAGE = format('"%s" is given a value and reset at once', column_name);
+        END IF;
+        EXECUTE format('SELECT to_jsonb(%s)',
+                       coalesce((SELECT pg_get_expr(d.adbin, d.adrelid)
+                                 FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                                 WHERE a.attrelid = table_oid AND a.attname = column_name), 'NULL::text'))
+            INTO value;
+        defaults := defaults || jsonb_build_object(column_name, value);
+    END LOOP;
+    RETURN defaults;
+END
+$$;
+COMMENT ON FUNCTION _defaults(regclass, text[], jsonb, text[]) IS 'internal: settings to reset, with the default that the table gives them';
+
 CREATE FUNCTION _wake() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_wake_trigger';
 COMMENT ON FUNCTION _wake() IS 'internal: wakes the worker when the transaction commits';
@@ -609,6 +672,8 @@ END $$;
 COMMENT ON FUNCTION _refuse() IS 'internal: keeps the history as it is';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON history
     FOR EACH STATEMENT EXECUTE FUNCTION _refuse();
+-- Not even where session_replication_role says "replica"
+ALTER TABLE history ENABLE ALWAYS TRIGGER append_only;
 
 CREATE FUNCTION _record(event text, customer_id uuid, adjustment_id bigint, run_id bigint, before jsonb, after jsonb,
                         reason text) RETURNS void
@@ -638,560 +703,874 @@ CREATE FUNCTION disconnect_account(name text) RETURNS int
 LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'spinpanel_disconnect_account';
 COMMENT ON FUNCTION disconnect_account(text) IS
-'stops an account and erases its token; its subscriptions leave the pools. Returns its id. Error: 42704 (no such account)';
+'stops an account and erases its token; its subscriptions leave the pools. Returns its id; twice is harmless, and connect_account()
+with the same name takes it up again. Errors: 22004, P0002 (no such account), 25006 (standby)';
 
--- Settings -------------------------------------------------------------------------
+-- Settings of customers ----------------------------------------------------------------
 
-CREATE FUNCTION set_relationship(customer text,
-    auto_license_adjustment boolean DEFAULT NULL, auto_increment boolean DEFAULT NULL,
-    partner_center_sync boolean DEFAULT NULL, purchases boolean DEFAULT NULL, spare_seats int DEFAULT NULL,
-    cooldown interval DEFAULT NULL, renewal_lead interval DEFAULT NULL,
-    removal_limit_percent int DEFAULT NULL, removal_limit_seats int DEFAULT NULL,
-    purchase_limit_percent int DEFAULT NULL, purchase_limit_seats int DEFAULT NULL,
-    usage_location text DEFAULT NULL, reset text[] DEFAULT NULL)
+CREATE FUNCTION set_relationship(
+    customer                text,
+    auto_license_adjustment boolean DEFAULT NULL,
+    auto_increment          boolean DEFAULT NULL,
+    partner_center_sync     boolean DEFAULT NULL,
+    purchases               boolean DEFAULT NULL,
+    spare_seats             int DEFAULT NULL,
+    cooldown                interval DEFAULT NULL,
+    renewal_lead            interval DEFAULT NULL,
+    removal_limit_percent   int DEFAULT NULL,
+    removal_limit_seats     int DEFAULT NULL,
+    purchase_limit_percent  int DEFAULT NULL,
+    purchase_limit_seats    int DEFAULT NULL,
+    usage_location          text DEFAULT NULL,
+    reset                   text[] DEFAULT NULL)
 RETURNS SETOF relationship
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET intervalstyle = postgres
+AS $$
 #variable_conflict use_column
 DECLARE
-    _id     uuid;
-    _old    spinpanel.relationship;
-    _new    spinpanel.relationship;
-    _column text;
-    _names  constant text[] := ARRAY['auto_license_adjustment', 'auto_increment', 'partner_center_sync', 'purchases',
+    settable constant text[] := ARRAY['auto_license_adjustment', 'auto_increment', 'partner_center_sync', 'purchases',
         'spare_seats', 'cooldown', 'renewal_lead', 'removal_limit_percent', 'removal_limit_seats',
         'purchase_limit_percent', 'purchase_limit_seats', 'usage_location'];
+    only_id  uuid;
+    wanted   jsonb;
+    clashing text;
 BEGIN
     PERFORM spinpanel._require_primary();
-    _id := spinpanel._customer($1, true);
-    FOREACH _column IN ARRAY coalesce($14, '{}'::text[]) LOOP
-        IF _column IS NULL OR _column <> ALL (_names) THEN
-            RAISE EXCEPTION 'there is no setting "%" to reset', _column
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Settings are ' || array_to_string(_names, ', ') || '.';
-        END IF;
-    END LOOP;
-    IF least($6, $9, $10, $11, $12) < 0 THEN
-        RAISE EXCEPTION '% must not be negative', CASE WHEN $6 < 0 THEN 'spare_seats' WHEN $9 < 0 THEN 'removal_limit_percent'
-            WHEN $10 < 0 THEN 'removal_limit_seats' WHEN $11 < 0 THEN 'purchase_limit_percent' ELSE 'purchase_limit_seats' END
-            USING ERRCODE = 'invalid_parameter_value';
+    only_id := spinpanel._customer(set_relationship.customer, true);
+
+    PERFORM spinpanel._require_range(set_relationship.spare_seats, 0, 10000000, 'spare_seats');
+    PERFORM spinpanel._require_range(set_relationship.removal_limit_percent, 0, 100, 'removal_limit_percent');
+    PERFORM spinpanel._require_range(set_relationship.removal_limit_seats, 0, 10000000, 'removal_limit_seats');
+    PERFORM spinpanel._require_range(set_relationship.purchase_limit_percent, 0, 1000000, 'purchase_limit_percent');
+    PERFORM spinpanel._require_range(set_relationship.purchase_limit_seats, 0, 10000000, 'purchase_limit_seats');
+    IF set_relationship.cooldown < '0'::interval OR set_relationship.cooldown > '90 days'::interval THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'parameter "cooldown" must be between 0 and 90 days';
     END IF;
-    IF $9 > 100 THEN
-        RAISE EXCEPTION 'removal_limit_percent must be between 0 and 100' USING ERRCODE = 'invalid_parameter_value';
+    IF set_relationship.renewal_lead < '26 hours'::interval OR set_relationship.renewal_lead > '400 days'::interval THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'parameter "renewal_lead" must be between 26 hours and 400 days',
+            DETAIL = 'A run comes every 24 hours; with less lead a renewal could pass between two of them.';
     END IF;
-    IF $7 < '0'::interval OR $7 > '90 days'::interval THEN
-        RAISE EXCEPTION 'cooldown must be between 0 and 90 days' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF $8 < '26 hours'::interval OR $8 > '400 days'::interval THEN
-        RAISE EXCEPTION 'renewal_lead must be between 26 hours and 400 days' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF upper($13) !~ '^[A-Z]{2}$' THEN
-        RAISE EXCEPTION 'usage_location must be a country of two letters'
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'For example US (ISO 3166).';
+    IF set_relationship.usage_location !~ '^[A-Za-z]{2}$' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'parameter "usage_location" must be a country code of two letters',
+            HINT = 'To have none again: reset => ARRAY[''usage_location''].';
     END IF;
 
-    FOR _old IN SELECT * FROM spinpanel.relationship r WHERE _id IS NULL OR r.customer_id = _id
-        ORDER BY r.customer_id FOR UPDATE
-    LOOP
-        _new := _old;
-        FOREACH _column IN ARRAY coalesce($14, '{}'::text[]) LOOP
-            CASE _column
-                WHEN 'auto_license_adjustment' THEN _new.auto_license_adjustment := false;
-                WHEN 'auto_increment' THEN _new.auto_increment := false;
-                WHEN 'partner_center_sync' THEN _new.partner_center_sync := true;
-                WHEN 'purchases' THEN _new.purchases := true;
-                WHEN 'spare_seats' THEN _new.spare_seats := 0;
-                WHEN 'cooldown' THEN _new.cooldown := '24 hours';
-                WHEN 'renewal_lead' THEN _new.renewal_lead := '14 days';
-                WHEN 'removal_limit_percent' THEN _new.removal_limit_percent := 50;
-                WHEN 'removal_limit_seats' THEN _new.removal_limit_seats := 20;
-                WHEN 'purchase_limit_percent' THEN _new.purchase_limit_percent := 100;
-                WHEN 'purchase_limit_seats' THEN _new.purchase_limit_seats := 50;
-                WHEN 'usage_location' THEN _new.usage_location := NULL;
-            END CASE;
-        END LOOP;
-        _new.auto_license_adjustment := coalesce($2, _new.auto_license_adjustment);
-        _new.auto_increment := coalesce($3, _new.auto_increment);
-        _new.partner_center_sync := coalesce($4, _new.partner_center_sync);
-        _new.purchases := coalesce($5, _new.purchases);
-        _new.spare_seats := coalesce($6, _new.spare_seats);
-        _new.cooldown := coalesce($7, _new.cooldown);
-        _new.renewal_lead := coalesce($8, _new.renewal_lead);
-        _new.removal_limit_percent := coalesce($9, _new.removal_limit_percent);
-        _new.removal_limit_seats := coalesce($10, _new.removal_limit_seats);
-        _new.purchase_limit_percent := coalesce($11, _new.purchase_limit_percent);
-        _new.purchase_limit_seats := coalesce($12, _new.purchase_limit_seats);
-        _new.usage_location := coalesce(upper($13), _new.usage_location);
-        IF _new.auto_license_adjustment AND _new.auto_increment THEN
-            RAISE EXCEPTION 'auto_license_adjustment and auto_increment exclude each other'
-                USING ERRCODE = 'invalid_parameter_value',
-                DETAIL = format('Customer %s: the first empties the stock, the second keeps it.', _old.customer_id),
-                HINT = 'To adjust and still keep a stock, set spare_seats.';
-        END IF;
-        IF _new IS DISTINCT FROM _old THEN
-            _new.changed_at := spinpanel._now();
-            _new.changed_by := session_user;
-            UPDATE spinpanel.relationship r SET
-                auto_license_adjustment = _new.auto_license_adjustment, auto_increment = _new.auto_increment,
-                partner_center_sync = _new.partner_center_sync, purchases = _new.purchases, spare_seats = _new.spare_seats,
-                cooldown = _new.cooldown, renewal_lead = _new.renewal_lead,
-                removal_limit_percent = _new.removal_limit_percent, removal_limit_seats = _new.removal_limit_seats,
-                purchase_limit_percent = _new.purchase_limit_percent, purchase_limit_seats = _new.purchase_limit_seats,
-                usage_location = _new.usage_location, changed_at = _new.changed_at, changed_by = _new.changed_by
-                WHERE r.customer_id = _old.customer_id;
-            PERFORM spinpanel._record('relationship set', _old.customer_id, NULL, NULL, to_jsonb(_old), to_jsonb(_new), NULL);
-        END IF;
-        RETURN NEXT _new;
-    END LOOP;
-END $$;
+    wanted := jsonb_strip_nulls(jsonb_build_object(
+        'auto_license_adjustment', set_relationship.auto_license_adjustment,
+        'auto_increment', set_relationship.auto_increment,
+        'partner_center_sync', set_relationship.partner_center_sync,
+        'purchases', set_relationship.purchases,
+        'spare_seats', set_relationship.spare_seats,
+        'cooldown', set_relationship.cooldown,
+        'renewal_lead', set_relationship.renewal_lead,
+        'removal_limit_percent', set_relationship.removal_limit_percent,
+        'removal_limit_seats', set_relationship.removal_limit_seats,
+        'purchase_limit_percent', set_relationship.purchase_limit_percent,
+        'purchase_limit_seats', set_relationship.purchase_limit_seats,
+        'usage_location', upper(set_relationship.usage_location)));
+    wanted := wanted || spinpanel._defaults('spinpanel.relationship', settable, wanted, set_relationship.reset);
+
+    INSERT INTO spinpanel.relationship (customer_id)
+    SELECT c.customer_id FROM spinpanel.customer c
+    WHERE (only_id IS NULL OR c.customer_id = only_id)
+      AND NOT EXISTS (SELECT FROM spinpanel.relationship r WHERE r.customer_id = c.customer_id)
+    ORDER BY c.customer_id
+    ON CONFLICT DO NOTHING;
+
+    -- In one order, so that two callers cannot block each other.
+    PERFORM FROM spinpanel.relationship r WHERE only_id IS NULL OR r.customer_id = only_id
+    ORDER BY r.customer_id FOR NO KEY UPDATE;
+
+    SELECT string_agg(q.name, ', ') INTO clashing
+    FROM (SELECT c.name
+          FROM spinpanel.relationship r
+          JOIN spinpanel.customer c ON c.customer_id = r.customer_id
+          CROSS JOIN LATERAL jsonb_populate_record(r, wanted) n
+          WHERE (only_id IS NULL OR r.customer_id = only_id) AND n.auto_license_adjustment AND n.auto_increment
+          ORDER BY c.name LIMIT 10) q;
+    IF clashing IS NOT NULL OR (set_relationship.auto_license_adjustment AND set_relationship.auto_increment) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'auto_license_adjustment and auto_increment exclude each other',
+            DETAIL = 'The first empties the stock of unused seats, the second keeps it.'
+                     || coalesce(' Both would be on at: ' || clashing || '.', ''),
+            HINT = 'To adjust and yet keep a stock, leave auto_increment off and set spare_seats to the number of seats to keep.';
+    END IF;
+
+    WITH change AS (
+        SELECT r AS old, n AS new
+        FROM spinpanel.relationship r CROSS JOIN LATERAL jsonb_populate_record(r, wanted) n
+        WHERE (only_id IS NULL OR r.customer_id = only_id) AND n IS DISTINCT FROM r
+    ), changed AS (
+        UPDATE spinpanel.relationship t SET
+            auto_license_adjustment = (change.new).auto_license_adjustment,
+            auto_increment = (change.new).auto_increment,
+            partner_center_sync = (change.new).partner_center_sync,
+            purchases = (change.new).purchases,
+            spare_seats = (change.new).spare_seats,
+            cooldown = (change.new).cooldown,
+            renewal_lead = (change.new).renewal_lead,
+            removal_limit_percent = (change.new).removal_limit_percent,
+            removal_limit_seats = (change.new).removal_limit_seats,
+            purchase_limit_percent = (change.new).purchase_limit_percent,
+            purchase_limit_seats = (change.new).purchase_limit_seats,
+            usage_location = (change.new).usage_location,
+            changed_at = spinpanel._now(),
+            changed_by = session_user
+        FROM change WHERE t.customer_id = (change.new).customer_id
+        RETURNING t.customer_id, to_jsonb(change.old) AS before
+    )
+    INSERT INTO spinpanel.history (at, event, customer_id, before, after)
+    SELECT spinpanel._now(), 'relationship set', changed.customer_id,
+           (SELECT jsonb_object_agg(k, changed.before -> k) FROM jsonb_object_keys(wanted) k), wanted
+    FROM changed;
+
+    RETURN QUERY SELECT r.* FROM spinpanel.relationship r
+    WHERE only_id IS NULL OR r.customer_id = only_id ORDER BY r.customer_id;
+END
+$$;
 COMMENT ON FUNCTION set_relationship(text, boolean, boolean, boolean, boolean, int, interval, interval, int, int, int, int, text, text[]) IS
-'sets a customer''s settings (''*'': all customers known now); NULL leaves a setting as it is, reset names settings to put
-back to their default. Returns the rows. Errors: 22004, 22023, P0002 (no such customer), 22023 (ambiguous)';
+'Changes a customer''s settings (''*'': of all customers known now) and returns the rows. NULL leaves a setting as it is.
+auto_license_adjustment: runs give unused seats back. auto_increment: each assignment buys a seat. They exclude each other; spare_seats keeps a stock under adjustment.
+partner_center_sync: runs read the customer. purchases: seats may be bought. spare_seats: unused seats to keep in each pool.
+cooldown (0 to 90 days): how long a freed or added seat stays. renewal_lead (26 hours to 400 days): how long before a renewal it is prepared.
+removal_limit_*, purchase_limit_*: more than the larger of both within 24 hours waits for approve(). usage_location: country code given to users who have none before a licence is assigned.
+reset: names of settings to put back to their default.
+Errors: 22023 (also where both switches would be on), 22004, P0002 unknown customer, 25006 on a standby.';
 
-CREATE FUNCTION set_license_rule(customer text, sku text, excluded boolean DEFAULT NULL, spare_seats int DEFAULT NULL,
-    min_seats int DEFAULT NULL, max_seats int DEFAULT NULL, default_offer text DEFAULT NULL,
-    term_duration text DEFAULT NULL, billing_cycle text DEFAULT NULL, reset text[] DEFAULT NULL)
+CREATE FUNCTION set_license_rule(
+    customer      text,
+    sku           text,
+    excluded      boolean DEFAULT NULL,
+    spare_seats   int DEFAULT NULL,
+    min_seats     int DEFAULT NULL,
+    max_seats     int DEFAULT NULL,
+    default_offer text DEFAULT NULL,
+    term_duration text DEFAULT NULL,
+    billing_cycle text DEFAULT NULL,
+    reset         text[] DEFAULT NULL)
 RETURNS license_rule
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 #variable_conflict use_column
 DECLARE
-    _customer uuid;
-    _sku      uuid;
-    _old      spinpanel.license_rule;
-    _new      spinpanel.license_rule;
-    _column   text;
-    _names    constant text[] := ARRAY['excluded', 'spare_seats', 'min_seats', 'max_seats', 'default_offer',
-        'term_duration', 'billing_cycle'];
+    settable constant text[] := ARRAY['excluded', 'spare_seats', 'min_seats', 'max_seats', 'default_offer',
+                                      'term_duration', 'billing_cycle'];
+    cycles   constant text[] := ARRAY['monthly', 'annual', 'triennial', 'biennial', 'one_time', 'none'];
+    for_customer uuid;
+    for_sku      uuid;
+    provides     uuid;
+    wanted       jsonb;
+    old          spinpanel.license_rule;
+    new          spinpanel.license_rule;
 BEGIN
     PERFORM spinpanel._require_primary();
-    _customer := spinpanel._customer($1, true);
-    _sku := spinpanel._sku(_customer, $2, true, true);
-    FOREACH _column IN ARRAY coalesce($10, '{}'::text[]) LOOP
-        IF _column IS NULL OR _column <> ALL (_names) THEN
-            RAISE EXCEPTION 'there is no setting "%" to reset', _column
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Settings are ' || array_to_string(_names, ', ') || '.';
-        END IF;
-    END LOOP;
-    IF least($4, $5, $6) < 0 THEN
-        RAISE EXCEPTION '% must not be negative', CASE WHEN $4 < 0 THEN 'spare_seats' WHEN $5 < 0 THEN 'min_seats' ELSE 'max_seats' END
-            USING ERRCODE = 'invalid_parameter_value';
+    for_customer := spinpanel._customer(set_license_rule.customer, true);
+    for_sku := spinpanel._sku(for_customer, set_license_rule.sku, true, true);
+
+    PERFORM spinpanel._require_range(set_license_rule.spare_seats, 0, 10000000, 'spare_seats');
+    PERFORM spinpanel._require_range(set_license_rule.min_seats, 0, 10000000, 'min_seats');
+    PERFORM spinpanel._require_range(set_license_rule.max_seats, 0, 10000000, 'max_seats');
+    IF set_license_rule.default_offer !~ '^[A-Za-z0-9]+:[A-Za-z0-9]+(:[A-Za-z0-9]+)?$' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('default_offer "%s" is not productId:skuId[:availabilityId]', set_license_rule.default_offer),
+            HINT = 'For instance CFQ7TTC0LF8R:0001, as in column offer_key of spinpanel.subscription.';
     END IF;
-    IF $7 !~ '^[A-Za-z0-9]+:[A-Za-z0-9]+(:[A-Za-z0-9]+)?$' THEN
-        RAISE EXCEPTION 'default_offer "%" is no offer', $7
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'It is productId:skuId or productId:skuId:availabilityId.';
+    IF set_license_rule.default_offer IS NOT NULL AND for_sku IS NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'a default_offer needs one SKU: ''*'' is not possible with it';
     END IF;
-    IF upper($8) !~ '^P[0-9]+[DMY]$' THEN
-        RAISE EXCEPTION 'term_duration "%" is no term', $8
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Terms are P1M, P1Y and P3Y.';
+    SELECT o.sku_id INTO provides FROM spinpanel.offer o
+    WHERE lower(o.offer_key) = lower(split_part(set_license_rule.default_offer, ':', 1) || ':' || split_part(set_license_rule.default_offer, ':', 2));
+    IF provides <> for_sku THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('default_offer "%s" provides another SKU', set_license_rule.default_offer),
+            DETAIL = format('It provides %s.', coalesce((SELECT k.part_number FROM spinpanel.sku k WHERE k.sku_id = provides), provides::text));
     END IF;
-    IF lower($9) NOT IN ('monthly', 'annual', 'triennial', 'biennial', 'one_time', 'none') THEN
-        RAISE EXCEPTION 'billing_cycle "%" is not known', $9
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Cycles are monthly, annual and triennial.';
+    IF set_license_rule.term_duration !~* '^P[0-9]+[DMY]$' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('term_duration "%s" is not a term', set_license_rule.term_duration),
+            HINT = 'For instance P1M, P1Y or P3Y.';
+    END IF;
+    IF NOT lower(set_license_rule.billing_cycle) = ANY (cycles) THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('billing_cycle "%s" is not known', set_license_rule.billing_cycle),
+            HINT = 'One of ' || array_to_string(cycles, ', ') || '.';
     END IF;
 
-    SELECT * INTO _old FROM spinpanel.license_rule l WHERE l.customer_id IS NOT DISTINCT FROM _customer
-        AND l.sku_id IS NOT DISTINCT FROM _sku FOR UPDATE;
-    _new := _old;
-    FOREACH _column IN ARRAY coalesce($10, '{}'::text[]) LOOP
-        CASE _column
-            WHEN 'excluded' THEN _new.excluded := NULL;
-            WHEN 'spare_seats' THEN _new.spare_seats := NULL;
-            WHEN 'min_seats' THEN _new.min_seats := NULL;
-            WHEN 'max_seats' THEN _new.max_seats := NULL;
-            WHEN 'default_offer' THEN _new.default_offer := NULL;
-            WHEN 'term_duration' THEN _new.term_duration := NULL;
-            WHEN 'billing_cycle' THEN _new.billing_cycle := NULL;
-        END CASE;
-    END LOOP;
-    _new.excluded := coalesce($3, _new.excluded);
-    _new.spare_seats := coalesce($4, _new.spare_seats);
-    _new.min_seats := coalesce($5, _new.min_seats);
-    _new.max_seats := coalesce($6, _new.max_seats);
-    _new.default_offer := coalesce($7, _new.default_offer);
-    _new.term_duration := coalesce(upper($8), _new.term_duration);
-    _new.billing_cycle := coalesce(lower($9), _new.billing_cycle);
-    IF _new.max_seats < _new.min_seats THEN
-        RAISE EXCEPTION 'max_seats must not be less than min_seats' USING ERRCODE = 'invalid_parameter_value',
-            DETAIL = format('min_seats is %s and max_seats %s.', _new.min_seats, _new.max_seats);
+    wanted := jsonb_strip_nulls(jsonb_build_object(
+        'excluded', set_license_rule.excluded,
+        'spare_seats', set_license_rule.spare_seats,
+        'min_seats', set_license_rule.min_seats,
+        'max_seats', set_license_rule.max_seats,
+        'default_offer', set_license_rule.default_offer,
+        'term_duration', upper(set_license_rule.term_duration),
+        'billing_cycle', lower(set_license_rule.billing_cycle)));
+    wanted := wanted || spinpanel._defaults('spinpanel.license_rule', settable, wanted, set_license_rule.reset);
+
+    INSERT INTO spinpanel.license_rule (customer_id, sku_id) VALUES (for_customer, for_sku) ON CONFLICT DO NOTHING;
+    SELECT r.* INTO old FROM spinpanel.license_rule r
+    WHERE r.customer_id IS NOT DISTINCT FROM for_customer AND r.sku_id IS NOT DISTINCT FROM for_sku
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN           -- only at REPEATABLE READ and above
+        RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'could not serialize access due to concurrent update';
     END IF;
-    IF _old.license_rule_id IS NULL THEN
-        INSERT INTO spinpanel.license_rule AS l (customer_id, sku_id, excluded, spare_seats, min_seats, max_seats,
-            default_offer, term_duration, billing_cycle, changed_at, changed_by)
-            VALUES (_customer, _sku, _new.excluded, _new.spare_seats, _new.min_seats, _new.max_seats,
-            _new.default_offer, _new.term_duration, _new.billing_cycle, spinpanel._now(), session_user)
-            RETURNING l.* INTO _new;
-    ELSE
-        UPDATE spinpanel.license_rule l SET excluded = _new.excluded, spare_seats = _new.spare_seats,
-            min_seats = _new.min_seats, max_seats = _new.max_seats, default_offer = _new.default_offer,
-            term_duration = _new.term_duration, billing_cycle = _new.billing_cycle,
-            changed_at = spinpanel._now(), changed_by = session_user
-            WHERE l.license_rule_id = _old.license_rule_id RETURNING l.* INTO _new;
+    new := jsonb_populate_record(old, wanted);
+    IF new.min_seats > new.max_seats THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('min_seats (%s) must not be above max_seats (%s)', new.min_seats, new.max_seats);
     END IF;
-    PERFORM spinpanel._record('license rule set', _customer, NULL, NULL,
-        CASE WHEN _old.license_rule_id IS NOT NULL THEN to_jsonb(_old) END, to_jsonb(_new), NULL);
-    RETURN _new;
-END $$;
+    IF new IS DISTINCT FROM old OR old.changed_at IS NULL THEN
+        UPDATE spinpanel.license_rule r SET
+            excluded = new.excluded, spare_seats = new.spare_seats, min_seats = new.min_seats,
+            max_seats = new.max_seats, default_offer = new.default_offer, term_duration = new.term_duration,
+            billing_cycle = new.billing_cycle, changed_at = spinpanel._now(), changed_by = session_user
+        WHERE r.license_rule_id = old.license_rule_id
+        RETURNING r.* INTO new;
+        INSERT INTO spinpanel.history (at, event, customer_id, sku_id, before, after)
+        VALUES (spinpanel._now(), 'license rule set', for_customer, for_sku,
+                (SELECT jsonb_object_agg(k, to_jsonb(old) -> k) FROM jsonb_object_keys(wanted) k), wanted);
+    END IF;
+    RETURN new;
+END
+$$;
 COMMENT ON FUNCTION set_license_rule(text, text, boolean, int, int, int, text, text, text, text[]) IS
-'sets the rule for a SKU at a customer (''*'': every one); NULL leaves a value as it is, reset names values to take out.
-Per value the first that has one wins: (customer, sku), (customer, ''*''), (''*'', sku), (''*'', ''*''), the relationship.
-Returns the rule. Errors: 22004, 22023, P0002 (no such customer or SKU), 22023 (ambiguous)';
+'Sets a rule for a customer''s SKU (''*'' for either: all) and returns the row. NULL leaves a column as it is; reset names columns to empty again.
+Per column the first rule with a value counts: (customer, sku), (customer, ''*''), (''*'', sku), (''*'', ''*''), then the relationship.
+sku: GUID or part number; a GUID may be one that no customer has yet.
+excluded: seats are never given back. spare_seats: unused seats to keep. min_seats: seats a subscription pool is never lowered below. max_seats: owned seats and seats being bought never exceed it.
+default_offer: productId:skuId[:availabilityId] to order where no subscription can be raised. term_duration (P1M, P1Y, P3Y) and billing_cycle (monthly, annual, triennial): of subscriptions to buy in.
+Errors: 22023, 22004, P0002 unknown customer or SKU, 25006 on a standby.';
 
-CREATE FUNCTION drop_license_rule(customer text, sku text) RETURNS license_rule
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION drop_license_rule(customer text, sku text)
+RETURNS license_rule
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 #variable_conflict use_column
 DECLARE
-    _customer uuid;
-    _sku      uuid;
-    _old      spinpanel.license_rule;
+    for_customer uuid;
+    for_sku      uuid;
+    old          spinpanel.license_rule;
 BEGIN
     PERFORM spinpanel._require_primary();
-    _customer := spinpanel._customer($1, true);
-    _sku := spinpanel._sku(_customer, $2, true, true);
-    DELETE FROM spinpanel.license_rule l WHERE l.customer_id IS NOT DISTINCT FROM _customer
-        AND l.sku_id IS NOT DISTINCT FROM _sku RETURNING l.* INTO _old;
+    for_customer := spinpanel._customer(drop_license_rule.customer, true);
+    for_sku := spinpanel._sku(for_customer, drop_license_rule.sku, true, true);
+    DELETE FROM spinpanel.license_rule r
+    WHERE r.customer_id IS NOT DISTINCT FROM for_customer AND r.sku_id IS NOT DISTINCT FROM for_sku
+    RETURNING r.* INTO old;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no rule for customer "%" and SKU "%"', $1, $2
-            USING ERRCODE = 'no_data_found', HINT = 'The rules are in spinpanel.license_rule.';
+        RAISE EXCEPTION USING ERRCODE = 'P0002',
+            MESSAGE = format('there is no rule for customer "%s" and SKU "%s"', drop_license_rule.customer, drop_license_rule.sku),
+            HINT = 'SELECT * FROM spinpanel.license_rule lists those that are.';
     END IF;
-    PERFORM spinpanel._record('license rule dropped', _customer, NULL, NULL, to_jsonb(_old), NULL, NULL);
-    RETURN _old;
-END $$;
+    INSERT INTO spinpanel.history (at, event, customer_id, sku_id, before)
+    VALUES (spinpanel._now(), 'license rule dropped', for_customer, for_sku, to_jsonb(old));
+    RETURN old;
+END
+$$;
 COMMENT ON FUNCTION drop_license_rule(text, text) IS
-'takes the rule for a SKU at a customer (''*'': every one) out and returns it. Errors: 22004, P0002 (no such rule)';
+'Drops the rule of exactly this customer and SKU (''*'' names the rule for all) and returns the row that was.
+Errors: P0002 no such rule, customer or SKU; 22004; 25006 on a standby.';
 
-CREATE FUNCTION pause(customer text DEFAULT '*', reason text DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _id    uuid;
-    _count int;
-BEGIN
-    PERFORM spinpanel._require_primary();
-    _id := spinpanel._customer($1, true);
-    UPDATE spinpanel.relationship r SET paused_at = spinpanel._now(), paused_by = session_user, pause_reason = $2
-        WHERE (_id IS NULL OR r.customer_id = _id) AND r.paused_at IS NULL;
-    GET DIAGNOSTICS _count = ROW_COUNT;
-    PERFORM spinpanel._record('paused', _id, NULL, NULL, NULL, NULL, $2);
-    RETURN _count;
-END $$;
-COMMENT ON FUNCTION pause(text, text) IS
-'until resume() nothing is changed at Partner Center for the customer (''*'': all), requests wait; reading goes on, and what
-an earlier change wiped or took too much is still put right. Returns the number of customers. Errors: 22004, P0002, 22023';
+-- Runs --------------------------------------------------------------------------------
 
-CREATE FUNCTION resume(customer text DEFAULT '*') RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _id    uuid;
-    _count int;
-BEGIN
-    PERFORM spinpanel._require_primary();
-    _id := spinpanel._customer($1, true);
-    UPDATE spinpanel.relationship r SET paused_at = NULL, paused_by = NULL, pause_reason = NULL
-        WHERE (_id IS NULL OR r.customer_id = _id) AND r.paused_at IS NOT NULL;
-    GET DIAGNOSTICS _count = ROW_COUNT;
-    PERFORM spinpanel._record('resumed', _id, NULL, NULL, NULL, NULL, NULL);
-    RETURN _count;
-END $$;
-COMMENT ON FUNCTION resume(text) IS
-'ends pause() for the customer (''*'': all). Returns the number of customers. Errors: 22004, P0002, 22023';
-
--- Runs -----------------------------------------------------------------------------
+CREATE FUNCTION _start_run(kind text, customer_id uuid, dry_run boolean) RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH started AS (
+        INSERT INTO spinpanel.run (kind, customer_id, dry_run, created_at)
+        VALUES ($1, $2, $3, spinpanel._now()) RETURNING run_id
+    )
+    INSERT INTO spinpanel.history (at, event, customer_id, run_id, reason)
+    SELECT spinpanel._now(), 'run queued', $2, started.run_id,
+           $1 || CASE WHEN $3 THEN ', dry run' ELSE '' END FROM started
+    RETURNING run_id
+$$;
+COMMENT ON FUNCTION _start_run(text, uuid, boolean) IS 'internal: queues a run; its id';
 
 CREATE FUNCTION sync(customer text DEFAULT '*') RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _id  uuid;
-    _run bigint;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
     PERFORM spinpanel._require_primary();
     PERFORM spinpanel._require_worker();
-    _id := spinpanel._customer($1, true);
-    INSERT INTO spinpanel.run (kind, customer_id, created_at) VALUES ('sync', _id, spinpanel._now())
-        RETURNING run_id INTO _run;
-    RETURN _run;
-END $$;
+    RETURN spinpanel._start_run('sync', spinpanel._customer(sync.customer, true), false);
+END
+$$;
 COMMENT ON FUNCTION sync(text) IS
-'asks the worker to read everything of a customer (''*'': all) from Partner Center; users'' licences only of a named one.
-Returns the run''s id for wait_for_run(). Errors: 22004, P0002, 22023, 25006 (standby), 55000 (not preloaded)';
+'Asks the worker to read Partner Center, and returns the run''s id; nothing is changed there. customer: ''*'' for customers and, for each with partner_center_sync, its subscriptions, subscribed SKUs and users; a named one''s users'' licences, too.
+The run starts when the transaction commits; see wait_for_run.
+Errors: P0002 or 22023 for the customer, 22004; 55000 where the library is not preloaded; 25006 on a standby.';
 
 CREATE FUNCTION adjust(customer text DEFAULT '*', dry_run boolean DEFAULT false) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _id  uuid;
-    _run bigint;
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
     PERFORM spinpanel._require_primary();
     PERFORM spinpanel._require_worker();
-    PERFORM spinpanel._require_value($2 IS NOT NULL, 'dry_run');
-    _id := spinpanel._customer($1, true);
-    INSERT INTO spinpanel.run (kind, customer_id, dry_run, created_at) VALUES ('adjust', _id, $2, spinpanel._now())
-        RETURNING run_id INTO _run;
-    RETURN _run;
-END $$;
+    PERFORM spinpanel._require_value(adjust.dry_run IS NOT NULL, 'dry_run');
+    RETURN spinpanel._start_run('adjust', spinpanel._customer(adjust.customer, true), adjust.dry_run);
+END
+$$;
 COMMENT ON FUNCTION adjust(text, boolean) IS
-'asks the worker to read a customer (''*'': all) and, where auto license adjustment is on, to give unused seats back;
-dry_run: writes the plan (status planned) and changes nothing. Returns the run''s id for wait_for_run().
-Errors: 22004, P0002, 22023, 25006 (standby), 55000 (not preloaded)';
+'Asks the worker for an adjustment now, and returns the run''s id: customers with partner_center_sync (or the named one) are read, and where auto_license_adjustment is on, unused seats are given back as the rules and limits allow. dry_run: decisions are only written down, as adjustments of status planned.
+The run starts when the transaction commits; see wait_for_run.
+Errors: P0002 or 22023 for the customer, 22004; 55000 where the library is not preloaded; 25006 on a standby.';
 
 CREATE FUNCTION nightly() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
-    _night date := (spinpanel._now() AT TIME ZONE 'UTC')::date;
-    _run   bigint;
+    moment timestamptz := spinpanel._now();
+    today  date := (moment AT TIME ZONE 'UTC')::date;
+    id     bigint;
+    anew   boolean;
 BEGIN
     PERFORM spinpanel._require_primary();
     PERFORM spinpanel._require_worker();
-    INSERT INTO spinpanel.run (kind, night, created_at) VALUES ('nightly', _night, spinpanel._now())
-        ON CONFLICT (night) DO NOTHING RETURNING run_id INTO _run;
-    IF _run IS NULL THEN
-        UPDATE spinpanel.run SET status = 'queued' WHERE night = _night AND status = 'failed' RETURNING run_id INTO _run;
+
+    -- The usual second call of a day takes no lock.
+    SELECT r.run_id INTO id FROM spinpanel.run r WHERE r.night = today AND r.status <> 'failed';
+    IF FOUND THEN
+        RETURN id;
     END IF;
-    IF _run IS NULL THEN
-        SELECT run_id INTO _run FROM spinpanel.run WHERE night = _night;
+
+    INSERT INTO spinpanel.run AS r (kind, night, created_at) VALUES ('nightly', today, moment)
+    ON CONFLICT (night) DO UPDATE SET
+        status = 'queued', started_at = NULL, finished_at = NULL, customers = 0, customers_failed = 0,
+        listed_accounts = '{}', attempts = 0, not_before = '-infinity', error = NULL
+    WHERE r.status = 'failed'
+    RETURNING r.run_id, r.created_at = moment INTO id, anew;
+    IF NOT FOUND THEN           -- somebody else has just done it
+        SELECT r.run_id INTO STRICT id FROM spinpanel.run r WHERE r.night = today;
+        RETURN id;
     END IF;
-    RETURN _run;
-END $$;
+    INSERT INTO spinpanel.history (at, event, run_id, reason)
+    VALUES (moment, CASE WHEN anew THEN 'run queued' ELSE 'run queued again' END, id, 'nightly, ' || today);
+    RETURN id;
+END
+$$;
 COMMENT ON FUNCTION nightly() IS
-'the adjustment of this UTC day for all customers: one run a day however often it is called; one that failed is queued
-again. Returns the run''s id. Errors: 25006 (standby), 55000 (not preloaded)';
+'Run id of today''s (UTC) adjustment of all customers; there is one per day, however often and by however many it is called. A failed one is queued again. This is what pg_cron calls, see schedule().
+Errors: 55000 where the library is not preloaded; 25006 on a standby.';
 
 CREATE FUNCTION wait_for_run(run_id bigint, timeout interval DEFAULT '5 min') RETURNS run
-LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'spinpanel_wait_for_run';
 COMMENT ON FUNCTION wait_for_run(bigint, interval) IS
-'waits until a run is done or failed, or the time is over, and returns its row as it then stands. Errors: 22004, P0002
-(no such run), 55000 (the run was asked for in this transaction, or it is above READ COMMITTED)';
+'Waits until a run is done or failed, and returns its row; when the time is over, the row as it stands.
+timeout: real time, not negative. Call it in a statement of its own after the one that started the run has committed.
+Errors: 55000 for a run of the current transaction, in a transaction above READ COMMITTED, or where the library is not preloaded; P0002 unknown run; 22023, 22004.';
 
-CREATE FUNCTION approve(adjustment_id bigint) RETURNS adjustment
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN spinpanel._decide($1, true, NULL);
-END $$;
-COMMENT ON FUNCTION approve(bigint) IS
-'lets an adjustment that awaits approval go on: it is judged afresh and never removes more than it showed. Returns its row.
-Errors: 22004, P0002 (no such adjustment), 55000 (it does not await approval)';
+-- Decisions of people -------------------------------------------------------------------
 
-CREATE FUNCTION reject(adjustment_id bigint, reason text DEFAULT NULL) RETURNS adjustment
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RETURN spinpanel._decide($1, false, $2);
-END $$;
-COMMENT ON FUNCTION reject(bigint, text) IS
-'ends an adjustment that awaits approval. Returns its row. Errors: 22004, P0002 (no such adjustment), 55000 (it does not await approval)';
-
-CREATE FUNCTION _decide(id bigint, approved boolean, reason text) RETURNS adjustment
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION _decide(adjustment_id bigint, approved boolean, reason text) RETURNS adjustment
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
 DECLARE
-    _row spinpanel.adjustment;
+    decided spinpanel.adjustment;
 BEGIN
     PERFORM spinpanel._require_primary();
-    PERFORM spinpanel._require_value($1 IS NOT NULL, 'adjustment_id');
-    SELECT * INTO _row FROM spinpanel.adjustment a WHERE a.adjustment_id = $1 FOR UPDATE;
+    PERFORM spinpanel._require_value(_decide.adjustment_id IS NOT NULL, 'adjustment_id');
+    SELECT a.* INTO decided FROM spinpanel.adjustment a WHERE a.adjustment_id = _decide.adjustment_id FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'no adjustment %', $1 USING ERRCODE = 'no_data_found',
-            HINT = 'Those to decide about have status awaiting_approval in spinpanel.adjustment.';
+        RAISE EXCEPTION USING ERRCODE = 'P0002',
+            MESSAGE = format('adjustment %s does not exist', _decide.adjustment_id),
+            HINT = 'SELECT * FROM spinpanel.adjustment WHERE status = ''awaiting_approval'' lists those that wait.';
     END IF;
-    IF _row.status <> 'awaiting_approval' THEN
-        RAISE EXCEPTION 'adjustment % does not await approval', $1 USING ERRCODE = 'object_not_in_prerequisite_state',
-            DETAIL = format('Its status is %s.', _row.status),
-            HINT = CASE WHEN _row.status = 'superseded' THEN 'A newer plan has replaced it.' ELSE '' END;
+    IF decided.status <> 'awaiting_approval' THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = format('adjustment %s does not await approval', _decide.adjustment_id),
+            DETAIL = format('It is %s.', decided.status),
+            HINT = CASE decided.status
+                       WHEN 'planned' THEN 'It was planned by a dry run; SELECT spinpanel.adjust() plans in earnest.'
+                       WHEN 'superseded' THEN 'A newer plan has replaced it; approve that one.'
+                       ELSE 'SELECT * FROM spinpanel.adjustment WHERE status = ''awaiting_approval'' lists those that wait.'
+                   END;
     END IF;
-    UPDATE spinpanel.adjustment a SET status = CASE WHEN $2 THEN 'queued' ELSE 'rejected' END, approved = $2,
-        decided_by = session_user, decided_at = spinpanel._now(), decision_reason = $3,
-        finished_at = CASE WHEN NOT $2 THEN spinpanel._now() END
-        WHERE a.adjustment_id = $1 RETURNING * INTO _row;
-    PERFORM spinpanel._record(CASE WHEN $2 THEN 'adjustment approved' ELSE 'adjustment rejected' END,
-        _row.customer_id, $1, _row.run_id, NULL, NULL, $3);
-    RETURN _row;
-END $$;
+
+    -- A merge is one thing: who decides about a step of it decides about all of it.
+    WITH changed AS (
+        UPDATE spinpanel.adjustment a SET
+            status = CASE WHEN _decide.approved THEN 'queued' ELSE 'rejected' END,
+            approved = _decide.approved, decided_by = session_user, decided_at = spinpanel._now(),
+            decision_reason = _decide.reason,
+            finished_at = CASE WHEN NOT _decide.approved THEN spinpanel._now() END
+        WHERE a.status = 'awaiting_approval'
+          AND (a.adjustment_id = decided.adjustment_id
+               OR a.run_id = decided.run_id AND a.customer_id = decided.customer_id AND a.merge = decided.merge)
+        RETURNING a.*
+    )
+    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
+                                   before, after, reason)
+    SELECT spinpanel._now(), CASE WHEN _decide.approved THEN 'adjustment approved' ELSE 'adjustment rejected' END,
+           c.account_id, c.customer_id, c.sku_id, c.subscription_id, c.run_id, c.adjustment_id,
+           jsonb_build_object('quantity', c.from_quantity), jsonb_build_object('quantity', c.to_quantity), _decide.reason
+    FROM changed c;
+
+    SELECT a.* INTO decided FROM spinpanel.adjustment a WHERE a.adjustment_id = _decide.adjustment_id;
+    RETURN decided;
+END
+$$;
 COMMENT ON FUNCTION _decide(bigint, boolean, text) IS 'internal: approve() and reject()';
 
--- Every 24 hours ----------------------------------------------------------------------
+CREATE FUNCTION approve(adjustment_id bigint) RETURNS adjustment
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN spinpanel._decide(approve.adjustment_id, true, NULL);
+END
+$$;
+COMMENT ON FUNCTION approve(bigint) IS
+'Lets an adjustment that awaits approval be carried out, and returns its row. It is judged afresh before anything is sent, and never removes more than it showed. A step of a merge stands for the whole merge.
+Errors: P0002 no such adjustment; 55000 it does not wait (the hint says what to do); 22004; 25006 on a standby.';
+
+CREATE FUNCTION reject(adjustment_id bigint, reason text DEFAULT NULL) RETURNS adjustment
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN spinpanel._decide(reject.adjustment_id, false, reject.reason);
+END
+$$;
+COMMENT ON FUNCTION reject(bigint, text) IS
+'Ends an adjustment that awaits approval without carrying it out, and returns its row. reason: kept with it. A step of a merge stands for the whole merge. A later run may plan the same again; pause() or a rule keeps it from that.
+Errors: P0002 no such adjustment; 55000 it does not wait; 22004; 25006 on a standby.';
+
+CREATE FUNCTION _set_pause(only_id uuid, pausing boolean, reason text) RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    number int;
+BEGIN
+    PERFORM FROM spinpanel.relationship r WHERE only_id IS NULL OR r.customer_id = only_id
+    ORDER BY r.customer_id FOR NO KEY UPDATE;
+    WITH changed AS (
+        UPDATE spinpanel.relationship r SET
+            paused_at = CASE WHEN pausing THEN spinpanel._now() END,
+            paused_by = CASE WHEN pausing THEN session_user END,
+            pause_reason = CASE WHEN pausing THEN reason END
+        WHERE (only_id IS NULL OR r.customer_id = only_id) AND (r.paused_at IS NULL) = pausing
+        RETURNING r.customer_id
+    )
+    INSERT INTO spinpanel.history (at, event, customer_id, reason)
+    SELECT spinpanel._now(), CASE WHEN pausing THEN 'paused' ELSE 'resumed' END, c.customer_id, reason
+    FROM changed c;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    RETURN number;
+END
+$$;
+COMMENT ON FUNCTION _set_pause(uuid, boolean, text) IS 'internal: pause() and resume()';
+
+CREATE FUNCTION pause(customer text DEFAULT '*', reason text DEFAULT NULL) RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM spinpanel._require_primary();
+    RETURN spinpanel._set_pause(spinpanel._customer(pause.customer, true), true, pause.reason);
+END
+$$;
+COMMENT ON FUNCTION pause(text, text) IS
+'Pauses a customer (''*'': all customers known now) and returns how many were not paused before. While paused nothing is changed at Partner Center and requests wait; reading goes on. reason: kept with the relationship.
+Errors: P0002 or 22023 for the customer; 22004; 25006 on a standby.';
+
+CREATE FUNCTION resume(customer text DEFAULT '*') RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM spinpanel._require_primary();
+    RETURN spinpanel._set_pause(spinpanel._customer(resume.customer, true), false, NULL);
+END
+$$;
+COMMENT ON FUNCTION resume(text) IS
+'Ends the pause of a customer (''*'': of all) and returns how many were paused. What waited goes on at once.
+Errors: P0002 or 22023 for the customer; 22004; 25006 on a standby.';
+
+-- Schedule ---------------------------------------------------------------------------------
+
+-- True only for the real pg_cron: anybody may have made a schema of that name where it is not installed.
+CREATE FUNCTION _has_pg_cron() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_extension e
+        JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+                        AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+        WHERE e.extname = 'pg_cron' AND d.objid = to_regclass('cron.job'))
+$$;
+COMMENT ON FUNCTION _has_pg_cron() IS 'internal: the real pg_cron is in this database';
 
 CREATE FUNCTION schedule(cron text DEFAULT '0 20 * * *') RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
-    _problem text;
-    _job     bigint;
-    _there   text;
+    job_name constant text := 'spinpanel-nightly';
+    command  constant text := 'SELECT spinpanel.nightly()';
+    home     text := current_setting('cron.database_name', true);
+    zone     text := current_setting('cron.timezone', true);     -- newer versions of pg_cron
+    line     text := btrim(schedule.cron);
+    problem  text;
+    job      bigint;
+    before   text;
 BEGIN
     PERFORM spinpanel._require_primary();
-    _problem := spinpanel._cron_problem($1);
-    IF _problem IS NOT NULL THEN
-        RAISE EXCEPTION 'not a cron line: "%"', $1 USING ERRCODE = 'invalid_parameter_value', DETAIL = _problem,
-            HINT = 'Five fields in UTC: minute, hour, day of month, month, day of week. For example ''0 20 * * *''.';
+    PERFORM spinpanel._require_value(line IS NOT NULL, 'cron');
+    problem := spinpanel._cron_problem(line);
+    IF problem IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = format('"%s" is not a cron line: %s', line, problem),
+            HINT = 'Five fields in UTC: minute, hour, day of the month, month, day of the week. For example 0 20 * * *.';
     END IF;
-    IF to_regprocedure('cron.schedule(text,text,text)') IS NULL THEN
-        _there := coalesce(current_setting('cron.database_name', true), 'postgres');
-        RAISE EXCEPTION 'pg_cron is not in this database' USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = CASE WHEN _there = current_database()
-                THEN 'Preload pg_cron and run CREATE EXTENSION pg_cron;'
-                ELSE format('In database "%s" run SELECT cron.schedule_in_database(%L, %L, %L, %L);', _there,
-                    'spinpanel-nightly', $1, 'SELECT spinpanel.nightly()', current_database()) END;
+    IF NOT spinpanel._has_pg_cron() THEN
+        RAISE EXCEPTION USING ERRCODE = '55000',
+            MESSAGE = 'pg_cron is not installed in this database',
+            DETAIL = CASE WHEN home IS NULL THEN 'It is not in shared_preload_libraries, either.'
+                          ELSE format('It works in database "%s" (cron.database_name).', home) END,
+            HINT = CASE WHEN home = current_database() THEN 'Run CREATE EXTENSION pg_cron; and call this again.'
+                        ELSE format('%sRun in database "%s": SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+                                    CASE WHEN home IS NULL THEN 'Add pg_cron to shared_preload_libraries and restart the server. ' END,
+                                    coalesce(home, 'postgres'), job_name, line, command, current_database()) END;
     END IF;
-    EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO _job USING 'spinpanel-nightly', $1, 'SELECT spinpanel.nightly()';
-    UPDATE spinpanel.installation SET schedule = $1, scheduled_at = spinpanel._now(), scheduled_by = session_user;
-    PERFORM spinpanel._record('night scheduled', NULL, NULL, NULL, NULL, to_jsonb($1), NULL);
-    RETURN _job;
-END $$;
+    IF upper(zone) NOT IN ('GMT', 'UTC', 'ETC/UTC') THEN
+        RAISE WARNING USING
+            MESSAGE = format('pg_cron takes the line as time of %s', zone),
+            DETAIL = 'spinpanel''s nights, and the search for missed ones, go by UTC.',
+            HINT = 'Set cron.timezone to GMT.';
+    END IF;
+
+    -- One job, whoever made others of the name before. It belongs to, and runs as, the
+    -- owner of the extension: with pg_cron 1.4 a job runs as who called cron.schedule.
+    PERFORM cron.unschedule(j.jobid) FROM cron.job j
+    WHERE j.jobname = job_name AND j.database = current_database() AND j.username <> current_user;
+    job := cron.schedule(job_name, line, command);
+    PERFORM cron.alter_job(job, NULL::text, NULL::text, current_database()::text, NULL::text, true);
+
+    SELECT i.schedule INTO before FROM spinpanel.installation i;
+    INSERT INTO spinpanel.installation AS i (schedule, scheduled_at, scheduled_by)
+    VALUES (line, spinpanel._now(), session_user)
+    ON CONFLICT (only_row) DO UPDATE SET
+        schedule = excluded.schedule, scheduled_at = excluded.scheduled_at, scheduled_by = excluded.scheduled_by;
+    INSERT INTO spinpanel.history (at, event, before, after)
+    VALUES (spinpanel._now(), 'night scheduled', jsonb_build_object('schedule', before), jsonb_build_object('schedule', line));
+    RETURN job;
+END
+$$;
 COMMENT ON FUNCTION schedule(text) IS
-'has pg_cron run SELECT spinpanel.nightly() (UTC; renewals run from 00:00 UTC, so before that is best) as one job named
-spinpanel-nightly, which runs as the extension''s owner; the worker makes up for a night that pg_cron missed. Returns
-pg_cron''s job id. Errors: 22004, 22023 (not a cron line), 55000 (pg_cron is not in this database: the hint says what to run where)';
+'Has pg_cron call nightly(), and returns the job''s id. cron: five fields, UTC; the default is every day at 20:00, four hours before renewals. There is one job, spinpanel-nightly; calling it again changes the line. It runs as the owner of the extension.
+From then on the worker starts a night that pg_cron missed, under the date it was missed on.
+Errors: 22023 not a cron line; 55000 pg_cron is not in this database: the hint holds the command to run where it is; 22004; 25006 on a standby.';
 
 CREATE FUNCTION unschedule() RETURNS bigint
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
-    _job bigint;
+    job_name constant text := 'spinpanel-nightly';
+    job    bigint;
+    before text;
 BEGIN
     PERFORM spinpanel._require_primary();
-    IF to_regclass('cron.job') IS NOT NULL THEN
-        EXECUTE 'SELECT jobid FROM cron.job WHERE jobname = $1 AND username = current_user'
-            INTO _job USING 'spinpanel-nightly';
-        IF _job IS NOT NULL THEN
-            EXECUTE 'SELECT cron.unschedule($1)' USING _job;
-        END IF;
-    END IF;
-    UPDATE spinpanel.installation SET schedule = NULL, scheduled_at = NULL, scheduled_by = NULL;
-    PERFORM spinpanel._record('night unscheduled', NULL, NULL, NULL, NULL, NULL, NULL);
-    RETURN _job;
-END $$;
-COMMENT ON FUNCTION unschedule() IS
-'takes the nightly job out of pg_cron; returns its id, NULL where there was none in this database';
-
--- A copy of a database does not act ------------------------------------------------------
-
-CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _count int;
-BEGIN
-    PERFORM spinpanel._require_primary();
-    PERFORM spinpanel._require_value($1 IS NOT NULL, 'resume');
-    IF NOT $1 THEN
-        UPDATE spinpanel.operation SET status = 'cancelled', error = 'cancelled by activate()', verify_at = NULL,
-            finished_at = spinpanel._now() WHERE status IN ('queued', 'sending', 'unknown');
-        UPDATE spinpanel.operation SET verify_at = NULL WHERE verify_at IS NOT NULL;
-        UPDATE spinpanel.license_request SET status = 'cancelled', waiting = false, error = 'cancelled by activate()',
-            finished_at = spinpanel._now() WHERE status NOT IN ('done', 'failed', 'cancelled');
-        UPDATE spinpanel.adjustment SET status = 'superseded', error = 'cancelled by activate()',
-            finished_at = spinpanel._now() WHERE status IN ('queued', 'awaiting_approval');
-        UPDATE spinpanel.run SET status = 'failed', error = 'cancelled by activate()', finished_at = spinpanel._now()
-            WHERE status IN ('queued', 'running');
-        DELETE FROM spinpanel.run_customer;
-    END IF;
-    UPDATE spinpanel.account SET system_identifier = (pg_control_system()).system_identifier,
-        database_oid = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-        WHERE status <> 'disconnected';
-    GET DIAGNOSTICS _count = ROW_COUNT;
-    PERFORM spinpanel._record('activated', NULL, NULL, NULL, NULL, to_jsonb($1), NULL);
-    RETURN _count;
-END $$;
-COMMENT ON FUNCTION activate(boolean) IS
-'lets a restored or copied database act for its accounts from now on. resume false cancels what was open in the original;
-true goes on with it: only where the original will never act again. Returns the number of accounts';
-
--- Is everything as it should be? ------------------------------------------------------------
-
-CREATE FUNCTION check_setup() RETURNS TABLE (item text, ok boolean, detail text, hint text)
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    _facts   record;
-    _account record;
-    _cred    record;
-    _row     record;
-    _due     timestamptz;
-    _text    text;
-    _here    boolean;
-BEGIN
-    SELECT * INTO _facts FROM spinpanel._worker_facts();
-    RETURN QUERY SELECT 'preload', _facts.preloaded,
-        CASE WHEN _facts.preloaded THEN 'the library is preloaded' ELSE 'the library is not preloaded' END,
-        CASE WHEN NOT _facts.preloaded THEN 'Set shared_preload_libraries = ''pg_cron,spinpanel'' and restart the server.' END;
-    RETURN QUERY SELECT 'database', coalesce(_facts.database = current_database(), false),
-        coalesce(format('spinpanel.database is "%s", this is "%s"', _facts.database, current_database()), 'no worker, no database'),
-        CASE WHEN _facts.database <> current_database()
-            THEN format('Set spinpanel.database = %L and restart the server.', current_database()) END;
-    RETURN QUERY SELECT 'worker', _facts.pid IS NOT NULL AND _facts.enabled AND NOT pg_is_in_recovery(),
-        CASE WHEN pg_is_in_recovery() THEN 'this is a standby: the worker starts at promotion'
-            WHEN _facts.pid IS NULL THEN 'no worker is running'
-            WHEN NOT _facts.enabled THEN format('the worker (pid %s) is switched off', _facts.pid)
-            ELSE format('pid %s, last turn %s ago', _facts.pid, date_trunc('second', clock_timestamp() - _facts.last_turn_at)) END,
-        CASE WHEN pg_is_in_recovery() THEN NULL
-            WHEN _facts.pid IS NULL AND _facts.preloaded THEN 'Look for "spinpanel worker" in the server log; max_worker_processes may be too small.'
-            WHEN NOT _facts.enabled THEN 'Set spinpanel.enabled = on and reload.' END;
-
-    -- pg_cron
-    IF to_regclass('cron.job') IS NULL THEN
-        SELECT i.schedule INTO _text FROM spinpanel.installation i;
-        RETURN QUERY SELECT 'pg_cron', false, 'pg_cron is not in this database',
-            'CREATE EXTENSION pg_cron here, or schedule the night from where pg_cron is: SELECT spinpanel.schedule() tells how.';
+    IF spinpanel._has_pg_cron() THEN
+        SELECT max(j.jobid) INTO job FROM cron.job j WHERE j.jobname = job_name AND j.database = current_database();
+        PERFORM cron.unschedule(j.jobid) FROM cron.job j WHERE j.jobname = job_name AND j.database = current_database();
     ELSE
-        EXECUTE $q$SELECT j.jobid, j.schedule, j.active, j.command FROM cron.job j WHERE j.jobname = 'spinpanel-nightly' LIMIT 1$q$
-            INTO _row;
-        IF _row.jobid IS NULL THEN
-            RETURN QUERY SELECT 'pg_cron', false, 'the night is not scheduled', 'SELECT spinpanel.schedule();';
+        RAISE NOTICE USING
+            MESSAGE = 'pg_cron is not installed in this database',
+            HINT = format('If the job was made elsewhere, run there: SELECT cron.unschedule(%L);', job_name);
+    END IF;
+    SELECT i.schedule INTO before FROM spinpanel.installation i WHERE i.schedule IS NOT NULL;
+    IF FOUND THEN
+        UPDATE spinpanel.installation i SET schedule = NULL, scheduled_at = NULL, scheduled_by = NULL;
+        INSERT INTO spinpanel.history (at, event, before)
+        VALUES (spinpanel._now(), 'night unscheduled', jsonb_build_object('schedule', before));
+    END IF;
+    RETURN job;
+END
+$$;
+COMMENT ON FUNCTION unschedule() IS
+'Ends what schedule() began, and returns the id of the pg_cron job that was removed (NULL: there was none). Missed nights are made up for no longer. Do this before DROP EXTENSION: pg_cron keeps its jobs.
+Errors: 25006 on a standby.';
+
+-- Setup ---------------------------------------------------------------------------------------
+
+CREATE FUNCTION check_setup(OUT item text, OUT ok boolean, OUT detail text, OUT hint text)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    worker  record;
+    account record;
+    file    record;
+    job     record;
+    counts  record;
+    night   record;
+    system  bigint := (SELECT system_identifier FROM pg_control_system());
+    moment  timestamptz := spinpanel._now();
+    planned text;
+    oldest  interval;
+BEGIN
+    SELECT * INTO worker FROM spinpanel._worker_facts();
+    oldest := current_setting('spinpanel.max_data_age')::interval;
+
+    item := 'preload';
+    ok := worker.preloaded;
+    detail := CASE WHEN ok THEN 'the library is preloaded' ELSE 'the library is not preloaded: there can be no worker' END;
+    hint := CASE WHEN NOT ok THEN 'Add spinpanel to shared_preload_libraries and restart the server.' END;
+    RETURN NEXT;
+
+    item := 'worker';
+    ok := false;
+    hint := NULL;
+    IF NOT worker.preloaded THEN
+        detail := 'not running';
+    ELSIF worker.database <> current_database() THEN
+        detail := format('it serves database "%s", not this one', worker.database);
+        hint := format('Set spinpanel.database to "%s" and restart the server.', current_database());
+    ELSIF pg_is_in_recovery() THEN
+        ok := true;
+        detail := 'not running: this is a standby, it starts at promotion';
+    ELSIF worker.pid IS NULL THEN
+        detail := 'not running';
+        hint := 'It starts again within seconds of an error; the server''s log says why it ended.';
+    ELSIF worker.last_turn_at < clock_timestamp() - interval '5 minutes' - current_setting('spinpanel.poll_interval')::interval THEN
+        detail := format('process %s has done nothing since %s', worker.pid, worker.last_turn_at);
+        hint := 'See pg_stat_activity for what it waits for.';
+    ELSIF NOT worker.enabled THEN
+        detail := format('process %s is running, but spinpanel.enabled is off', worker.pid);
+        hint := 'Set spinpanel.enabled to on and reload.';
+    ELSE
+        ok := true;
+        detail := format('process %s is running since %s', worker.pid, worker.started_at);
+    END IF;
+    RETURN NEXT;
+
+    item := 'pg_cron';
+    ok := false;
+    hint := NULL;
+    SELECT i.schedule INTO planned FROM spinpanel.installation i;
+    IF NOT spinpanel._has_pg_cron() THEN
+        detail := CASE WHEN current_setting('cron.database_name', true) IS NULL THEN 'not preloaded, or not installed'
+                       ELSE format('not in this database but in "%s"; what it does for this one cannot be seen from here',
+                                   current_setting('cron.database_name', true)) END;
+        hint := 'SELECT spinpanel.schedule(); says what to do.';
+    ELSE
+        SELECT j.jobid, j.schedule, j.command, j.active, j.username INTO job
+        FROM cron.job j WHERE j.jobname = 'spinpanel-nightly' AND j.database = current_database();
+        IF NOT FOUND THEN
+            detail := CASE WHEN planned IS NULL THEN 'no night is scheduled'
+                           ELSE 'job spinpanel-nightly is gone; the worker makes up for the nights' END;
+            hint := 'SELECT spinpanel.schedule();';
+        ELSIF NOT job.active OR job.command <> 'SELECT spinpanel.nightly()' OR job.schedule IS DISTINCT FROM planned THEN
+            detail := format('job %s was changed by hand: %s, %s, %s', job.jobid, job.schedule, job.command,
+                             CASE WHEN job.active THEN 'active' ELSE 'not active' END);
+            hint := 'SELECT spinpanel.schedule(); puts it right.';
         ELSE
-            EXECUTE $q$SELECT format('last run %s: %s %s', d.start_time, d.status, d.return_message)
-                FROM cron.job_run_details d WHERE d.jobid = $1 ORDER BY d.runid DESC LIMIT 1$q$ INTO _text USING _row.jobid;
-            EXECUTE $q$SELECT NOT EXISTS (SELECT FROM cron.job_run_details d WHERE d.jobid = $1 AND d.status = 'failed'
-                AND d.runid = (SELECT max(e.runid) FROM cron.job_run_details e WHERE e.jobid = $1))$q$ INTO _here USING _row.jobid;
-            RETURN QUERY SELECT 'pg_cron', _row.active AND _here,
-                format('job %s at "%s"; %s', _row.jobid, _row.schedule, coalesce(_text, 'not run yet')),
-                CASE WHEN NOT _row.active THEN 'The job is switched off in cron.job.'
-                    WHEN NOT _here THEN 'See cron.job_run_details.' END;
+            SELECT d.status, d.return_message, d.start_time INTO counts
+            FROM cron.job_run_details d WHERE d.jobid = job.jobid ORDER BY d.runid DESC LIMIT 1;
+            ok := NOT FOUND OR counts.status <> 'failed';
+            detail := format('job %s, %s UTC, as %s; ', job.jobid, job.schedule, job.username)
+                      || CASE WHEN counts.status IS NULL THEN 'no run is recorded'
+                              ELSE format('last run %s: %s%s', counts.start_time, counts.status,
+                                          CASE WHEN counts.status = 'failed' THEN ', ' || coalesce(counts.return_message, '') END) END;
+            hint := CASE WHEN NOT ok THEN 'pg_cron connects as that role to cron.host: pg_hba.conf must let it in, or set cron.use_background_workers.' END;
         END IF;
     END IF;
-    SELECT i.schedule, i.scheduled_at INTO _row FROM spinpanel.installation i;
-    _due := CASE WHEN _row.schedule IS NOT NULL THEN spinpanel._cron_previous(_row.schedule, spinpanel._now()) END;
-    SELECT format('night of %s: %s%s', r.night, r.status, CASE WHEN r.made_up THEN ', made up for' ELSE '' END) INTO _text
-        FROM spinpanel.run r WHERE r.kind = 'nightly' ORDER BY r.night DESC LIMIT 1;
-    RETURN QUERY SELECT 'last night', _row.schedule IS NULL OR _due <= _row.scheduled_at OR EXISTS (SELECT FROM spinpanel.run r
-            WHERE r.night >= (_due AT TIME ZONE 'UTC')::date AND r.status <> 'failed'),
-        coalesce(_text, 'there was no night yet'),
-        CASE WHEN _row.schedule IS NOT NULL AND _due > _row.scheduled_at AND NOT EXISTS (SELECT FROM spinpanel.run r
-            WHERE r.night >= (_due AT TIME ZONE 'UTC')::date AND r.status <> 'failed')
-            THEN format('A night was due at %s. The worker makes up for it ten minutes later.', _due) END;
+    RETURN NEXT;
 
-    -- accounts
     IF (SELECT count(*) FROM spinpanel.account a WHERE a.status <> 'disconnected') = 0 THEN
-        RETURN QUERY SELECT 'account', false, 'no account is connected', 'SELECT spinpanel.connect_account(...);';
+        item := 'account';
+        ok := false;
+        detail := 'no account is connected';
+        hint := 'SELECT spinpanel.connect_account(...);';
+        RETURN NEXT;
     END IF;
-    FOR _account IN SELECT * FROM spinpanel.account a WHERE a.status <> 'disconnected' ORDER BY a.account_id LOOP
-        _here := _account.system_identifier = (pg_control_system()).system_identifier AND _account.database_oid =
-            (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
-        RETURN QUERY SELECT format('account %s', _account.name), _account.status = 'active' AND _here,
-            CASE WHEN NOT _here THEN 'this database is a copy of the one that connected it, and does not act'
-                ELSE _account.status || coalesce(': ' || _account.status_reason, '') END,
-            CASE WHEN NOT _here THEN 'SELECT spinpanel.activate(); if this database is to act from now on.'
-                WHEN _account.status = 'stopped' THEN 'Put the credential file right; it is looked at again by itself.' END;
-        SELECT * INTO _cred FROM spinpanel._credential_facts(_account.credential_file);
-        RETURN QUERY SELECT format('credential of %s', _account.name),
-            _cred.problem IS NULL AND _cred.access = 'app+user' AND NOT _cred.readable_by_all,
-            coalesce(_cred.problem, format('%s access, file of %s%s', _cred.access, date_trunc('second', _cred.modified_at),
-                (SELECT format(', refresh token of %s', date_trunc('second', c.obtained_at)) FROM spinpanel.credential c
-                 WHERE c.account_id = _account.account_id))),
-            CASE WHEN _cred.problem IS NOT NULL THEN 'It must be a JSON file outside the data directory that the server can read.'
-                WHEN _cred.access = 'app' THEN 'Without a refresh token Microsoft does not tell how many licences are assigned, and nothing can be given back.'
-                WHEN _cred.readable_by_all THEN 'Everybody on the server can read it: chmod 600.' END;
-        SELECT count(*) FILTER (WHERE x.license_access) AS yes, count(*) FILTER (WHERE x.license_access IS FALSE) AS no,
-            count(*) AS everyone, min(x.subscribed_skus_read_at) AS oldest INTO _row
-            FROM spinpanel.customer_account x WHERE x.account_id = _account.account_id AND x.gone_at IS NULL;
-        RETURN QUERY SELECT format('licence access of %s', _account.name), _row.no = 0 AND _row.everyone > 0,
-            format('%s of %s customers readable, %s refused', _row.yes, _row.everyone, _row.no),
-            CASE WHEN _row.everyone = 0 THEN 'SELECT spinpanel.sync();'
-                WHEN _row.no > 0 THEN 'Those customers have not granted a GDAP role that may read licences; see excess_seats().' END;
+    FOR account IN SELECT a.* FROM spinpanel.account a WHERE a.status <> 'disconnected' ORDER BY a.name LOOP
+        item := 'account';
+        ok := account.status = 'active';
+        detail := format('%s: %s%s, customers last listed %s', account.name, account.status,
+                         ', ' || account.status_reason, coalesce(account.customers_read_at::text, 'never'));
+        hint := CASE WHEN NOT ok THEN 'Put a valid credential into its file; it is tried again when the file changes, or when connect_account is called.' END;
+        RETURN NEXT;
+
+        item := 'credential';
+        SELECT * INTO file FROM spinpanel._credential_facts(account.credential_file);
+        ok := file.problem IS NULL AND file.access = 'app+user' AND NOT file.readable_by_all;
+        detail := account.name || ': ' || CASE
+            WHEN file.problem IS NOT NULL THEN file.problem
+            ELSE format('%s, file of %s%s%s', file.access, file.modified_at,
+                        (SELECT format(', refresh token kept of %s', c.obtained_at) FROM spinpanel.credential c
+                         WHERE c.account_id = account.account_id),
+                        CASE WHEN file.readable_by_all THEN ', readable by every user of the server''s machine' END) END;
+        hint := CASE
+            WHEN file.problem IS NOT NULL THEN 'Until it can be read, nothing is read or changed at Partner Center.'
+            WHEN file.access = 'app' THEN 'App-only access cannot read licence usage, so nothing is ever given back: add a refresh_token (Secure Application Model).'
+            WHEN file.readable_by_all THEN format('chmod 600 %s', account.credential_file) END;
+        RETURN NEXT;
+
+        item := 'licence access';
+        SELECT count(*) FILTER (WHERE a.license_access) AS yes, count(*) FILTER (WHERE NOT a.license_access) AS no,
+               count(*) FILTER (WHERE a.license_access IS NULL) AS untried INTO counts
+        FROM spinpanel.customer_account a WHERE a.account_id = account.account_id AND a.gone_at IS NULL;
+        ok := counts.no = 0;
+        detail := format('%s: %s customers can be read, %s refused, %s not tried yet', account.name, counts.yes, counts.no, counts.untried);
+        hint := CASE WHEN NOT ok THEN 'A customer needs an active GDAP relationship with a role that may read licences; see license_access in spinpanel.customer_account.' END;
+        RETURN NEXT;
     END LOOP;
 
-    -- lag
-    SELECT count(*) AS open, min(o.created_at) AS oldest INTO _row FROM spinpanel.operation o
-        WHERE o.status IN ('queued', 'sending', 'unknown');
-    RETURN QUERY SELECT 'open operations', _row.open = 0 OR _row.oldest > spinpanel._now() - '26 hours'::interval,
-        format('%s open%s', _row.open, coalesce(', the oldest of ' || date_trunc('second', _row.oldest)::text, '')),
-        CASE WHEN _row.oldest <= spinpanel._now() - '26 hours'::interval THEN 'See error in spinpanel.operation.' END;
-    SELECT count(*) AS n INTO _row FROM spinpanel.adjustment a WHERE a.status = 'awaiting_approval';
-    RETURN QUERY SELECT 'approvals', _row.n = 0, format('%s adjustments await approval', _row.n),
-        CASE WHEN _row.n > 0 THEN 'SELECT * FROM spinpanel.adjustment WHERE status = ''awaiting_approval''; then approve() or reject().' END;
-END $$;
+    item := 'lag';
+    SELECT count(*) AS customers, count(*) FILTER (WHERE ca.read_at < moment - oldest) AS stale, min(ca.read_at) AS oldest INTO counts
+    FROM (SELECT least(coalesce(x.subscriptions_read_at, '-infinity'),
+                       CASE WHEN x.license_access IS FALSE THEN 'infinity' ELSE coalesce(x.subscribed_skus_read_at, '-infinity') END) AS read_at
+          FROM spinpanel.customer_account x
+          JOIN spinpanel.account a ON a.account_id = x.account_id AND a.status <> 'disconnected'
+          JOIN spinpanel.relationship r ON r.customer_id = x.customer_id AND r.partner_center_sync
+          WHERE x.gone_at IS NULL) ca;
+    ok := counts.stale = 0;
+    detail := format('%s customers, %s of them not read within %s, the oldest %s', counts.customers, counts.stale, oldest,
+                     CASE WHEN counts.oldest = '-infinity' THEN 'never' ELSE coalesce(counts.oldest::text, '-') END);
+    hint := CASE WHEN NOT ok THEN 'Data that old removes nothing. SELECT spinpanel.sync(); reads now.' END;
+    RETURN NEXT;
+
+    item := 'open operations';
+    SELECT count(*) AS open, count(*) FILTER (WHERE o.status = 'unknown') AS unknown, min(o.created_at) AS oldest INTO counts
+    FROM spinpanel.operation o WHERE o.status IN ('queued', 'sending', 'unknown');
+    ok := coalesce(counts.oldest > moment - interval '24 hours', true);
+    detail := format('%s open, %s of them of unknown outcome, the oldest of %s', counts.open, counts.unknown, coalesce(counts.oldest::text, '-'));
+    hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.operation WHERE status IN (''queued'', ''sending'', ''unknown'') tells why (error, not_before).' END;
+    RETURN NEXT;
+
+    item := 'last night';
+    SELECT r.* INTO night FROM spinpanel.run r WHERE r.kind = 'nightly' ORDER BY r.night DESC LIMIT 1;
+    IF FOUND THEN
+        ok := night.status <> 'failed' AND night.created_at > moment - interval '26 hours';
+        detail := format('%s: %s, %s customers, %s of them failed%s%s', night.night, night.status, night.customers,
+                         night.customers_failed, CASE WHEN night.made_up THEN ', made up for by the worker' END, ', ' || night.error);
+        hint := CASE WHEN NOT ok THEN 'See run, check the rows above, and SELECT spinpanel.nightly(); starts one now.' END;
+    ELSE
+        ok := planned IS NULL OR spinpanel._cron_previous(planned, moment) <= (SELECT i.scheduled_at FROM spinpanel.installation i);
+        detail := 'there was none yet';
+        hint := CASE WHEN NOT ok THEN 'It is due. SELECT spinpanel.nightly(); starts one now.' END;
+    END IF;
+    RETURN NEXT;
+
+    SELECT count(*) AS n INTO counts FROM spinpanel.adjustment a WHERE a.status = 'awaiting_approval';
+    item := 'approvals';
+    ok := counts.n = 0;
+    detail := format('%s adjustments await approval', counts.n);
+    hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.adjustment WHERE status = ''awaiting_approval''; then approve() or reject().' END;
+    RETURN NEXT;
+
+    item := 'copy';
+    SELECT string_agg(a.name, ', ' ORDER BY a.name) AS names INTO counts FROM spinpanel.account a
+    WHERE a.status <> 'disconnected'
+      AND (a.system_identifier <> system
+           OR a.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+    ok := counts.names IS NULL;
+    detail := CASE WHEN ok THEN 'this is the database that connected its accounts'
+                   ELSE format('this is a copy of the database that connected %s: nothing is sent', counts.names) END;
+    hint := CASE WHEN NOT ok THEN 'If it is to act from now on, and the original no longer does: SELECT spinpanel.activate();' END;
+    RETURN NEXT;
+END
+$$;
 COMMENT ON FUNCTION check_setup() IS
-'what is right and what is still wrong: preload, worker, pg_cron, accounts, credentials, licence access, lag; each with a hint';
+'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, last night, approvals and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
+
+CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    here   oid := (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    system bigint := (SELECT c.system_identifier FROM pg_control_system() c);
+    moment timestamptz := spinpanel._now();
+    why    constant text := 'cancelled: the database was activated as a copy, without resuming';
+    number int;
+BEGIN
+    PERFORM spinpanel._require_primary();
+    PERFORM spinpanel._require_value(activate.resume IS NOT NULL, 'resume');
+
+    WITH changed AS (
+        UPDATE spinpanel.account a SET system_identifier = system, database_oid = here, failures = 0, not_before = '-infinity'
+        WHERE (a.system_identifier, a.database_oid) IS DISTINCT FROM (system, here)
+        RETURNING a.account_id
+    )
+    INSERT INTO spinpanel.history (at, event, account_id, reason)
+    SELECT moment, 'account activated in a copy', c.account_id,
+           CASE WHEN activate.resume THEN 'open work goes on' ELSE 'open work is cancelled' END
+    FROM changed c;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    IF number = 0 THEN
+        RAISE NOTICE 'this database is no copy: nothing was changed';
+        RETURN 0;
+    END IF;
+
+    -- A night that the original had is not missed here.
+    UPDATE spinpanel.installation i SET scheduled_at = moment WHERE i.schedule IS NOT NULL;
+    IF activate.resume THEN
+        RETURN number;
+    END IF;
+
+    WITH over AS (
+        UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = moment, error = why, body = NULL, verify_at = NULL
+        WHERE o.status IN ('queued', 'sending', 'unknown') RETURNING o.*
+    )
+    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
+                                   operation_id, request_id, ms_request_id, reason)
+    SELECT moment, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,
+           o.adjustment_id, o.operation_id, o.request_id, o.ms_request_id, why FROM over o;
+    -- What was carried out is not looked at again, either.
+    UPDATE spinpanel.operation o SET verify_at = NULL WHERE o.verify_at IS NOT NULL;
+
+    WITH over AS (
+        UPDATE spinpanel.license_request q SET status = 'cancelled', finished_at = moment, error = why, waiting = false
+        WHERE q.status IN ('queued', 'buying', 'provisioning', 'assigning') RETURNING q.*
+    )
+    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, request_id, reason)
+    SELECT moment, 'request cancelled', q.account_id, q.customer_id, q.sku_id, q.subscription_id, q.request_id, why FROM over q;
+
+    WITH over AS (
+        UPDATE spinpanel.adjustment a SET status = 'skipped', finished_at = moment, error = why
+        WHERE a.status IN ('queued', 'awaiting_approval') RETURNING a.*
+    )
+    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id, reason)
+    SELECT moment, 'adjustment skipped', a.account_id, a.customer_id, a.sku_id, a.subscription_id, a.run_id, a.adjustment_id, why
+    FROM over a;
+
+    WITH over AS (
+        UPDATE spinpanel.run r SET status = 'failed', finished_at = moment, error = why
+        WHERE r.status IN ('queued', 'running') RETURNING r.*
+    )
+    INSERT INTO spinpanel.history (at, event, customer_id, run_id, reason)
+    SELECT moment, 'run failed', r.customer_id, r.run_id, why FROM over r;
+    DELETE FROM spinpanel.run_customer c USING spinpanel.run r
+    WHERE r.run_id = c.run_id AND r.status IN ('done', 'failed') AND NOT c.failed;
+    RETURN number;
+END
+$$;
+COMMENT ON FUNCTION activate(boolean) IS
+'Lets a copy act: a restored dump, a copied database, a pg_upgraded cluster. Returns the number of accounts that act here from now on; 0, and nothing changed, where this is no copy. Make sure that the original no longer acts: both would change the same subscriptions.
+resume: true goes on with what was open (an upgraded cluster), false (the default) cancels open runs, adjustments, requests and operations (a dump of yesterday).
+A promoted standby needs this not: it goes on by itself where it has the credential file.
+Errors: 22004; 25006 on a standby.';
 
 -- Who may do what --------------------------------------------------------------------------
 
@@ -1204,6 +1583,8 @@ CREATE TABLE reader_limit (
     PRIMARY KEY (role, customer_id)
 );
 COMMENT ON TABLE reader_limit IS 'readers that may see these customers only; see limit_reader()';
+COMMENT ON COLUMN reader_limit.role IS 'a role, by name; holds for its members';
+COMMENT ON COLUMN reader_limit.customer_id IS 'a customer that it may see; no row: all';
 
 CREATE FUNCTION grant_role(role text, to_role name) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -1251,32 +1632,57 @@ SELECT f.name::name, f.level FROM (VALUES
     ('wait_for_request', 2), ('check_setup', 2),
     ('set_relationship', 3), ('set_license_rule', 3), ('drop_license_rule', 3), ('approve', 3), ('reject', 3),
     ('pause', 3), ('resume', 3),
-    ('connect_account', 4), ('disconnect_account', 4), ('schedule', 4), ('unschedule', 4), ('activate', 4)) AS f (name, level);
+    ('connect_account', 4), ('disconnect_account', 4), ('schedule', 4), ('unschedule', 4), ('activate', 4), ('limit_reader', 4)) AS f (name, level);
 COMMENT ON VIEW _function_level IS 'internal: which function needs which role (2 operator, 3 manager, 4 admin)';
+COMMENT ON COLUMN _function_level.name IS 'function';
+COMMENT ON COLUMN _function_level.level IS '2 operator, 3 manager, 4 admin';
 
 CREATE FUNCTION limit_reader(to_role name, customers text[]) RETURNS int
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
-    _name  text;
-    _count int;
+    name   text;
+    ids    uuid[] := '{}';
+    number int;
 BEGIN
     PERFORM spinpanel._require_primary();
-    PERFORM spinpanel._require_value($1 IS NOT NULL, 'to_role');
-    PERFORM spinpanel._require_value($2 IS NOT NULL, 'customers');
-    IF (SELECT count(*) FROM pg_roles r WHERE r.rolname = $1) = 0 THEN
-        RAISE EXCEPTION 'role "%" does not exist', $1 USING ERRCODE = 'undefined_object';
+    PERFORM spinpanel._require_value(limit_reader.to_role IS NOT NULL, 'to_role');
+    PERFORM spinpanel._require_value(limit_reader.customers IS NOT NULL, 'customers');
+    IF (SELECT count(*) FROM pg_roles r WHERE r.rolname = limit_reader.to_role) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = '42704', MESSAGE = format('role "%s" does not exist', limit_reader.to_role);
     END IF;
-    DELETE FROM spinpanel.reader_limit l WHERE l.role = $1;
-    FOREACH _name IN ARRAY $2 LOOP
-        INSERT INTO spinpanel.reader_limit (role, customer_id) VALUES ($1, spinpanel._customer(_name, false))
-            ON CONFLICT DO NOTHING;
-    END LOOP;
-    SELECT count(*) INTO _count FROM spinpanel.reader_limit l WHERE l.role = $1;
-    PERFORM spinpanel._record('reader limited', NULL, NULL, NULL, NULL, jsonb_build_object('role', $1, 'customers', $2), NULL);
-    RETURN _count;
-END $$;
+    IF cardinality(limit_reader.customers) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'parameter "customers" must name at least one customer',
+            HINT = 'ARRAY[''*''] lifts the limit. Who is to see nothing needs no grant: REVOKE USAGE ON SCHEMA spinpanel_report FROM ...';
+    END IF;
+    IF limit_reader.customers <> ARRAY['*'] THEN
+        FOREACH name IN ARRAY limit_reader.customers LOOP
+            ids := ids || spinpanel._customer(name, false);
+        END LOOP;
+        IF has_schema_privilege(limit_reader.to_role, 'spinpanel', 'USAGE') THEN
+            RAISE EXCEPTION USING ERRCODE = '22023',
+                MESSAGE = format('role "%s" is more than a reader', limit_reader.to_role),
+                DETAIL = 'It can read the tables themselves, so that a limit on the views would limit nothing.',
+                HINT = 'REVOKE what it has in schema spinpanel, or limit another role.';
+        END IF;
+    END IF;
+
+    DELETE FROM spinpanel.reader_limit l WHERE l.role = limit_reader.to_role;
+    INSERT INTO spinpanel.reader_limit (role, customer_id)
+    SELECT DISTINCT limit_reader.to_role, i FROM unnest(ids) i;
+    GET DIAGNOSTICS number = ROW_COUNT;
+    INSERT INTO spinpanel.history (at, event, after, reason)
+    VALUES (spinpanel._now(), 'reader limited', to_jsonb(ids),
+            CASE WHEN number = 0 THEN format('%s may see all customers', limit_reader.to_role)
+                 ELSE format('%s may see %s customers', limit_reader.to_role, number) END);
+    RETURN number;
+END
+$$;
 COMMENT ON FUNCTION limit_reader(name, text[]) IS
-'narrows what a reader sees in spinpanel_report to these customers. Returns their number. Errors: 22004, 42704, P0002, 22023';
+'Narrows what a reader sees in spinpanel_report to these customers, instead of those named before, and returns their number. ARRAY[''*''] lifts the limit. The limit goes by the role''s name and holds for its members.
+Errors: 42704 to_role does not exist; 22023 no customer, or the role can read the tables themselves; P0002 unknown customer; 22004; 25006 on a standby.';
 
 -- What nobody uses, and what a run would do about it ----------------------------
 --
@@ -1308,9 +1714,33 @@ COMMENT ON TABLE account IS 'partner tenants connected to Partner Center; see co
 COMMENT ON COLUMN account.status IS 'active; stopped: Microsoft refused the credentials (status_reason), tried again by itself; disconnected';
 COMMENT ON COLUMN account.access IS 'app, or app+user: only the latter may read and change licences of users';
 COMMENT ON COLUMN account.system_identifier IS 'where it was connected; a copy of the database differs, and does not act (activate())';
+COMMENT ON COLUMN account.account_id IS 'our id';
+COMMENT ON COLUMN account.name IS 'our name for it, unique';
+COMMENT ON COLUMN account.tenant_id IS 'the partner''s Entra tenant';
+COMMENT ON COLUMN account.client_id IS 'the app registration';
+COMMENT ON COLUMN account.credential_file IS 'absolute path on the server; what is in it stays there';
+COMMENT ON COLUMN account.api_url IS 'without /v1';
+COMMENT ON COLUMN account.login_url IS 'without the tenant';
+COMMENT ON COLUMN account.requests_per_minute IS 'most requests a minute that we send';
+COMMENT ON COLUMN account.max_concurrency IS 'most requests at the same time';
+COMMENT ON COLUMN account.status_reason IS 'why it was stopped';
+COMMENT ON COLUMN account.database_oid IS 'see system_identifier';
+COMMENT ON COLUMN account.failures IS 'failed attempts since the last success';
+COMMENT ON COLUMN account.not_before IS 'nothing is sent before: back-off that survives a restart';
+COMMENT ON COLUMN account.customers_read_at IS 'when the last whole list of customers was begun';
+COMMENT ON COLUMN account.connected_at IS 'last connect_account()';
+COMMENT ON COLUMN account.connected_by IS 'who called it';
 COMMENT ON TABLE credential IS 'secret: the refresh token that Microsoft returned last; never dumped';
+COMMENT ON COLUMN credential.account_id IS 'whose token';
+COMMENT ON COLUMN credential.refresh_token IS 'secret';
+COMMENT ON COLUMN credential.obtained_at IS 'when Microsoft returned it';
 COMMENT ON TABLE customer IS 'customer tenants as Partner Center lists them';
 COMMENT ON COLUMN customer.gone_at IS 'no account lists it any more since then';
+COMMENT ON COLUMN customer.customer_id IS 'the customer''s tenant';
+COMMENT ON COLUMN customer.name IS 'company name';
+COMMENT ON COLUMN customer.domain IS 'default domain';
+COMMENT ON COLUMN customer.country IS 'two letters';
+COMMENT ON COLUMN customer.first_seen_at IS 'first listed';
 COMMENT ON TABLE relationship IS 'a customer''s settings; see set_relationship()';
 COMMENT ON COLUMN relationship.auto_license_adjustment IS 'give seats back that nobody uses';
 COMMENT ON COLUMN relationship.auto_increment IS 'an assignment always orders a new seat, so that the stock stays as it is';
@@ -1320,13 +1750,69 @@ COMMENT ON COLUMN relationship.spare_seats IS 'unused seats to keep per SKU';
 COMMENT ON COLUMN relationship.cooldown IS 'a seat freed or added less than this ago stays';
 COMMENT ON COLUMN relationship.renewal_lead IS 'how long before a renewal the next term is scheduled';
 COMMENT ON COLUMN relationship.removal_limit_percent IS 'more than the larger of this and removal_limit_seats within 24 hours waits for approve()';
+COMMENT ON COLUMN relationship.customer_id IS 'whose settings';
+COMMENT ON COLUMN relationship.removal_limit_seats IS 'see removal_limit_percent';
+COMMENT ON COLUMN relationship.purchase_limit_percent IS 'more than the larger of this and purchase_limit_seats within 24 hours waits for approve()';
+COMMENT ON COLUMN relationship.purchase_limit_seats IS 'see purchase_limit_percent';
+COMMENT ON COLUMN relationship.usage_location IS 'country given to a user who has none before a licence is assigned; NULL: such a request fails';
+COMMENT ON COLUMN relationship.paused_at IS 'pause() was called; NULL: not paused';
+COMMENT ON COLUMN relationship.paused_by IS 'who called it';
+COMMENT ON COLUMN relationship.pause_reason IS 'what they said';
+COMMENT ON COLUMN relationship.changed_at IS 'last set_relationship() that changed something';
+COMMENT ON COLUMN relationship.changed_by IS 'who called it';
 COMMENT ON TABLE license_rule IS 'rules per customer and SKU (NULL: every one); see set_license_rule()';
+COMMENT ON COLUMN license_rule.license_rule_id IS 'id';
+COMMENT ON COLUMN license_rule.customer_id IS 'NULL: every customer';
+COMMENT ON COLUMN license_rule.sku_id IS 'NULL: every SKU';
+COMMENT ON COLUMN license_rule.excluded IS 'seats are never given back';
+COMMENT ON COLUMN license_rule.spare_seats IS 'unused seats to keep';
+COMMENT ON COLUMN license_rule.min_seats IS 'the pool is never lowered below';
+COMMENT ON COLUMN license_rule.max_seats IS 'owned seats and those being bought never exceed it';
+COMMENT ON COLUMN license_rule.default_offer IS 'productId:skuId[:availabilityId] to order where no subscription can be raised';
+COMMENT ON COLUMN license_rule.term_duration IS 'buy only in subscriptions of this term, e.g. P1Y';
+COMMENT ON COLUMN license_rule.billing_cycle IS 'buy only in subscriptions billed so: monthly, annual, triennial, ...';
+COMMENT ON COLUMN license_rule.changed_at IS 'last set_license_rule()';
+COMMENT ON COLUMN license_rule.changed_by IS 'who called it';
 COMMENT ON TABLE never_assigned_sku IS 'your additions to, or (never_assigned = false) exceptions from, never_assigned_sku_shipped';
+COMMENT ON COLUMN never_assigned_sku.part_number IS 'in capitals';
+COMMENT ON COLUMN never_assigned_sku.never_assigned IS 'false: contrary to the shipped list, its seats are assigned to users';
+COMMENT ON COLUMN never_assigned_sku.reason IS 'yours';
 COMMENT ON TABLE never_assigned_sku_shipped IS 'SKUs whose seats are never assigned to users: nothing follows from their consumed units';
+COMMENT ON COLUMN never_assigned_sku_shipped.part_number IS 'in capitals';
+COMMENT ON COLUMN never_assigned_sku_shipped.reason IS 'why they are not assigned';
 COMMENT ON TABLE customer_account IS 'which account sells to which customer, and when each kind of data was read (start of the reading)';
 COMMENT ON COLUMN customer_account.license_access IS 'licence usage can be read (GDAP); NULL: not tried yet';
+COMMENT ON COLUMN customer_account.customer_id IS 'the customer';
+COMMENT ON COLUMN customer_account.account_id IS 'the account';
+COMMENT ON COLUMN customer_account.relationship IS 'relationshipToPartner, as Partner Center says';
+COMMENT ON COLUMN customer_account.listed_at IS 'in the list whose reading began then';
+COMMENT ON COLUMN customer_account.gone_at IS 'no longer listed since';
+COMMENT ON COLUMN customer_account.subscriptions_read_at IS 'begin of the last whole read of subscriptions; NULL: never';
+COMMENT ON COLUMN customer_account.subscriptions_hash IS 'of that answer: an equal one changes nothing';
+COMMENT ON COLUMN customer_account.subscriptions_error IS 'why the last read failed; NULL: it did not';
+COMMENT ON COLUMN customer_account.subscribed_skus_read_at IS 'begin of the last whole read of subscribed SKUs';
+COMMENT ON COLUMN customer_account.subscribed_skus_hash IS 'of that answer';
+COMMENT ON COLUMN customer_account.subscribed_skus_error IS 'why the last read failed';
+COMMENT ON COLUMN customer_account.users_read_at IS 'begin of the last whole read of users';
+COMMENT ON COLUMN customer_account.users_error IS 'why the last read failed';
+COMMENT ON COLUMN customer_account.licenses_read_at IS 'begin of the last whole read of users'' licences';
+COMMENT ON COLUMN customer_account.licenses_error IS 'why the last read failed';
 COMMENT ON TABLE sku IS 'Entra SKUs seen at any customer';
+COMMENT ON COLUMN sku.sku_id IS 'Entra SKU';
+COMMENT ON COLUMN sku.part_number IS 'e.g. SPE_E3';
+COMMENT ON COLUMN sku.name IS 'product name';
+COMMENT ON COLUMN sku.consumption_seen IS 'some customer was seen to consume it';
 COMMENT ON TABLE offer IS 'which SKU an offer provisions, and its limits, cached';
+COMMENT ON COLUMN offer.offer_key IS 'productId:skuId (New Commerce) or the offer''s GUID (legacy)';
+COMMENT ON COLUMN offer.sku_id IS 'the SKU that it provisions; NULL: not found, error says why';
+COMMENT ON COLUMN offer.minimum IS 'fewest seats of a subscription';
+COMMENT ON COLUMN offer.maximum IS 'most seats of a subscription';
+COMMENT ON COLUMN offer.is_trial IS 'a trial';
+COMMENT ON COLUMN offer.source IS 'where the SKU was found';
+COMMENT ON COLUMN offer.error IS 'why it was not';
+COMMENT ON COLUMN offer.attempts IS 'failed attempts to find it';
+COMMENT ON COLUMN offer.read_at IS 'when it was looked up';
+COMMENT ON COLUMN offer.limits_read_at IS 'when minimum and maximum were looked up';
 COMMENT ON TABLE subscription IS 'mirror: subscriptions as Partner Center said last';
 COMMENT ON COLUMN subscription.commerce IS 'nce, legacy, or other: never touched';
 COMMENT ON COLUMN subscription.commitment_end IS 'as Partner Center says it: the last day under New Commerce, the day after under legacy';
@@ -1334,29 +1820,215 @@ COMMENT ON COLUMN subscription.term_end IS 'first moment of the next term';
 COMMENT ON COLUMN subscription.refund_quantity IS 'seats that can still be given back, batch by batch; refund_until beside it says until when';
 COMMENT ON COLUMN subscription.our_suspension IS 'we suspended it; else a person did, and that stands';
 COMMENT ON COLUMN subscription.our_next_quantity IS 'the schedule for the next term is ours';
+COMMENT ON COLUMN subscription.subscription_id IS 'id at Partner Center';
+COMMENT ON COLUMN subscription.account_id IS 'of ours that sells it';
+COMMENT ON COLUMN subscription.customer_id IS 'whose it is';
+COMMENT ON COLUMN subscription.offer_id IS 'as Partner Center says: productId:skuId:availabilityId, or a GUID';
+COMMENT ON COLUMN subscription.offer_key IS 'key in table offer';
+COMMENT ON COLUMN subscription.offer_name IS 'Microsoft''s name';
+COMMENT ON COLUMN subscription.friendly_name IS 'the partner''s or customer''s name';
+COMMENT ON COLUMN subscription.sku_id IS 'the SKU that it provides; NULL: not known (yet), and not touched';
+COMMENT ON COLUMN subscription.quantity IS 'seats';
+COMMENT ON COLUMN subscription.status IS 'active, suspended, deleted, ... in lower case';
+COMMENT ON COLUMN subscription.term_duration IS 'P1M, P1Y, P3Y';
+COMMENT ON COLUMN subscription.billing_cycle IS 'in lower case';
+COMMENT ON COLUMN subscription.auto_renew IS 'renews by itself';
+COMMENT ON COLUMN subscription.is_trial IS 'a trial: its seats are foreign';
+COMMENT ON COLUMN subscription.created_at IS 'when it was bought';
+COMMENT ON COLUMN subscription.effective_start IS 'begin of the term';
+COMMENT ON COLUMN subscription.cancellation_allowed_until IS 'can be cancelled whole until then';
+COMMENT ON COLUMN subscription.parent_subscription_id IS 'base of an add-on';
+COMMENT ON COLUMN subscription.partner_id IS 'partner of record';
+COMMENT ON COLUMN subscription.promotion_id IS 'promotion';
+COMMENT ON COLUMN subscription.order_id IS 'order';
+COMMENT ON COLUMN subscription.custom_term_end IS 'end date aligned with others';
+COMMENT ON COLUMN subscription.next_quantity IS 'seats scheduled for the next term; NULL: as they are';
+COMMENT ON COLUMN subscription.next_other_product IS 'the next term is scheduled to be another product';
+COMMENT ON COLUMN subscription.cancel_at_term IS 'an explicit cancel is scheduled for the end of the term';
+COMMENT ON COLUMN subscription.extended_term IS 'in Extended Service Terms: goes on month by month';
+COMMENT ON COLUMN subscription.refund_until IS 'beside refund_quantity';
+COMMENT ON COLUMN subscription.our_end IS 'we set it to end with its term';
+COMMENT ON COLUMN subscription.auto_renew_before IS 'as it was before our suspension or end';
+COMMENT ON COLUMN subscription.changes IS 'changes we made, of about 1,200 that Partner Center allows in its life';
+COMMENT ON COLUMN subscription.renewed_at IS 'last renewal seen';
+COMMENT ON COLUMN subscription.first_seen_at IS 'first read';
+COMMENT ON COLUMN subscription.changed_at IS 'last read that differed';
+COMMENT ON COLUMN subscription.gone_at IS 'no longer listed since';
 COMMENT ON TABLE subscription_raw IS 'mirror: the whole resource as JSON';
+COMMENT ON COLUMN subscription_raw.subscription_id IS 'which';
+COMMENT ON COLUMN subscription_raw.body IS 'as read';
+COMMENT ON COLUMN subscription_raw.read_at IS 'when this body was first read';
 COMMENT ON TABLE subscribed_sku IS 'mirror: Microsoft''s report of units per customer and SKU';
+COMMENT ON COLUMN subscribed_sku.customer_id IS 'the customer';
+COMMENT ON COLUMN subscribed_sku.sku_id IS 'the SKU';
+COMMENT ON COLUMN subscribed_sku.part_number IS 'e.g. SPE_E3';
+COMMENT ON COLUMN subscribed_sku.target_type IS 'User or Tenant';
+COMMENT ON COLUMN subscribed_sku.license_group IS 'group1 (Entra), group2 (Minecraft)';
+COMMENT ON COLUMN subscribed_sku.active_units IS 'seats that can be assigned';
+COMMENT ON COLUMN subscribed_sku.warning_units IS 'seats of subscriptions past their end, in grace';
+COMMENT ON COLUMN subscribed_sku.suspended_units IS 'seats of suspended subscriptions';
+COMMENT ON COLUMN subscribed_sku.consumed_units IS 'seats assigned, as reported';
+COMMENT ON COLUMN subscribed_sku.total_units IS 'as reported';
+COMMENT ON COLUMN subscribed_sku.available_units IS 'as reported';
+COMMENT ON COLUMN subscribed_sku.capability_status IS 'Enabled, Warning, Suspended, Deleted, LockedOut';
+COMMENT ON COLUMN subscribed_sku.changed_at IS 'last read that differed';
+COMMENT ON COLUMN subscribed_sku.gone_at IS 'no longer listed since';
 COMMENT ON TABLE customer_user IS 'mirror: users';
+COMMENT ON COLUMN customer_user.customer_id IS 'the customer';
+COMMENT ON COLUMN customer_user.user_id IS 'the user''s object id';
+COMMENT ON COLUMN customer_user.upn IS 'userPrincipalName';
+COMMENT ON COLUMN customer_user.display_name IS 'name shown';
+COMMENT ON COLUMN customer_user.usage_location IS 'country, two letters; needed for a licence';
+COMMENT ON COLUMN customer_user.licenses_read_at IS 'when the user''s licences were read';
+COMMENT ON COLUMN customer_user.listed_at IS 'in the list whose reading began then';
+COMMENT ON COLUMN customer_user.changed_at IS 'last read that differed';
 COMMENT ON TABLE user_license IS 'mirror: licences held, as far as they were read';
+COMMENT ON COLUMN user_license.customer_id IS 'the customer';
+COMMENT ON COLUMN user_license.user_id IS 'the user';
+COMMENT ON COLUMN user_license.sku_id IS 'the SKU held';
 COMMENT ON TABLE pool IS 'figures of all seats of one SKU at one customer, kept in the transactions that change the mirror';
 COMMENT ON COLUMN pool.doubt IS 'why the numbers reported last are not believed yet';
 COMMENT ON COLUMN pool.settle_active IS 'after a removal: active units that must show before the next one';
+COMMENT ON COLUMN pool.customer_id IS 'the customer';
+COMMENT ON COLUMN pool.sku_id IS 'the SKU';
+COMMENT ON COLUMN pool.owned_seats IS 'seats of our own active, paid subscriptions';
+COMMENT ON COLUMN pool.active_units IS 'seats that can be assigned, as last believed';
+COMMENT ON COLUMN pool.consumed_units IS 'seats assigned, as last believed';
+COMMENT ON COLUMN pool.holders IS 'users known to hold it';
+COMMENT ON COLUMN pool.holders_read_at IS 'as of when';
+COMMENT ON COLUMN pool.consumption_seen IS 'this customer was seen to consume it';
+COMMENT ON COLUMN pool.doubt_at IS 'since when';
+COMMENT ON COLUMN pool.doubt_consumed IS 'the number that is doubted';
+COMMENT ON COLUMN pool.settle_at IS 'since when settle_active is waited for';
 COMMENT ON TABLE pool_reading IS 'seats and consumed units over time, for the cool-down';
+COMMENT ON COLUMN pool_reading.customer_id IS 'the customer';
+COMMENT ON COLUMN pool_reading.sku_id IS 'the SKU';
+COMMENT ON COLUMN pool_reading.read_at IS 'stands from';
+COMMENT ON COLUMN pool_reading.until IS 'to; NULL: still stands';
+COMMENT ON COLUMN pool_reading.seats IS 'seats then';
+COMMENT ON COLUMN pool_reading.consumed IS 'consumed units then';
 COMMENT ON TABLE run IS 'sync and adjustment passes; see sync(), adjust(), nightly()';
 COMMENT ON COLUMN run.seats_removed IS 'by how many seats the quantities that are billed fell, net of raises; scheduled ones not';
 COMMENT ON COLUMN run.made_up IS 'started by the worker because pg_cron did not';
+COMMENT ON COLUMN run.run_id IS 'id';
+COMMENT ON COLUMN run.kind IS 'sync, adjust, nightly';
+COMMENT ON COLUMN run.status IS 'queued, running, done (some customers may have failed), failed';
+COMMENT ON COLUMN run.customer_id IS 'the customer named; NULL: all';
+COMMENT ON COLUMN run.dry_run IS 'decisions are only written down';
+COMMENT ON COLUMN run.night IS 'the UTC date of a nightly run; one per date';
+COMMENT ON COLUMN run.requested_by IS 'who asked';
+COMMENT ON COLUMN run.created_at IS 'when they asked';
+COMMENT ON COLUMN run.started_at IS 'when the worker began';
+COMMENT ON COLUMN run.finished_at IS 'when it ended';
+COMMENT ON COLUMN run.customers IS 'customers in scope';
+COMMENT ON COLUMN run.customers_failed IS 'customers that could not be read';
+COMMENT ON COLUMN run.requests IS 'requests sent to Partner Center';
+COMMENT ON COLUMN run.listed_accounts IS 'accounts whose customers have been listed for it';
+COMMENT ON COLUMN run.attempts IS 'failed attempts to list customers';
+COMMENT ON COLUMN run.not_before IS 'the next attempt';
+COMMENT ON COLUMN run.error IS 'why it failed, or what went wrong on the way';
 COMMENT ON TABLE run_customer IS 'what a run still has to do, and what of it failed';
+COMMENT ON COLUMN run_customer.run_id IS 'the run';
+COMMENT ON COLUMN run_customer.account_id IS 'the account';
+COMMENT ON COLUMN run_customer.customer_id IS 'the customer';
+COMMENT ON COLUMN run_customer.priority IS 'higher comes first';
+COMMENT ON COLUMN run_customer.failed IS 'given up';
+COMMENT ON COLUMN run_customer.attempts IS 'failed attempts';
+COMMENT ON COLUMN run_customer.not_before IS 'the next attempt';
+COMMENT ON COLUMN run_customer.error IS 'why the last one failed';
 COMMENT ON TABLE license_request IS 'assignments and releases asked for';
+COMMENT ON COLUMN license_request.request_id IS 'id';
+COMMENT ON COLUMN license_request.kind IS 'assign, release';
+COMMENT ON COLUMN license_request.account_id IS 'the account that carries it out';
+COMMENT ON COLUMN license_request.customer_id IS 'the customer';
+COMMENT ON COLUMN license_request.user_id IS 'the user, once known';
+COMMENT ON COLUMN license_request.upn IS 'userPrincipalName as asked for';
+COMMENT ON COLUMN license_request.sku_id IS 'the SKU';
+COMMENT ON COLUMN license_request.status IS 'queued, buying, provisioning, assigning, done, failed, cancelled';
+COMMENT ON COLUMN license_request.seat_bought IS 'a seat was bought for it';
+COMMENT ON COLUMN license_request.subscription_id IS 'in which subscription';
+COMMENT ON COLUMN license_request.reference IS 'the caller''s own';
+COMMENT ON COLUMN license_request.requested_by IS 'who asked';
+COMMENT ON COLUMN license_request.error IS 'why it failed, for a person to act on';
+COMMENT ON COLUMN license_request.waiting IS 'counts in the floor of its pool';
+COMMENT ON COLUMN license_request.confirmed_at IS 'when the assignment was confirmed';
+COMMENT ON COLUMN license_request.created_at IS 'when it was asked for';
+COMMENT ON COLUMN license_request.finished_at IS 'when it ended';
 COMMENT ON TABLE adjustment IS 'decisions of runs, each with its reason';
 COMMENT ON COLUMN adjustment.status IS 'planned (dry run), awaiting_approval, queued, done, failed, skipped, rejected, superseded';
 COMMENT ON COLUMN adjustment.merge IS 'the same number in a run: steps of one merge';
+COMMENT ON COLUMN adjustment.adjustment_id IS 'id';
+COMMENT ON COLUMN adjustment.run_id IS 'the run that decided it';
+COMMENT ON COLUMN adjustment.account_id IS 'the account';
+COMMENT ON COLUMN adjustment.customer_id IS 'the customer';
+COMMENT ON COLUMN adjustment.sku_id IS 'the pool; NULL: none in particular';
+COMMENT ON COLUMN adjustment.subscription_id IS 'the subscription to change';
+COMMENT ON COLUMN adjustment.action IS 'reduce, suspend, cancel, reduce_at_renewal, end_at_term, raise, reactivate, none';
+COMMENT ON COLUMN adjustment.rule IS 'number of the planner''s rule';
+COMMENT ON COLUMN adjustment.from_quantity IS 'seats when it was decided';
+COMMENT ON COLUMN adjustment.to_quantity IS 'seats wanted';
+COMMENT ON COLUMN adjustment.seats IS 'seats given back (or, of a raise, added)';
+COMMENT ON COLUMN adjustment.effective_on IS 'UTC date on which the seats go';
+COMMENT ON COLUMN adjustment.reason IS 'in words and numbers';
+COMMENT ON COLUMN adjustment.approved IS 'a person let it pass';
+COMMENT ON COLUMN adjustment.decided_by IS 'who';
+COMMENT ON COLUMN adjustment.decided_at IS 'when';
+COMMENT ON COLUMN adjustment.decision_reason IS 'what they said';
+COMMENT ON COLUMN adjustment.error IS 'why it was not carried out';
+COMMENT ON COLUMN adjustment.created_at IS 'when it was decided';
+COMMENT ON COLUMN adjustment.finished_at IS 'when it reached a final state';
 COMMENT ON TABLE operation IS 'changes at Partner Center, written down before they are sent';
 COMMENT ON COLUMN operation.status IS 'queued, sending, unknown (outcome: it will be read), done, refused (Partner Center said no), failed (given up), cancelled (not sent)';
 COMMENT ON COLUMN operation.purpose IS 'remove, merge, schedule; restore and buy_back: what follows from a change of ours; give_back';
 COMMENT ON COLUMN operation.base IS 'what was read right before it was sent';
 COMMENT ON COLUMN operation.verify_at IS 'when it will be looked at again for seats taken meanwhile';
+COMMENT ON COLUMN operation.operation_id IS 'id';
+COMMENT ON COLUMN operation.kind IS 'which call';
+COMMENT ON COLUMN operation.account_id IS 'the account';
+COMMENT ON COLUMN operation.customer_id IS 'the customer';
+COMMENT ON COLUMN operation.sku_id IS 'the pool';
+COMMENT ON COLUMN operation.subscription_id IS 'the subscription';
+COMMENT ON COLUMN operation.run_id IS 'the run that caused it';
+COMMENT ON COLUMN operation.adjustment_id IS 'the adjustment that it carries out';
+COMMENT ON COLUMN operation.request_id IS 'the request that it serves';
+COMMENT ON COLUMN operation.after_operation IS 'starts only when that one is done';
+COMMENT ON COLUMN operation.wait_active IS 'and active units show this many';
+COMMENT ON COLUMN operation.wanted IS 'member(s) to set and their values';
+COMMENT ON COLUMN operation.body IS 'what is sent; gone when it is over';
+COMMENT ON COLUMN operation.ms_request_id IS 'MS-RequestId, the same at each attempt';
+COMMENT ON COLUMN operation.correlation_id IS 'MS-CorrelationId';
+COMMENT ON COLUMN operation.sent_at IS 'first time it was sent';
+COMMENT ON COLUMN operation.attempts IS 'times it was sent';
+COMMENT ON COLUMN operation.not_before IS 'the next attempt';
+COMMENT ON COLUMN operation.http_status IS 'of the last answer';
+COMMENT ON COLUMN operation.error_code IS 'Partner Center''s';
+COMMENT ON COLUMN operation.error IS 'in words';
+COMMENT ON COLUMN operation.seats IS 'by which the billed quantity changed: + raised, - removed';
+COMMENT ON COLUMN operation.created_at IS 'when it was written down';
+COMMENT ON COLUMN operation.finished_at IS 'when it reached a final state';
 COMMENT ON TABLE history IS 'append-only: every step, who wanted it and why';
-COMMENT ON TABLE installation IS 'one row: the night''s schedule';
+COMMENT ON COLUMN history.history_id IS 'id';
+COMMENT ON COLUMN history.at IS 'when (spinpanel''s clock)';
+COMMENT ON COLUMN history.event IS 'what happened';
+COMMENT ON COLUMN history.actor IS 'who: the user who logged in, or the worker''s';
+COMMENT ON COLUMN history.account_id IS 'the account';
+COMMENT ON COLUMN history.customer_id IS 'the customer; NULL: all, or none in particular';
+COMMENT ON COLUMN history.sku_id IS 'the SKU';
+COMMENT ON COLUMN history.subscription_id IS 'the subscription';
+COMMENT ON COLUMN history.run_id IS 'the run';
+COMMENT ON COLUMN history.adjustment_id IS 'the adjustment';
+COMMENT ON COLUMN history.operation_id IS 'the operation';
+COMMENT ON COLUMN history.request_id IS 'the request';
+COMMENT ON COLUMN history.ms_request_id IS 'MS-RequestId, for Microsoft''s support';
+COMMENT ON COLUMN history.before IS 'what was';
+COMMENT ON COLUMN history.after IS 'what is wanted, or was archived';
+COMMENT ON COLUMN history.answer IS 'Partner Center''s';
+COMMENT ON COLUMN history.reason IS 'why';
+COMMENT ON TABLE installation IS 'the night''s schedule: one row at most';
+COMMENT ON COLUMN installation.only_row IS 'true';
+COMMENT ON COLUMN installation.schedule IS 'cron line of the night, UTC; NULL: not scheduled';
+COMMENT ON COLUMN installation.scheduled_at IS 'nights are looked for from then on';
+COMMENT ON COLUMN installation.scheduled_by IS 'who called schedule()';
 
 -- What a dump holds: what people set, asked for and decided, and the record of
 -- it.  Not the secret, not the mirror (it is read again), not what a run still
@@ -1373,6 +2045,7 @@ SELECT pg_catalog.pg_extension_config_dump('license_request', '');
 SELECT pg_catalog.pg_extension_config_dump('adjustment', '');
 SELECT pg_catalog.pg_extension_config_dump('operation', '');
 SELECT pg_catalog.pg_extension_config_dump('history', '');
+SELECT pg_catalog.pg_extension_config_dump('installation', '');
 SELECT pg_catalog.pg_extension_config_dump('account_account_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('license_rule_license_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('run_run_id_seq', '');
