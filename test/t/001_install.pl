@@ -24,6 +24,10 @@ use Test::More;
 	is($t->sql("LOAD 'spinpanel'; SHOW spinpanel.enabled"), 'on', 'settings can be shown without the preload');
 	$t->sql('DROP EXTENSION spinpanel');
 	is($t->sql("SELECT count(*) FROM pg_class WHERE relnamespace::regnamespace::text LIKE 'spinpanel%'"), '0', 'DROP EXTENSION leaves nothing');
+
+	$t->sql('CREATE ROLE somebody; ALTER SCHEMA spinpanel OWNER TO somebody');
+	($state) = $t->sql_error('CREATE EXTENSION spinpanel');
+	is($state, '42501', "it is not created into somebody else's schema");
 	$t->node->stop;
 }
 
@@ -36,6 +40,10 @@ is($t->sql('SELECT count(*) FROM spinpanel.customer'), '1', 'the customer is in 
 # --- dump and restore
 $t->sql("SELECT * FROM spinpanel.set_relationship('Contoso', spare_seats => 3, cooldown => '7 hours')");
 $t->sql("SELECT spinpanel.set_license_rule('*', 'SPB', max_seats => 44)");
+$t->sql("SELECT spinpanel.pause('Contoso', 'to be dumped')");
+$t->sql("SELECT spinpanel.schedule('30 21 * * *')");
+$t->sql("SELECT spinpanel.limit_reader(rolname, '{Contoso}') FROM pg_roles WHERE rolname = 'pg_monitor'");
+$t->sql("INSERT INTO spinpanel.never_assigned_sku (part_number) VALUES ('X')");
 my $file = "$t->{dir}/dump.sql";
 $t->node->command_ok([ 'pg_dump', '-f', $file, $t->connstr ], 'pg_dump works');
 my $dump = slurp_file($file);
@@ -55,7 +63,14 @@ is("@errors", '', 'the dump can be restored');
 for my $query (
 	'SELECT name, tenant_id, client_id, credential_file, api_url FROM spinpanel.account',
 	"SELECT spare_seats, cooldown FROM spinpanel.relationship ORDER BY customer_id",
-	'SELECT max_seats FROM spinpanel.license_rule')
+	'SELECT max_seats FROM spinpanel.license_rule',
+	'SELECT pause_reason FROM spinpanel.relationship',
+	'SELECT schedule, scheduled_at, scheduled_by FROM spinpanel.installation',
+	'SELECT * FROM spinpanel.reader_limit',
+	'SELECT * FROM spinpanel.never_assigned_sku',
+	'SELECT count(*) FROM spinpanel.never_assigned_sku_shipped',
+	'SELECT run_id, kind, status, customers FROM spinpanel.run ORDER BY run_id',
+	'SELECT history_id, at, event, actor, before, after FROM spinpanel.history ORDER BY history_id')
 {
 	is($t->sql($query, database => 'copy'), $t->sql($query), "restored: $query");
 }
@@ -64,6 +79,8 @@ my $next = $t->sql("SELECT spinpanel.connect_account('other', '11111111-2222-333
 	  . SpinpanelTest::quote($t->credential_file({ client_secret => 'y' }, 'other.json'))
 	  . ", api_url => 'http://127.0.0.1:1', login_url => 'http://127.0.0.1:1')", database => 'copy');
 ok($next > 1, 'the sequences were restored, too');
+is($t->sql("SELECT ok FROM spinpanel.check_setup() WHERE item = 'copy'", database => 'copy'), 'f', 'check_setup() knows that it is a copy');
+is($t->sql('SELECT spinpanel.activate()', database => 'copy'), '1', 'activate() takes over the account of the original');
 $t->sql('DROP DATABASE copy');
 
 # --- drop and create again
