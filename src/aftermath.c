@@ -21,9 +21,6 @@
 #include "state.h"
 #include "utils/builtins.h"
 
-/* Clocks of ours and theirs may differ by this much. */
-#define CLOCK_SKEW (2 * USECS_PER_MINUTE)
-
 static Jsonb *
 jsonb_of(const char *text)
 {
@@ -191,10 +188,12 @@ buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 
 /*
  * Seats that somebody added between our read and our change, and that our
- * absolute target therefore undid, according to the audit records.
+ * absolute target therefore undid.  The audit record of our own change tells:
+ * what it found is more than what we had read.  *found: the record is there
+ * (it may be listed later).
  */
 static int32
-seats_undone(const Operation *op, Jsonb *audit)
+seats_undone(const Operation *op, Jsonb *audit, bool *found)
 {
 	JsonbContainer *items;
 	JsonbIterator *it;
@@ -202,8 +201,8 @@ seats_undone(const Operation *op, Jsonb *audit)
 	JsonbValue	value;
 	char	   *own = spinpanel_uuid_text(&op->correlation_id);
 	int32		base = spinpanel_judge_base(op, "quantity", -1);
-	int32		highest = base;
 
+	*found = false;
 	if (audit == NULL || base < 0 || !is_kind(op, "set_quantity"))
 		return 0;
 	items = spinpanel_json_container(&audit->root, "items");
@@ -215,37 +214,38 @@ seats_undone(const Operation *op, Jsonb *audit)
 	{
 		JsonbContainer *record;
 		Jsonb	   *old_value;
-		Jsonb	   *new_value;
 		char	   *text;
 		pg_uuid_t	subscription;
-		TimestampTz at;
 		int64		before;
-		int64		after;
 
 		if (token != WJB_ELEM || value.type != jbvBinary)
 			continue;
 		record = value.val.binary.data;
 		text = spinpanel_json_text(record, "originalCorrelationId");
-		if (text != NULL && pg_strcasecmp(text, own) == 0)
+		if (text == NULL || pg_strcasecmp(text, own) != 0)
 			continue;
-		if (!spinpanel_json_time(record, "operationDate", &at) ||
-			at < op->sent_at - CLOCK_SKEW)
-			continue;
-		text = spinpanel_json_text(record, "resourceNewValue");
-		new_value = text ? spinpanel_json_parse(text, strlen(text)) : NULL;
 		text = spinpanel_json_text(record, "resourceOldValue");
 		old_value = text ? spinpanel_json_parse(text, strlen(text)) : NULL;
-		if (new_value == NULL || old_value == NULL ||
-			!spinpanel_json_uuid(&new_value->root, "id", &subscription) ||
+		if (old_value == NULL ||
+			!spinpanel_json_uuid(&old_value->root, "id", &subscription) ||
 			memcmp(&subscription, &op->subscription_id, sizeof(subscription)) != 0 ||
-			!spinpanel_json_int(&old_value->root, "quantity", &before) ||
-			!spinpanel_json_int(&new_value->root, "quantity", &after))
+			!spinpanel_json_int(&old_value->root, "quantity", &before) || before > INT32_MAX)
 			continue;
-		/* Raised from what we had read (or from there on): undone by us. */
-		if (after > before && before >= base && after > highest)
-			highest = (int32) after;
+		*found = true;
+		return before > base ? (int32) before - base : 0;
 	}
-	return highest - base;
+	return 0;
+}
+
+/* Seats that were undone come back, once. */
+static void
+buy_back_undone(const Operation *op, Jsonb *subscription, int32 undone)
+{
+	bool		open;
+
+	if (undone > 0 && spinpanel_outbox_bought_back(op, &open) == 0 && !open)
+		buy_back(op, subscription, undone,
+				 psprintf("somebody added %d seat(s) between our read and our change", undone));
 }
 
 void
@@ -258,7 +258,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	TimestampTz verify_at = 0;
 	bool		sent;
 	bool		renews;
-	int64		present = -1;
+	bool		on_record = false;
 
 	/*
 	 * Without the explicit cancel it would run on in Extended Service Terms,
@@ -280,7 +280,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		return;
 	}
 
-	if (seats < 0 && op->has_sku)
+	undone = seats_undone(op, audit, &on_record);
+	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && !on_record)))
 		verify_at = spinpanel_now() + (int64) spinpanel_settle_time * USECS_PER_SEC;
 	if (!spinpanel_outbox_done(op, seats, answer, verify_at, remark))
 		return;
@@ -311,12 +312,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		(void) follow_up(op, "set_auto_renew", "restore",
 						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
-	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
-	undone = seats_undone(op, audit);
-	if (undone > 0 && is_kind(op, "set_quantity") &&
-		present == spinpanel_judge_base(op, "quantity", 0) + seats)
-		buy_back(op, subscription, undone,
-				 psprintf("somebody added %d seat(s) between our read and our change", undone));
+	if (undone > 0)
+		buy_back_undone(op, subscription, undone);
 	else if (seats < 0 && licenses_known)
 		buy_back_taken(op, subscription, -seats);
 
@@ -324,9 +321,14 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 }
 
 void
-spinpanel_aftermath_look_again(Operation *op, Jsonb *subscription)
+spinpanel_aftermath_look_again(Operation *op, Jsonb *subscription, Jsonb *audit)
 {
-	if (op->seats < 0)
+	bool		on_record;
+	int32		undone = seats_undone(op, audit, &on_record);
+
+	if (undone > 0)
+		buy_back_undone(op, subscription, undone);
+	else if (op->seats < 0)
 		buy_back_taken(op, subscription, -op->seats);
 	spinpanel_outbox_verified(op, NULL);
 }

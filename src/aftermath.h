@@ -22,9 +22,9 @@ extern void spinpanel_aftermath_done(Operation *operation, Jsonb *subscription,
 									 Jsonb *answer, bool licenses_known,
 									 Jsonb *audit, const char *remark);
 
-/* settle_time later: has somebody taken a seat meanwhile? */
+/* settle_time later: has somebody taken or added a seat meanwhile? */
 extern void spinpanel_aftermath_look_again(Operation *operation,
-										   Jsonb *subscription);
+										   Jsonb *subscription, Jsonb *audit);
 
 /* It did not come to the change: status refused, failed or cancelled. */
 extern void spinpanel_aftermath_over(Operation *operation, const char *status,

@@ -413,7 +413,7 @@ do_look_again(void *arg)
 
 	resource = take_in(change, &licenses_known);
 	if (resource != NULL && licenses_known)
-		spinpanel_aftermath_look_again(change->op, resource);
+		spinpanel_aftermath_look_again(change->op, resource, audit_of(change));
 	else
 		spinpanel_outbox_verified(change->op, "could not be looked at again");
 }
@@ -494,7 +494,7 @@ change_read(Change *change, ChangeStep step)
 	change->skus_read =
 		spinpanel_reads_ask(&change->reads,
 							psprintf("/customers/%s/subscribedskus", customer), NULL);
-	if ((step == STEP_READ_BACK || step == STEP_RESOLVE) &&
+	if (step != STEP_READ &&
 		strcmp(op->kind, "set_quantity") == 0)
 	{
 		/* Day of the read before the change, as the audit log wants it. */
