@@ -727,6 +727,7 @@ RETURNS SETOF relationship
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET intervalstyle = postgres
+SET plan_cache_mode = force_custom_plan     -- one customer or all: never one plan for both
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -858,6 +859,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    nobody constant uuid := '00000000-0000-0000-0000-000000000000';     -- as in the index
     settable constant text[] := ARRAY['excluded', 'spare_seats', 'min_seats', 'max_seats', 'default_offer',
                                       'term_duration', 'billing_cycle'];
     cycles   constant text[] := ARRAY['monthly', 'annual', 'triennial', 'biennial', 'one_time', 'none'];
@@ -914,7 +916,7 @@ BEGIN
 
     INSERT INTO spinpanel.license_rule (customer_id, sku_id) VALUES (for_customer, for_sku) ON CONFLICT DO NOTHING;
     SELECT r.* INTO old FROM spinpanel.license_rule r
-    WHERE r.customer_id IS NOT DISTINCT FROM for_customer AND r.sku_id IS NOT DISTINCT FROM for_sku
+    WHERE coalesce(r.customer_id, nobody) = coalesce(for_customer, nobody) AND coalesce(r.sku_id, nobody) = coalesce(for_sku, nobody)
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN           -- only at REPEATABLE READ and above
         RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'could not serialize access due to concurrent update';
@@ -953,6 +955,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
+    nobody constant uuid := '00000000-0000-0000-0000-000000000000';     -- as in the index
     for_customer uuid;
     for_sku      uuid;
     old          spinpanel.license_rule;
@@ -961,7 +964,7 @@ BEGIN
     for_customer := spinpanel._customer(drop_license_rule.customer, true);
     for_sku := spinpanel._sku(for_customer, drop_license_rule.sku, true, true);
     DELETE FROM spinpanel.license_rule r
-    WHERE r.customer_id IS NOT DISTINCT FROM for_customer AND r.sku_id IS NOT DISTINCT FROM for_sku
+    WHERE coalesce(r.customer_id, nobody) = coalesce(for_customer, nobody) AND coalesce(r.sku_id, nobody) = coalesce(for_sku, nobody)
     RETURNING r.* INTO old;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'P0002',
@@ -1153,6 +1156,7 @@ Errors: P0002 no such adjustment; 55000 it does not wait; 22004; 25006 on a stan
 CREATE FUNCTION _set_pause(only_id uuid, pausing boolean, reason text) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_custom_plan
 AS $$
 DECLARE
     number int;
@@ -1186,7 +1190,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION pause(text, text) IS
-'Pauses a customer (''*'': all customers known now) and returns how many were not paused before. While paused nothing is changed at Partner Center and requests wait; reading goes on. reason: kept with the relationship.
+'Pauses a customer (''*'': all customers known now) and returns how many were not paused before. While paused nothing is changed at Partner Center and requests wait; reading goes on, and what an earlier change wiped or took too much is still put right. reason: kept with the relationship.
 Errors: P0002 or 22023 for the customer; 22004; 25006 on a standby.';
 
 CREATE FUNCTION resume(customer text DEFAULT '*') RETURNS int
