@@ -13,10 +13,10 @@
 #include <string.h>
 
 /* Larger numbers than these are no seats but a mistake of somebody's. */
-#define PLAN_MOST_SEATS	1000000000
+#define PLAN_MOST_SEATS 1000000000
 
 /* No renewal further ahead than this is a known one; the year 9999 is not. */
-#define PLAN_FURTHEST	(40000 * PLAN_DAY)
+#define PLAN_FURTHEST (40000 * PLAN_DAY)
 
 static int64_t
 at_least_zero(int64_t value)
@@ -67,8 +67,8 @@ spinpanel_plan_free(PlanResult *result)
 static bool
 plausible(const PlanPool *pool)
 {
-	int64_t		total = 0;
-	int32_t		i;
+	int64_t total = 0;
+	int32_t i;
 
 	if (pool->active < 0 || pool->consumed < 0 || pool->waiting < 0 ||
 		pool->active > PLAN_MOST_SEATS || pool->consumed > PLAN_MOST_SEATS ||
@@ -96,8 +96,8 @@ is_stale(const PlanPool *pool, PlanTime now)
 static bool
 only_trials(const PlanPool *pool)
 {
-	bool		trial = false;
-	int32_t		i;
+	bool trial = false;
+	int32_t i;
 
 	for (i = 0; i < pool->subscription_count; i++)
 	{
@@ -118,7 +118,7 @@ only_trials(const PlanPool *pool)
 static const char *
 must_not(const PlanPool *pool, PlanTime now)
 {
-	int32_t		i;
+	int32_t i;
 
 	if (pool->no_access)
 		return "no licence access: who uses the seats cannot be read";
@@ -164,7 +164,7 @@ spinpanel_plan_blocked(const PlanPool *pool, PlanTime now, bool ignore_switch)
 bool
 spinpanel_plan_is_ours(const PlanSubscription *s, PlanTime now)
 {
-	bool		ends = spinpanel_seats_ends(s, now);
+	bool ends = spinpanel_seats_ends(s, now);
 
 	if (s->next_other_sku)
 		return false;
@@ -179,17 +179,15 @@ spinpanel_plan_is_ours(const PlanSubscription *s, PlanTime now)
 static bool
 is_persons(const PlanSubscription *s, PlanTime now)
 {
-	bool		lowered = spinpanel_seats_ends(s, now) || s->next_other_sku ||
-		s->next_quantity >= 0;
+	bool lowered = spinpanel_seats_ends(s, now) || s->next_other_sku || s->next_quantity >= 0;
 
 	/*
 	 * Auto-renew is off in Extended Service Terms by their nature; without an
 	 * explicit cancel nobody set such a subscription to end.
 	 */
 	return s->next_by == PLAN_PERSON || s->suspended_by == PLAN_PERSON ||
-		(s->end_by == PLAN_PERSON &&
-		 (s->cancel_at_term || !s->extended_term)) ||
-		(lowered && !spinpanel_plan_is_ours(s, now));
+		   (s->end_by == PLAN_PERSON && (s->cancel_at_term || !s->extended_term)) ||
+		   (lowered && !spinpanel_plan_is_ours(s, now));
 }
 
 const char *
@@ -215,8 +213,8 @@ spinpanel_plan_untouchable(const PlanSubscription *s, PlanTime now)
 
 typedef struct Aged
 {
-	PlanTime	created;
-	int32_t		subscription;
+	PlanTime created;
+	int32_t subscription;
 } Aged;
 
 static int
@@ -240,10 +238,10 @@ close_scene(PlanScene *scene)
 }
 
 static PlanLeaf *
-add_leaf(PlanScene *scene, PlanLeafKind kind, const int32_t *members,
-		 int32_t count, int32_t age_group)
+add_leaf(PlanScene *scene, PlanLeafKind kind, const int32_t *members, int32_t count,
+		 int32_t age_group)
 {
-	PlanLeaf   *leaf = &scene->leaves[scene->leaf_count++];
+	PlanLeaf *leaf = &scene->leaves[scene->leaf_count++];
 
 	memset(leaf, 0, sizeof(*leaf));
 	leaf->kind = kind;
@@ -261,8 +259,8 @@ add_leaf(PlanScene *scene, PlanLeafKind kind, const int32_t *members,
 static bool
 alike(const PlanSubscription *a, const PlanSubscription *b)
 {
-	return a->duplicates >= 0 && a->duplicates == b->duplicates &&
-		a->account == b->account && a->commerce == b->commerce;
+	return a->duplicates >= 0 && a->duplicates == b->duplicates && a->account == b->account &&
+		   a->commerce == b->commerce;
 }
 
 /*
@@ -273,44 +271,40 @@ static void
 add_leaves(PlanScene *scene, int32_t *members, bool *used)
 {
 	const PlanPool *pool = scene->pool;
-	int32_t		count = pool->subscription_count;
-	int32_t		place = 0;
-	int32_t		groups = 1;
-	int32_t		pass;
-	int32_t		i;
-	int32_t		j;
+	int32_t count = pool->subscription_count;
+	int32_t place = 0;
+	int32_t groups = 1;
+	int32_t pass;
+	int32_t i;
+	int32_t j;
 
 	for (i = 0; i < count; i++)
 	{
 		const PlanSubscription *s = &pool->subscriptions[i];
 
-		used[i] = !spinpanel_seats_counts(s) ||
-			spinpanel_plan_untouchable(s, scene->now) != NULL ||
-			(s->commerce == PLAN_LEGACY &&
-			 spinpanel_seats_added(s, scene->now, pool->cooldown) > 0);
+		used[i] = !spinpanel_seats_counts(s) || spinpanel_plan_untouchable(s, scene->now) != NULL ||
+				  (s->commerce == PLAN_LEGACY &&
+				   spinpanel_seats_added(s, scene->now, pool->cooldown) > 0);
 	}
 
 	for (pass = 0; pass < 2; pass++)
 	{
 		for (i = count - 1; i >= 0; i--)
 		{
-			int32_t		me = scene->order[i];
+			int32_t me = scene->order[i];
 			const PlanSubscription *s = &pool->subscriptions[me];
-			int32_t		start = place;
+			int32_t start = place;
 
-			if (used[me] || s->commerce != PLAN_LEGACY ||
-				s->is_addon != (pass == 0))
+			if (used[me] || s->commerce != PLAN_LEGACY || s->is_addon != (pass == 0))
 				continue;
 			if (spinpanel_plan_mergeable(pool, s, scene->now))
 			{
 				for (j = 0; j <= i; j++)
 				{
-					int32_t		other = scene->order[j];
+					int32_t other = scene->order[j];
 
 					if (used[other] || !alike(s, &pool->subscriptions[other]) ||
-						!spinpanel_plan_mergeable(pool,
-												  &pool->subscriptions[other],
-												  scene->now))
+						!spinpanel_plan_mergeable(pool, &pool->subscriptions[other], scene->now))
 						continue;
 					used[other] = true;
 					members[place++] = other;
@@ -321,14 +315,14 @@ add_leaves(PlanScene *scene, int32_t *members, bool *used)
 				used[me] = true;
 				members[place++] = me;
 			}
-			(void) add_leaf(scene, place - start > 1 ? LEAF_MERGE : LEAF_LEGACY,
-							&members[start], place - start, 0);
+			(void) add_leaf(scene, place - start > 1 ? LEAF_MERGE : LEAF_LEGACY, &members[start],
+							place - start, 0);
 		}
 	}
 
 	for (i = count - 1; i >= 0; i--)
 	{
-		int32_t		me = scene->order[i];
+		int32_t me = scene->order[i];
 
 		if (used[me])
 			continue;
@@ -338,10 +332,9 @@ add_leaves(PlanScene *scene, int32_t *members, bool *used)
 		place++;
 		for (j = i - 1; j >= 0; j--)
 		{
-			int32_t		other = scene->order[j];
+			int32_t other = scene->order[j];
 
-			if (used[other] ||
-				!alike(&pool->subscriptions[me], &pool->subscriptions[other]))
+			if (used[other] || !alike(&pool->subscriptions[me], &pool->subscriptions[other]))
 				continue;
 			used[other] = true;
 			members[place] = other;
@@ -354,14 +347,14 @@ add_leaves(PlanScene *scene, int32_t *members, bool *used)
 
 /* Everything that the rules leave open in a pool; false = no memory. */
 static bool
-open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index,
-		   PlanTime now, bool at_renewal, bool any_lead, bool only_soften)
+open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index, PlanTime now,
+		   bool at_renewal, bool any_lead, bool only_soften)
 {
-	int32_t		count = pool->subscription_count;
-	size_t		room = count > 0 ? (size_t) count : 1;
-	Aged	   *aged;
-	bool	   *used;
-	int32_t		i;
+	int32_t count = pool->subscription_count;
+	size_t room = count > 0 ? (size_t) count : 1;
+	Aged *aged;
+	bool *used;
+	int32_t i;
 
 	memset(scene, 0, sizeof(*scene));
 	scene->pool = pool;
@@ -378,8 +371,7 @@ open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index,
 	scene->order = calloc(room * 3, sizeof(int32_t));
 	aged = calloc(room, sizeof(Aged));
 	used = calloc(room, sizeof(bool));
-	if (scene->leaves == NULL || scene->order == NULL || aged == NULL ||
-		used == NULL)
+	if (scene->leaves == NULL || scene->order == NULL || aged == NULL || used == NULL)
 	{
 		free(aged);
 		free(used);
@@ -395,11 +387,10 @@ open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index,
 	qsort(aged, (size_t) count, sizeof(Aged), compare_aged);
 	for (i = 0; i < count; i++)
 	{
-		int32_t		me = aged[i].subscription;
+		int32_t me = aged[i].subscription;
 
 		scene->order[i] = me;
-		scene->rank[me] = i + 1 +
-			(pool->subscriptions[me].is_addon ? count : 0);
+		scene->rank[me] = i + 1 + (pool->subscriptions[me].is_addon ? count : 0);
 	}
 	add_leaves(scene, scene->order + 2 * count, used);
 	free(aged);
@@ -425,9 +416,8 @@ open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index,
 /* ---- decisions ----------------------------------------------------------- */
 
 PlanDecision *
-spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene,
-					  int32_t subscription, PlanAction action, int32_t rule,
-					  int64_t from, int64_t to, int64_t counted)
+spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene, int32_t subscription,
+					  PlanAction action, int32_t rule, int64_t from, int64_t to, int64_t counted)
 {
 	PlanResult *result = builder->result;
 	PlanDecision *d;
@@ -436,16 +426,14 @@ spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene,
 		return NULL;
 	if (result->count == result->capacity)
 	{
-		int32_t		capacity = result->capacity > 0 ? result->capacity * 2 : 8;
+		int32_t capacity = result->capacity > 0 ? result->capacity * 2 : 8;
 		PlanDecision *decisions;
-		int64_t    *counts;
+		int64_t *counts;
 
-		decisions = realloc(result->decisions,
-							(size_t) capacity * sizeof(PlanDecision));
+		decisions = realloc(result->decisions, (size_t) capacity * sizeof(PlanDecision));
 		if (decisions != NULL)
 			result->decisions = decisions;
-		counts = realloc(builder->counted,
-						 (size_t) capacity * sizeof(int64_t));
+		counts = realloc(builder->counted, (size_t) capacity * sizeof(int64_t));
 		if (counts != NULL)
 			builder->counted = counts;
 		if (decisions == NULL || counts == NULL)
@@ -472,22 +460,22 @@ spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene,
 /* What a run does with a pool's unused seats, to explain the rest. */
 typedef struct Account
 {
-	int64_t		now;			/* given back now */
-	int64_t		later;			/* newly scheduled */
-	int64_t		standing;		/* scheduled by us before, and still */
-	PlanTime	when;			/* earliest of the scheduled dates */
-	PlanTime	next_renewal;
-	int64_t		could_go_now;	/* if it were not for the cool-down */
-	bool		person;			/* somebody's decision stands in it */
-	bool		person_lowers;	/* ... and takes seats away later */
-	bool		has_nce;
+	int64_t now; /* given back now */
+	int64_t later; /* newly scheduled */
+	int64_t standing; /* scheduled by us before, and still */
+	PlanTime when; /* earliest of the scheduled dates */
+	PlanTime next_renewal;
+	int64_t could_go_now; /* if it were not for the cool-down */
+	bool person; /* somebody's decision stands in it */
+	bool person_lowers; /* ... and takes seats away later */
+	bool has_nce;
 } Account;
 
 static void
 take_account(const PlanScene *scene, Account *account)
 {
 	const PlanPool *pool = scene->pool;
-	int32_t		i;
+	int32_t i;
 
 	memset(account, 0, sizeof(*account));
 	account->when = PLAN_NEVER;
@@ -495,8 +483,8 @@ take_account(const PlanScene *scene, Account *account)
 	for (i = 0; i < scene->leaf_count; i++)
 	{
 		const PlanLeaf *leaf = &scene->leaves[i];
-		PlanChoice	choice;
-		int64_t		standing;
+		PlanChoice choice;
+		int64_t standing;
 
 		if (leaf->kind != LEAF_NCE)
 		{
@@ -504,16 +492,13 @@ take_account(const PlanScene *scene, Account *account)
 			account->could_go_now += leaf->quantity;
 			continue;
 		}
-		if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool,
-									   &choice))
+		if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool, &choice))
 			continue;
 		account->now += choice.now;
-		account->could_go_now += leaf->whole ? leaf->quantity :
-			leaf->refundable + leaf->added;
+		account->could_go_now += leaf->whole ? leaf->quantity : leaf->refundable + leaf->added;
 
 		/* As planned already, or newly? */
-		standing = choice.now == 0 && choice.later == leaf->scheduled ?
-			choice.later : 0;
+		standing = choice.now == 0 && choice.later == leaf->scheduled ? choice.later : 0;
 		account->standing += standing;
 		account->later += choice.later - standing;
 		if (choice.later > 0 && leaf->term_end < account->when)
@@ -522,7 +507,7 @@ take_account(const PlanScene *scene, Account *account)
 	for (i = 0; i < pool->subscription_count; i++)
 	{
 		const PlanSubscription *s = &pool->subscriptions[i];
-		PlanTime	end = spinpanel_seats_term_end(s);
+		PlanTime end = spinpanel_seats_term_end(s);
 
 		if (!spinpanel_seats_counts(s))
 			continue;
@@ -533,46 +518,37 @@ take_account(const PlanScene *scene, Account *account)
 		if (is_persons(s, scene->now))
 		{
 			account->person = true;
-			if (spinpanel_seats_lasting(s, s->quantity, scene->now) <
-				s->quantity)
+			if (spinpanel_seats_lasting(s, s->quantity, scene->now) < s->quantity)
 				account->person_lowers = true;
 		}
 	}
 }
 
 static void
-explain_shortage(const PlanScene *scene, const Account *account,
-				 PlanText *text)
+explain_shortage(const PlanScene *scene, const Account *account, PlanText *text)
 {
-	int64_t		floor = scene->seats.floor;
+	int64_t floor = scene->seats.floor;
 
-	spinpanel_plan_text_add(text, "; %lld needed, but only %lld remain from ",
-							(long long) floor,
+	spinpanel_plan_text_add(text, "; %lld needed, but only %lld remain from ", (long long) floor,
 							(long long) (floor + scene->slack));
-	spinpanel_plan_text_date(text, spinpanel_seats_below(scene->pool,
-														 scene->now,
-														 scene->seats.need));
-	spinpanel_plan_text_add(text, ", %lld too few%s",
-							(long long) -scene->slack,
-							account->person_lowers ?
-							": a person decided so" : "");
+	spinpanel_plan_text_date(text,
+							 spinpanel_seats_below(scene->pool, scene->now, scene->seats.need));
+	spinpanel_plan_text_add(text, ", %lld too few%s", (long long) -scene->slack,
+							account->person_lowers ? ": a person decided so" : "");
 }
 
 static void
 explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 {
-	int64_t		excess = scene->seats.excess;
-	int64_t		rest = at_least_zero(excess - account->now - account->later -
-									 account->standing);
-	int64_t		part;
+	int64_t excess = scene->seats.excess;
+	int64_t rest = at_least_zero(excess - account->now - account->later - account->standing);
+	int64_t part;
 
 	if (account->now > 0)
-		spinpanel_plan_text_add(text, "; %lld returned now",
-								(long long) account->now);
+		spinpanel_plan_text_add(text, "; %lld returned now", (long long) account->now);
 	if (account->later > 0)
 	{
-		spinpanel_plan_text_add(text, "; %lld at renewal on ",
-								(long long) account->later);
+		spinpanel_plan_text_add(text, "; %lld at renewal on ", (long long) account->later);
 		spinpanel_plan_text_date(text, account->when);
 	}
 	if (account->standing > 0)
@@ -586,12 +562,10 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 	part = least(rest, at_least_zero(excess - scene->slack));
 	if (part > 0)
 	{
-		PlanTime	when = spinpanel_seats_below(scene->pool, scene->now,
-												 scene->seats.floor + excess -
-												 scene->seats.absent);
+		PlanTime when = spinpanel_seats_below(scene->pool, scene->now,
+											  scene->seats.floor + excess - scene->seats.absent);
 
-		spinpanel_plan_text_add(text, "; %lld needed when other seats end",
-								(long long) part);
+		spinpanel_plan_text_add(text, "; %lld needed when other seats end", (long long) part);
 		if (when != PLAN_NEVER && when > scene->now)
 		{
 			spinpanel_plan_text_add(text, " on ");
@@ -600,28 +574,26 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 		rest -= part;
 	}
 	part = at_least_zero(excess - scene->seats.settled);
-	part = least(least(rest, part),
-				 at_least_zero(account->could_go_now - account->now));
+	part = least(least(rest, part), at_least_zero(account->could_go_now - account->now));
 	if (part > 0)
 	{
-		spinpanel_plan_text_add(text, "; %lld kept until cool-down ends",
-								(long long) part);
+		spinpanel_plan_text_add(text, "; %lld kept until cool-down ends", (long long) part);
 		rest -= part;
 	}
 	if (rest <= 0)
 		return;
 	if (account->has_nce)
 	{
-		spinpanel_plan_text_add(text, "; %lld outside refund windows, next "
-								"renewal on ", (long long) rest);
+		spinpanel_plan_text_add(text,
+								"; %lld outside refund windows, next "
+								"renewal on ",
+								(long long) rest);
 		spinpanel_plan_text_date(text, account->next_renewal);
 	}
 	else if (account->person)
-		spinpanel_plan_text_add(text, "; %lld left as a person decided",
-								(long long) rest);
+		spinpanel_plan_text_add(text, "; %lld left as a person decided", (long long) rest);
 	else
-		spinpanel_plan_text_add(text, "; %lld below the offer's minimum",
-								(long long) rest);
+		spinpanel_plan_text_add(text, "; %lld below the offer's minimum", (long long) rest);
 	if (account->has_nce && account->person)
 		spinpanel_plan_text_add(text, ", a person's decision stands");
 }
@@ -629,22 +601,19 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 static void
 explain(const PlanScene *scene, PlanBuilder *builder, const char *blocked)
 {
-	Account		account;
-	bool		short_by_person;
+	Account account;
+	bool short_by_person;
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
 	take_account(scene, &account);
-	short_by_person = scene->slack < 0 && account.person_lowers &&
-		blocked == NULL;
+	short_by_person = scene->slack < 0 && account.person_lowers && blocked == NULL;
 	if (!short_by_person &&
 		(scene->seats.excess <= 0 ||
-		 (blocked == NULL &&
-		  account.now + account.later >= scene->seats.excess)))
+		 (blocked == NULL && account.now + account.later >= scene->seats.excess)))
 		return;
 
-	d = spinpanel_plan_append(builder, scene, -1, PLAN_NONE,
-							  blocked != NULL ? 1 : 0, 0, 0, 0);
+	d = spinpanel_plan_append(builder, scene, -1, PLAN_NONE, blocked != NULL ? 1 : 0, 0, 0, 0);
 	if (d == NULL)
 		return;
 	d->effective = PLAN_NEVER;
@@ -659,25 +628,21 @@ explain(const PlanScene *scene, PlanBuilder *builder, const char *blocked)
 }
 
 static void
-plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options,
-		  PlanBuilder *builder)
+plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanBuilder *builder)
 {
-	const char *blocked = spinpanel_plan_blocked(pool, options->now,
-												 options->ignore_switch);
-	PlanScene	scene;
-	int32_t		i;
+	const char *blocked = spinpanel_plan_blocked(pool, options->now, options->ignore_switch);
+	PlanScene scene;
+	int32_t i;
 
 	/*
 	 * Numbers that are in doubt remove nothing, but what we scheduled on
 	 * better ones may have become too much: that is put back all the same.
 	 */
-	bool		softens = blocked != NULL && pool->adjust && !pool->paused &&
-		!pool->open_operation && !pool->excluded && plausible(pool) &&
-		!is_stale(pool, options->now) &&
-		(pool->doubt != NULL || pool->unsettled);
+	bool softens = blocked != NULL && pool->adjust && !pool->paused && !pool->open_operation &&
+				   !pool->excluded && plausible(pool) && !is_stale(pool, options->now) &&
+				   (pool->doubt != NULL || pool->unsettled);
 
-	if (!open_scene(&scene, pool, index, options->now, options->at_renewal,
-					false, blocked != NULL))
+	if (!open_scene(&scene, pool, index, options->now, options->at_renewal, false, blocked != NULL))
 	{
 		builder->result->out_of_memory = true;
 		return;
@@ -690,8 +655,7 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options,
 		for (i = 0; i < scene.leaf_count; i++)
 		{
 			if (scene.leaves[i].kind == LEAF_NCE)
-				spinpanel_plan_nce_decide(&scene, &scene.leaves[i], builder,
-										  true);
+				spinpanel_plan_nce_decide(&scene, &scene.leaves[i], builder, true);
 		}
 
 		/*
@@ -719,8 +683,7 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options,
 static bool
 ends_all(PlanAction action)
 {
-	return action == PLAN_SUSPEND || action == PLAN_CANCEL ||
-		action == PLAN_END_AT_TERM;
+	return action == PLAN_SUSPEND || action == PLAN_CANCEL || action == PLAN_END_AT_TERM;
 }
 
 /* Paid subscriptions that would remain after all that is decided. */
@@ -728,9 +691,9 @@ static int64_t
 staying(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits,
 		const PlanResult *result, PlanTime now)
 {
-	int64_t		count = limits->paid_subscriptions;
-	int32_t		p;
-	int32_t		i;
+	int64_t count = limits->paid_subscriptions;
+	int32_t p;
+	int32_t i;
 
 	for (p = 0; p < pool_count; p++)
 	{
@@ -747,46 +710,41 @@ staying(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits,
 		const PlanDecision *d = &result->decisions[i];
 
 		if (ends_all(d->action) &&
-			!spinpanel_seats_ends(&pools[d->pool].subscriptions
-								  [d->subscription], now))
+			!spinpanel_seats_ends(&pools[d->pool].subscriptions[d->subscription], now))
 			count--;
 	}
 	return count;
 }
 
 static void
-apply_limits(const PlanPool *pools, int32_t pool_count,
-			 const PlanLimits *limits, const PlanOptions *options,
-			 PlanBuilder *builder)
+apply_limits(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits,
+			 const PlanOptions *options, PlanBuilder *builder)
 {
 	PlanResult *result = builder->result;
-	int64_t		total = 0;
-	bool		held;
-	bool		last;
-	int32_t		i;
-	int32_t		j;
+	int64_t total = 0;
+	bool held;
+	bool last;
+	int32_t i;
+	int32_t j;
 
 	for (i = 0; i < result->count; i++)
 		total += builder->counted[i];
-	held = total > 0 &&
-		total + limits->removed_recently > limits->removal_limit_seats &&
-		(total + limits->removed_recently) * 100 >
-		(int64_t) limits->removal_limit_percent * limits->owned_at_start;
+	held = total > 0 && total + limits->removed_recently > limits->removal_limit_seats &&
+		   (total + limits->removed_recently) * 100 >
+			   (int64_t) limits->removal_limit_percent * limits->owned_at_start;
 	last = staying(pools, pool_count, limits, result, options->now) < 1;
 
 	for (i = 0; i < result->count; i++)
 	{
 		PlanDecision *d = &result->decisions[i];
 		const PlanPool *pool = &pools[d->pool];
-		bool		ends = d->action == PLAN_CANCEL ||
-			d->action == PLAN_END_AT_TERM;
+		bool ends = d->action == PLAN_CANCEL || d->action == PLAN_END_AT_TERM;
 
 		/* What puts seats back, or only says again what stands, never waits. */
-		if (d->action == PLAN_NONE ||
-			(builder->counted[i] == 0 && d->action != PLAN_RAISE))
+		if (d->action == PLAN_NONE || (builder->counted[i] == 0 && d->action != PLAN_RAISE))
 			continue;
-		d->needs_approval = held || !pool->sku_consumption_seen ||
-			(ends && (last || !pool->consumption_seen));
+		d->needs_approval =
+			held || !pool->sku_consumption_seen || (ends && (last || !pool->consumption_seen));
 	}
 
 	/* A merge waits as a whole. */
@@ -805,12 +763,11 @@ apply_limits(const PlanPool *pools, int32_t pool_count,
 }
 
 void
-spinpanel_plan_customer(const PlanPool *pools, int32_t pool_count,
-						const PlanLimits *limits, const PlanOptions *options,
-						PlanResult *result)
+spinpanel_plan_customer(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits,
+						const PlanOptions *options, PlanResult *result)
 {
 	PlanBuilder builder;
-	int32_t		i;
+	int32_t i;
 
 	memset(result, 0, sizeof(*result));
 	memset(&builder, 0, sizeof(builder));
@@ -820,7 +777,7 @@ spinpanel_plan_customer(const PlanPool *pools, int32_t pool_count,
 	if (!result->out_of_memory)
 		apply_limits(pools, pool_count, limits, options, &builder);
 	else
-		result->count = 0;		/* half a plan is none */
+		result->count = 0; /* half a plan is none */
 	free(builder.counted);
 }
 
@@ -830,13 +787,12 @@ spinpanel_plan_customer(const PlanPool *pools, int32_t pool_count,
 static void
 reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 {
-	PlanScene	scene;
-	Account		account;
-	int64_t		at_any_time = 0;
-	int32_t		i;
+	PlanScene scene;
+	Account account;
+	int64_t at_any_time = 0;
+	int32_t i;
 
-	if (!open_scene(&scene, pool, 0, options->now, options->at_renewal,
-					false, false))
+	if (!open_scene(&scene, pool, 0, options->now, options->at_renewal, false, false))
 		return;
 	spinpanel_plan_choose(&scene);
 	take_account(&scene, &account);
@@ -849,36 +805,33 @@ reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 	for (i = 0; i < scene.leaf_count; i++)
 		at_any_time += scene.leaves[i].taken;
 	close_scene(&scene);
-	excess->reducible_at_renewal = (int32_t)
-		least(at_least_zero(at_any_time - excess->reducible_now),
-			  excess->excess - excess->reducible_now);
+	excess->reducible_at_renewal = (int32_t) least(
+		at_least_zero(at_any_time - excess->reducible_now), excess->excess - excess->reducible_now);
 }
 
 void
-spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options,
-					  PlanExcess *excess)
+spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 {
 	const char *blocked = must_not(pool, options->now);
-	PlanSeats	seats;
-	PlanText	text;
-	int32_t		i;
+	PlanSeats seats;
+	PlanText text;
+	int32_t i;
 
 	memset(excess, 0, sizeof(*excess));
 	spinpanel_seats_figures(pool, options->now, &seats);
 	excess->owned = (int32_t) least(seats.owned, INT32_MAX);
 	excess->foreign_seats = (int32_t) least(seats.foreign, INT32_MAX);
-	excess->floor = (int32_t) least(seats.floor - seats.absent > seats.need ?
-									seats.floor - seats.absent : seats.need,
-									INT32_MAX);
+	excess->floor = (int32_t) least(
+		seats.floor - seats.absent > seats.need ? seats.floor - seats.absent : seats.need,
+		INT32_MAX);
 	excess->excess = (int32_t) least(seats.excess, INT32_MAX);
 	excess->next_renewal = PLAN_NEVER;
 	for (i = 0; i < pool->subscription_count; i++)
 	{
 		const PlanSubscription *s = &pool->subscriptions[i];
-		PlanTime	end = spinpanel_seats_term_end(s);
+		PlanTime end = spinpanel_seats_term_end(s);
 
-		if (spinpanel_seats_counts(s) && end > options->now &&
-			end < excess->next_renewal)
+		if (spinpanel_seats_counts(s) && end > options->now && end < excess->next_renewal)
 			excess->next_renewal = end;
 	}
 
@@ -886,8 +839,7 @@ spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options,
 		reducible(pool, options, excess);
 	if (blocked == NULL && !pool->adjust && !options->ignore_switch)
 		blocked = "switched off";
-	spinpanel_plan_text_begin(&text, excess->blocked_by,
-							  sizeof(excess->blocked_by));
+	spinpanel_plan_text_begin(&text, excess->blocked_by, sizeof(excess->blocked_by));
 	if (blocked != NULL)
 		spinpanel_plan_text_add(&text, "%s", blocked);
 }

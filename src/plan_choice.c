@@ -20,36 +20,36 @@
 #include <stdlib.h>
 
 /* Bounds of the table: some 20 MB and a few hundredths of a second */
-#define MAX_CELLS	200000
-#define MAX_WORK	INT64_C(5000000)
+#define MAX_CELLS 200000
+#define MAX_WORK INT64_C(5000000)
 
 typedef struct Cell
 {
-	int64_t		gain;
-	int64_t		youth;
-	int64_t		sooner;
-	int32_t		changes;		/* -1: no such choice */
-	int32_t		left_taken;		/* the left child's share */
-	int32_t		left_cool;
-	int32_t		cool;			/* what the two children share */
+	int64_t gain;
+	int64_t youth;
+	int64_t sooner;
+	int32_t changes; /* -1: no such choice */
+	int32_t left_taken; /* the left child's share */
+	int32_t left_cool;
+	int32_t cool; /* what the two children share */
 } Cell;
 
 typedef struct Node
 {
-	Cell	   *cells;
-	int32_t		left;			/* -1: a leaf */
-	int32_t		right;
+	Cell *cells;
+	int32_t left; /* -1: a leaf */
+	int32_t right;
 } Node;
 
 typedef struct Search
 {
-	PlanScene  *scene;
-	int32_t		taken_size;		/* 0 .. slack */
-	int32_t		cool_size;		/* 0 .. settled, or 1 where it does not bind */
-	int64_t		cool;			/* what the one cell stands for then */
-	Node	   *nodes;
-	int32_t		node_count;
-	int64_t		work;			/* steps done: bounded */
+	PlanScene *scene;
+	int32_t taken_size; /* 0 .. slack */
+	int32_t cool_size; /* 0 .. settled, or 1 where it does not bind */
+	int64_t cool; /* what the one cell stands for then */
+	Node *nodes;
+	int32_t node_count;
+	int64_t work; /* steps done: bounded */
 } Search;
 
 static int64_t
@@ -59,8 +59,8 @@ least(int64_t a, int64_t b)
 }
 
 static bool
-leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
-			int64_t cool, PlanChoice *choice)
+leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken, int64_t cool,
+			PlanChoice *choice)
 {
 	if (leaf->kind == LEAF_NCE)
 		return spinpanel_plan_nce_choice(scene, leaf, taken, cool, choice);
@@ -92,10 +92,9 @@ better(const Cell *a, const Cell *b, bool youngest_first)
 static Cell *
 new_cells(const Search *search)
 {
-	size_t		count = (size_t) search->taken_size *
-		(size_t) search->cool_size;
-	Cell	   *cells = calloc(count, sizeof(Cell));
-	size_t		i;
+	size_t count = (size_t) search->taken_size * (size_t) search->cool_size;
+	Cell *cells = calloc(count, sizeof(Cell));
+	size_t i;
 
 	for (i = 0; cells != NULL && i < count; i++)
 		cells[i].changes = -1;
@@ -111,9 +110,9 @@ cool_of(const Search *search, int32_t index)
 static bool
 add_leaf(Search *search, const PlanLeaf *leaf)
 {
-	Node	   *node = &search->nodes[search->node_count++];
-	int32_t		taken;
-	int32_t		cool;
+	Node *node = &search->nodes[search->node_count++];
+	int32_t taken;
+	int32_t cool;
 
 	node->left = -1;
 	node->right = -1;
@@ -126,12 +125,10 @@ add_leaf(Search *search, const PlanLeaf *leaf)
 			break;
 		for (cool = 0; cool < search->cool_size; cool++)
 		{
-			Cell	   *cell = &node->cells[(size_t) taken *
-											search->cool_size + cool];
-			PlanChoice	choice;
+			Cell *cell = &node->cells[(size_t) taken * search->cool_size + cool];
+			PlanChoice choice;
 
-			if (!leaf_choice(search->scene, leaf, taken,
-							 cool_of(search, cool), &choice))
+			if (!leaf_choice(search->scene, leaf, taken, cool_of(search, cool), &choice))
 				continue;
 			cell->gain = choice.gain;
 			cell->youth = choice.youth;
@@ -147,20 +144,18 @@ add_leaf(Search *search, const PlanLeaf *leaf)
  * less of the cool-down allowance.  Most subscriptions have few.
  */
 static int32_t *
-steps_of(const Search *search, const Cell *cells, bool youngest_first,
-		 int32_t *count)
+steps_of(const Search *search, const Cell *cells, bool youngest_first, int32_t *count)
 {
-	int32_t		size = search->taken_size * search->cool_size;
-	int32_t    *steps = malloc((size_t) size * sizeof(int32_t));
-	int32_t		i;
+	int32_t size = search->taken_size * search->cool_size;
+	int32_t *steps = malloc((size_t) size * sizeof(int32_t));
+	int32_t i;
 
 	*count = 0;
 	for (i = 0; steps != NULL && i < size; i++)
 	{
 		if (cells[i].changes < 0)
 			continue;
-		if (i % search->cool_size > 0 &&
-			!better(&cells[i], &cells[i - 1], youngest_first))
+		if (i % search->cool_size > 0 && !better(&cells[i], &cells[i - 1], youngest_first))
 			continue;
 		steps[(*count)++] = i;
 	}
@@ -170,24 +165,23 @@ steps_of(const Search *search, const Cell *cells, bool youngest_first,
 static bool
 add_pair(Search *search, int32_t left, int32_t right, bool youngest_first)
 {
-	Node	   *node = &search->nodes[search->node_count++];
+	Node *node = &search->nodes[search->node_count++];
 	const Cell *l = search->nodes[left].cells;
 	const Cell *r = search->nodes[right].cells;
-	int32_t		width = search->cool_size;
-	int32_t		size = search->taken_size * width;
-	int32_t		l_count = 0;
-	int32_t		r_count = 0;
-	int32_t    *l_steps = steps_of(search, l, youngest_first, &l_count);
-	int32_t    *r_steps = steps_of(search, r, youngest_first, &r_count);
-	int32_t		i;
-	int32_t		j;
+	int32_t width = search->cool_size;
+	int32_t size = search->taken_size * width;
+	int32_t l_count = 0;
+	int32_t r_count = 0;
+	int32_t *l_steps = steps_of(search, l, youngest_first, &l_count);
+	int32_t *r_steps = steps_of(search, r, youngest_first, &r_count);
+	int32_t i;
+	int32_t j;
 
 	node->left = left;
 	node->right = right;
 	node->cells = new_cells(search);
 	search->work += (int64_t) l_count * r_count;
-	if (node->cells == NULL || l_steps == NULL || r_steps == NULL ||
-		search->work > MAX_WORK)
+	if (node->cells == NULL || l_steps == NULL || r_steps == NULL || search->work > MAX_WORK)
 	{
 		free(l_steps);
 		free(r_steps);
@@ -195,17 +189,17 @@ add_pair(Search *search, int32_t left, int32_t right, bool youngest_first)
 	}
 	for (i = 0; i < l_count; i++)
 	{
-		int32_t		lt = l_steps[i] / width;
-		int32_t		lc = l_steps[i] % width;
+		int32_t lt = l_steps[i] / width;
+		int32_t lc = l_steps[i] % width;
 		const Cell *a = &l[l_steps[i]];
 
 		for (j = 0; j < r_count; j++)
 		{
-			int32_t		taken = lt + r_steps[j] / width;
-			int32_t		cool = lc + r_steps[j] % width;
+			int32_t taken = lt + r_steps[j] / width;
+			int32_t cool = lc + r_steps[j] % width;
 			const Cell *b = &r[r_steps[j]];
-			Cell		sum;
-			Cell	   *best;
+			Cell sum;
+			Cell *best;
 
 			if (taken >= search->taken_size)
 				break;
@@ -245,8 +239,8 @@ static bool
 build(Search *search)
 {
 	const PlanScene *scene = search->scene;
-	int32_t		root = -1;
-	int32_t		i;
+	int32_t root = -1;
+	int32_t i;
 
 	for (i = 0; i < scene->leaf_count; i++)
 	{
@@ -255,11 +249,10 @@ build(Search *search)
 	}
 	for (i = 0; i < scene->leaf_count;)
 	{
-		int32_t		group = i;
-		int32_t		age = scene->leaves[i].age_group;
+		int32_t group = i;
+		int32_t age = scene->leaves[i].age_group;
 
-		for (i++; i < scene->leaf_count && age >= 0 &&
-			 scene->leaves[i].age_group == age; i++)
+		for (i++; i < scene->leaf_count && age >= 0 && scene->leaves[i].age_group == age; i++)
 		{
 			if (!add_pair(search, group, i, true))
 				return false;
@@ -284,11 +277,10 @@ unfold(Search *search, int32_t node, int32_t taken, int32_t cool)
 	while (search->nodes[node].left >= 0)
 	{
 		const Node *n = &search->nodes[node];
-		const Cell *cell = &n->cells[(size_t) taken * search->cool_size +
-									 cool];
-		int32_t		other = n->right;
-		int32_t		other_taken = taken - cell->left_taken;
-		int32_t		other_cool = cell->cool - cell->left_cool;
+		const Cell *cell = &n->cells[(size_t) taken * search->cool_size + cool];
+		int32_t other = n->right;
+		int32_t other_taken = taken - cell->left_taken;
+		int32_t other_cool = cell->cool - cell->left_cool;
 
 		/* The left child is the deep one: that way this recursion is not. */
 		unfold(search, other, other_taken, other_cool);
@@ -303,33 +295,31 @@ unfold(Search *search, int32_t node, int32_t taken, int32_t cool)
 static void
 choose_greedily(PlanScene *scene)
 {
-	int64_t		slack = scene->slack > 0 ? scene->slack : 0;
-	int64_t		cool = scene->seats.settled;
-	int32_t		i;
+	int64_t slack = scene->slack > 0 ? scene->slack : 0;
+	int64_t cool = scene->seats.settled;
+	int32_t i;
 
 	for (i = 0; i < scene->leaf_count; i++)
 	{
-		PlanLeaf   *leaf = &scene->leaves[i];
-		int64_t		most = least(slack, leaf->quantity);
-		int64_t		tries[6];
-		PlanChoice	best = {0};
-		bool		found = false;
-		int32_t		t;
+		PlanLeaf *leaf = &scene->leaves[i];
+		int64_t most = least(slack, leaf->quantity);
+		int64_t tries[6];
+		PlanChoice best = { 0 };
+		bool found = false;
+		int32_t t;
 
 		tries[0] = most;
 		tries[1] = least(most, leaf->quantity - leaf->minimum);
 		tries[2] = least(tries[1], leaf->last_chance + cool);
-		tries[2] = leaf->kind == LEAF_NCE ?
-			least(tries[2], leaf->refundable) : tries[2];
+		tries[2] = leaf->kind == LEAF_NCE ? least(tries[2], leaf->refundable) : tries[2];
 		tries[3] = least(most, leaf->scheduled);
-		tries[4] = least(least(tries[1], leaf->last_chance + cool),
-						 leaf->quantity - leaf->added);
+		tries[4] = least(least(tries[1], leaf->last_chance + cool), leaf->quantity - leaf->added);
 		tries[5] = 0;
 		leaf->taken = 0;
 		leaf->cool = cool;
 		for (t = 0; t < 6; t++)
 		{
-			PlanChoice	choice;
+			PlanChoice choice;
 
 			if (!leaf_choice(scene, leaf, tries[t], cool, &choice) ||
 				(found && choice.gain <= best.gain))
@@ -349,12 +339,12 @@ choose_greedily(PlanScene *scene)
 void
 spinpanel_plan_choose(PlanScene *scene)
 {
-	Search		search;
-	int64_t		most_taken = 0;
-	int64_t		most_cool = 0;
-	int64_t		cells;
-	bool		fits;
-	int32_t		i;
+	Search search;
+	int64_t most_taken = 0;
+	int64_t most_cool = 0;
+	int64_t cells;
+	bool fits;
+	int32_t i;
 
 	if (scene->leaf_count == 0)
 		return;
@@ -390,17 +380,16 @@ spinpanel_plan_choose(PlanScene *scene)
 	if (fits)
 	{
 		const Cell *root = search.nodes[search.node_count - 1].cells;
-		int32_t		best = 0;
-		int32_t		top = search.cool_size - 1;
-		int32_t		taken;
+		int32_t best = 0;
+		int32_t top = search.cool_size - 1;
+		int32_t taken;
 
 		for (taken = 1; taken < search.taken_size; taken++)
 		{
 			const Cell *cell = &root[(size_t) taken * search.cool_size + top];
 
 			if (cell->changes >= 0 &&
-				better(cell, &root[(size_t) best * search.cool_size + top],
-					   false))
+				better(cell, &root[(size_t) best * search.cool_size + top], false))
 				best = taken;
 		}
 		unfold(&search, search.node_count - 1, best, top);

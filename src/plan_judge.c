@@ -25,12 +25,11 @@ most(int64_t a, int64_t b)
  * when so many lie beyond what its term leaves of it anyway.
  */
 static int64_t
-pool_allows(const PlanPool *pool, const PlanSubscription *s,
-			const PlanSeats *seats, PlanTime now)
+pool_allows(const PlanPool *pool, const PlanSubscription *s, const PlanSeats *seats, PlanTime now)
 {
-	int64_t		slack = seats->lasting - seats->floor;
-	int64_t		lasts = spinpanel_seats_lasting(s, s->quantity, now);
-	int64_t		allowed = s->quantity - lasts + slack;
+	int64_t slack = seats->lasting - seats->floor;
+	int64_t lasts = spinpanel_seats_lasting(s, s->quantity, now);
+	int64_t allowed = s->quantity - lasts + slack;
 
 	(void) pool;
 	if (slack < 0)
@@ -40,31 +39,28 @@ pool_allows(const PlanPool *pool, const PlanSubscription *s,
 }
 
 static void
-say(PlanText *text, const PlanPool *pool, const PlanSeats *seats,
-	const char *why)
+say(PlanText *text, const PlanPool *pool, const PlanSeats *seats, const char *why)
 {
 	spinpanel_plan_text_pool(text, pool, seats);
 	spinpanel_plan_text_add(text, "; %s", why);
 }
 
 static int64_t
-judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
-		  int64_t wanted, const PlanSeats *seats, PlanTime now,
-		  PlanText *text)
+judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action, int64_t wanted,
+		  const PlanSeats *seats, PlanTime now, PlanText *text)
 {
-	int64_t		minimum = least(s->minimum > 1 ? s->minimum : 1, s->quantity);
-	int64_t		allowed = pool_allows(pool, s, seats, now);
-	int64_t		window = s->quantity;
-	int64_t		last_chance = 0;
-	int64_t		added = spinpanel_seats_added(s, now, pool->cooldown);
-	int64_t		taken;
-	bool		whole;
-	PlanTime	deadline;
+	int64_t minimum = least(s->minimum > 1 ? s->minimum : 1, s->quantity);
+	int64_t allowed = pool_allows(pool, s, seats, now);
+	int64_t window = s->quantity;
+	int64_t last_chance = 0;
+	int64_t added = spinpanel_seats_added(s, now, pool->cooldown);
+	int64_t taken;
+	bool whole;
+	PlanTime deadline;
 
 	if (s->commerce == PLAN_NCE)
 	{
-		window = spinpanel_seats_refundable(s, now, pool->cooldown,
-											&last_chance, &deadline);
+		window = spinpanel_seats_refundable(s, now, pool->cooldown, &last_chance, &deadline);
 		window = least(window, most(last_chance, s->quantity - added));
 	}
 	else if (added > 0)
@@ -73,14 +69,12 @@ judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
 		return s->quantity;
 	}
 
-	whole = !s->has_active_addon && wanted < minimum &&
-		s->quantity <= allowed;
+	whole = !s->has_active_addon && wanted < minimum && s->quantity <= allowed;
 	if (action == PLAN_CANCEL)
 	{
-		bool		open = s->extended_term || (s->cancel_until > now &&
-												s->cancel_until - now >
-												PLAN_TOO_LATE);
-		int64_t		last = last_chance;
+		bool open =
+			s->extended_term || (s->cancel_until > now && s->cancel_until - now > PLAN_TOO_LATE);
+		int64_t last = last_chance;
 
 		if (!s->extended_term && open && s->batch_count == 0 &&
 			s->cancel_until - now < PLAN_LAST_RUN)
@@ -89,8 +83,8 @@ judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
 			s->quantity <= seats->settled + last)
 			return 0;
 	}
-	else if (action == PLAN_SUSPEND && whole &&
-			 s->commerce == PLAN_LEGACY && s->quantity <= seats->settled)
+	else if (action == PLAN_SUSPEND && whole && s->commerce == PLAN_LEGACY &&
+			 s->quantity <= seats->settled)
 		return 0;
 
 	taken = s->quantity - most(wanted, minimum);
@@ -105,7 +99,8 @@ judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
 		if (seats->excess <= 0)
 			say(text, pool, seats, "its seats are needed");
 		else
-			say(text, pool, seats, "its seats are needed, if not now then "
+			say(text, pool, seats,
+				"its seats are needed, if not now then "
 				"when other seats end");
 	}
 	if (window < taken)
@@ -121,20 +116,23 @@ judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action,
 		say(text, pool, seats, "kept until cool-down ends");
 	}
 	if (text->length == 0 && s->quantity - taken > wanted)
-		say(text, pool, seats, "not below the offer's minimum");
+		say(text, pool, seats,
+			s->quantity - wanted > allowed ? "its seats are needed"
+			: s->quantity - wanted > last_chance + seats->settled
+				? "kept until cool-down ends"
+				: "not below the offer's minimum");
 	return s->quantity - taken;
 }
 
 static int64_t
-judge_later(const PlanPool *pool, const PlanSubscription *s,
-			PlanAction action, int64_t wanted, const PlanSeats *seats,
-			PlanTime now, PlanText *text)
+judge_later(const PlanPool *pool, const PlanSubscription *s, PlanAction action, int64_t wanted,
+			const PlanSeats *seats, PlanTime now, PlanText *text)
 {
-	int64_t		minimum = least(s->minimum > 1 ? s->minimum : 1, s->quantity);
-	PlanTime	end = spinpanel_seats_term_end(s);
-	int64_t		lasts = spinpanel_seats_lasting(s, s->quantity, now);
-	int64_t		slack = seats->lasting - seats->floor + s->quantity - lasts;
-	int64_t		lowest;
+	int64_t minimum = least(s->minimum > 1 ? s->minimum : 1, s->quantity);
+	PlanTime end = spinpanel_seats_term_end(s);
+	int64_t lasts = spinpanel_seats_lasting(s, s->quantity, now);
+	int64_t slack = seats->lasting - seats->floor + s->quantity - lasts;
+	int64_t lowest;
 
 	if (s->commerce != PLAN_NCE || s->extended_term)
 	{
@@ -156,39 +154,33 @@ judge_later(const PlanPool *pool, const PlanSubscription *s,
 	 */
 	if (end - now < pool->cooldown && wanted < lasts)
 	{
-		PlanTime	deadline;
-		int64_t		last_chance;
-		int64_t		added = spinpanel_seats_added(s, now, pool->cooldown);
+		PlanTime deadline;
+		int64_t last_chance;
+		int64_t added = spinpanel_seats_added(s, now, pool->cooldown);
 
-		(void) spinpanel_seats_refundable(s, now, pool->cooldown,
-										  &last_chance, &deadline);
-		if (s->quantity - seats->settled - last_chance > lowest ||
-			added > lowest)
+		(void) spinpanel_seats_refundable(s, now, pool->cooldown, &last_chance, &deadline);
+		if (s->quantity - seats->settled - last_chance > lowest || added > lowest)
 		{
-			lowest = most(added, most(lowest, s->quantity - seats->settled -
-									  last_chance));
+			lowest = most(added, most(lowest, s->quantity - seats->settled - last_chance));
 			spinpanel_plan_text_begin(text, text->buffer, text->size);
 			say(text, pool, seats, "kept until cool-down ends");
 		}
 	}
-	if (action == PLAN_END_AT_TERM && lowest == 0 && wanted == 0 &&
-		!s->has_active_addon)
+	if (action == PLAN_END_AT_TERM && lowest == 0 && wanted == 0 && !s->has_active_addon)
 		return 0;
 	return most(wanted, most(lowest, minimum));
 }
 
 int32_t
-spinpanel_plan_judge(const PlanPool *pool, int32_t subscription,
-					 PlanAction action, int32_t wanted,
-					 const PlanOptions *options, char *reason,
-					 size_t reason_size)
+spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction action, int32_t wanted,
+					 const PlanOptions *options, char *reason, size_t reason_size)
 {
 	const PlanSubscription *s = &pool->subscriptions[subscription];
-	PlanTime	now = options->now;
-	PlanSeats	seats;
-	PlanText	text;
+	PlanTime now = options->now;
+	PlanSeats seats;
+	PlanText text;
 	const char *why;
-	int64_t		quantity;
+	int64_t quantity;
 
 	spinpanel_plan_text_begin(&text, reason, reason_size);
 	spinpanel_seats_figures(pool, now, &seats);
@@ -215,8 +207,7 @@ spinpanel_plan_judge(const PlanPool *pool, int32_t subscription,
 			break;
 		case PLAN_REDUCE_AT_RENEWAL:
 		case PLAN_END_AT_TERM:
-			quantity = judge_later(pool, s, action, wanted, &seats, now,
-								   &text);
+			quantity = judge_later(pool, s, action, wanted, &seats, now, &text);
 			break;
 		case PLAN_RAISE:
 			quantity = most(s->quantity, least(wanted, s->maximum));

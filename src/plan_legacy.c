@@ -13,7 +13,7 @@
 #include "plan_internal.h"
 
 /* Groups with more younger members are not searched through completely. */
-#define MOST_SETS	8
+#define MOST_SETS 8
 
 static int64_t
 least(int64_t a, int64_t b)
@@ -40,19 +40,17 @@ minimum_of(const PlanSubscription *s)
 }
 
 bool
-spinpanel_plan_mergeable(const PlanPool *pool, const PlanSubscription *s,
-						 PlanTime now)
+spinpanel_plan_mergeable(const PlanPool *pool, const PlanSubscription *s, PlanTime now)
 {
-	return s->commerce == PLAN_LEGACY && s->duplicates >= 0 &&
-		spinpanel_seats_counts(s) && !s->is_addon && !s->has_active_addon &&
-		spinpanel_plan_untouchable(s, now) == NULL &&
-		spinpanel_seats_added(s, now, pool->cooldown) == 0;
+	return s->commerce == PLAN_LEGACY && s->duplicates >= 0 && spinpanel_seats_counts(s) &&
+		   !s->is_addon && !s->has_active_addon && spinpanel_plan_untouchable(s, now) == NULL &&
+		   spinpanel_seats_added(s, now, pool->cooldown) == 0;
 }
 
 void
 spinpanel_plan_legacy_leaf(const PlanScene *scene, PlanLeaf *leaf)
 {
-	int32_t		i;
+	int32_t i;
 
 	leaf->quantity = 0;
 	for (i = 0; i < leaf->member_count; i++)
@@ -70,11 +68,11 @@ spinpanel_plan_legacy_leaf(const PlanScene *scene, PlanLeaf *leaf)
 /* How duplicates share what remains. */
 typedef struct Share
 {
-	uint32_t	gone;			/* bit per member that vanishes */
-	int32_t		suffix;			/* in large groups: so many of the youngest */
-	int32_t		vanishing;
-	int64_t		oldest;			/* new quantity of the oldest */
-	int64_t		lowered;		/* seats that younger ones that stay give */
+	uint32_t gone; /* bit per member that vanishes */
+	int32_t suffix; /* in large groups: so many of the youngest */
+	int32_t vanishing;
+	int64_t oldest; /* new quantity of the oldest */
+	int64_t lowered; /* seats that younger ones that stay give */
 } Share;
 
 static bool
@@ -89,14 +87,12 @@ vanishes(const PlanLeaf *leaf, const Share *share, int32_t i)
 
 /* With these vanishing, can the others hold what remains? */
 static bool
-holds(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
-	  Share *share)
+holds(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining, Share *share)
 {
 	const PlanSubscription *first = member(scene, leaf, 0);
-	int64_t		maximum = first->maximum > first->quantity ?
-		first->maximum : first->quantity;
-	int64_t		can_lower = 0;
-	int32_t		i;
+	int64_t maximum = first->maximum > first->quantity ? first->maximum : first->quantity;
+	int64_t can_lower = 0;
+	int32_t i;
 
 	share->vanishing = 0;
 	share->lowered = 0;
@@ -116,8 +112,7 @@ holds(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
 	if (share->oldest == first->quantity)
 		return true;
 	if (share->oldest > first->quantity)
-		return share->vanishing > 0 && share->oldest <= maximum &&
-			share->oldest >= first->minimum;
+		return share->vanishing > 0 && share->oldest <= maximum && share->oldest >= first->minimum;
 
 	/* Too much even so: the younger of those that stay give first. */
 	share->lowered = least(first->quantity - share->oldest, can_lower);
@@ -131,12 +126,11 @@ holds(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
  * tried; of a group too large for that, only the youngest so many.
  */
 static bool
-share_out(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
-		  Share *share)
+share_out(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining, Share *share)
 {
-	int32_t		younger = leaf->member_count - 1;
-	bool		found = false;
-	Share		best = {0};
+	int32_t younger = leaf->member_count - 1;
+	bool found = false;
+	Share best = { 0 };
 
 	if (younger > MOST_SETS)
 	{
@@ -148,13 +142,11 @@ share_out(const PlanScene *scene, const PlanLeaf *leaf, int64_t remaining,
 		return false;
 	}
 	share->suffix = -1;
-	for (share->gone = 0; share->gone < UINT32_C(2) << younger;
-		 share->gone += 2)
+	for (share->gone = 0; share->gone < UINT32_C(2) << younger; share->gone += 2)
 	{
-		if (!holds(scene, leaf, remaining, share) ||
-			(found && share->vanishing < best.vanishing))
+		if (!holds(scene, leaf, remaining, share) || (found && share->vanishing < best.vanishing))
 			continue;
-		best = *share;			/* later sets of one size are younger */
+		best = *share; /* later sets of one size are younger */
 		found = true;
 	}
 	*share = best;
@@ -173,11 +165,11 @@ merges(const PlanScene *scene)
 }
 
 bool
-spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
-							 int64_t taken, int64_t cool, PlanChoice *choice)
+spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
+							 int64_t cool, PlanChoice *choice)
 {
-	int64_t		left = taken;
-	int32_t		i;
+	int64_t left = taken;
+	int32_t i;
 
 	if (taken < 0 || taken > leaf->quantity || taken > cool)
 		return false;
@@ -194,14 +186,13 @@ spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
 
 	if (leaf->kind == LEAF_LEGACY)
 	{
-		if (taken > leaf->quantity - leaf->minimum &&
-			!(taken == leaf->quantity && leaf->whole))
+		if (taken > leaf->quantity - leaf->minimum && !(taken == leaf->quantity && leaf->whole))
 			return false;
 		choice->changes = taken > 0 ? 1 : 0;
 	}
 	else if (merges(scene) && taken < leaf->quantity)
 	{
-		Share		share;
+		Share share;
 
 		if (!share_out(scene, leaf, leaf->quantity - taken, &share))
 			return false;
@@ -217,7 +208,7 @@ spinpanel_plan_legacy_choice(const PlanScene *scene, const PlanLeaf *leaf,
 	/* Net seats leave from the youngest upwards, whatever is raised. */
 	for (i = leaf->member_count - 1; i >= 0 && left > 0; i--)
 	{
-		int64_t		part = least(left, member(scene, leaf, i)->quantity);
+		int64_t part = least(left, member(scene, leaf, i)->quantity);
 
 		choice->youth += part * scene->rank[leaf->members[i]];
 		left -= part;
@@ -233,48 +224,48 @@ begin_reason(const PlanScene *scene, PlanDecision *d, PlanText *text)
 }
 
 static void
-decide_lower(const PlanScene *scene, int32_t subscription, int64_t by,
-			 PlanBuilder *builder)
+decide_lower(const PlanScene *scene, int32_t subscription, int64_t by, PlanBuilder *builder)
 {
 	const PlanSubscription *s = &scene->pool->subscriptions[subscription];
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
 	if (by <= 0)
 		return;
 	d = spinpanel_plan_append(builder, scene, subscription,
-							  by == s->quantity ? PLAN_SUSPEND : PLAN_REDUCE,
-							  3, s->quantity, s->quantity - by, by);
+							  by == s->quantity ? PLAN_SUSPEND : PLAN_REDUCE, 3, s->quantity,
+							  s->quantity - by, by);
 	if (d == NULL)
 		return;
 	begin_reason(scene, d, &text);
 	if (by == s->quantity)
-		spinpanel_plan_text_add(&text, "; all %lld of this legacy "
+		spinpanel_plan_text_add(&text,
+								"; all %lld of this legacy "
 								"subscription are not needed",
 								(long long) by);
 	else
-		spinpanel_plan_text_add(&text, "; %lld returned, legacy seats go back "
-								"at any time", (long long) by);
+		spinpanel_plan_text_add(&text,
+								"; %lld returned, legacy seats go back "
+								"at any time",
+								(long long) by);
 }
 
 static void
-decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
-			 PlanBuilder *builder)
+decide_merge(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder)
 {
 	const PlanSubscription *first = member(scene, leaf, 0);
-	int32_t		merge = 0;
-	Share		share;
-	int64_t		lowered;
-	int64_t		raised;
-	int32_t		i;
+	int32_t merge = 0;
+	Share share;
+	int64_t lowered;
+	int64_t raised;
+	int32_t i;
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
 	if (leaf->taken >= leaf->quantity)
 	{
 		for (i = leaf->member_count - 1; i >= 0; i--)
-			decide_lower(scene, leaf->members[i], member(scene, leaf, i)->quantity,
-						 builder);
+			decide_lower(scene, leaf->members[i], member(scene, leaf, i)->quantity, builder);
 		return;
 	}
 	if (!share_out(scene, leaf, leaf->quantity - leaf->taken, &share))
@@ -285,15 +276,14 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 	if (raised > 0)
 	{
 		merge = ++builder->merges;
-		d = spinpanel_plan_append(builder, scene, leaf->members[0],
-								  PLAN_RAISE, 3, first->quantity,
-								  share.oldest,
-								  -raised);
+		d = spinpanel_plan_append(builder, scene, leaf->members[0], PLAN_RAISE, 3, first->quantity,
+								  share.oldest, -raised);
 		if (d == NULL)
 			return;
 		d->merge = merge;
 		begin_reason(scene, d, &text);
-		spinpanel_plan_text_add(&text, "; oldest of %d legacy subscriptions "
+		spinpanel_plan_text_add(&text,
+								"; oldest of %d legacy subscriptions "
 								"of one offer takes over %lld of %d younger",
 								(int) leaf->member_count, (long long) raised,
 								(int) share.vanishing);
@@ -304,36 +294,34 @@ decide_merge(const PlanScene *scene, const PlanLeaf *leaf,
 
 		if (vanishes(leaf, &share, i))
 		{
-			d = spinpanel_plan_append(builder, scene, leaf->members[i],
-									  PLAN_SUSPEND, 3, s->quantity, 0,
-									  s->quantity);
+			d = spinpanel_plan_append(builder, scene, leaf->members[i], PLAN_SUSPEND, 3,
+									  s->quantity, 0, s->quantity);
 			if (d == NULL)
 				return;
 			d->merge = merge;
 			begin_reason(scene, d, &text);
 			if (merge > 0)
 				spinpanel_plan_text_add(&text, "; merged onto the oldest "
-										"legacy subscription of its offer");
+											   "legacy subscription of its offer");
 			else
-				spinpanel_plan_text_add(&text, "; all %d of this legacy "
+				spinpanel_plan_text_add(&text,
+										"; all %d of this legacy "
 										"subscription are not needed",
 										(int) s->quantity);
 		}
 		else
 		{
-			int64_t		by = least(lowered, s->quantity - minimum_of(s));
+			int64_t by = least(lowered, s->quantity - minimum_of(s));
 
 			decide_lower(scene, leaf->members[i], by, builder);
 			lowered -= by;
 		}
 	}
-	decide_lower(scene, leaf->members[0], first->quantity - share.oldest,
-				 builder);
+	decide_lower(scene, leaf->members[0], first->quantity - share.oldest, builder);
 }
 
 void
-spinpanel_plan_legacy_decide(const PlanScene *scene, const PlanLeaf *leaf,
-							 PlanBuilder *builder)
+spinpanel_plan_legacy_decide(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder)
 {
 	if (leaf->kind == LEAF_MERGE)
 	{

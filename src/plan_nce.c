@@ -29,9 +29,9 @@ spinpanel_plan_nce_leaf(const PlanScene *scene, PlanLeaf *leaf)
 {
 	const PlanPool *pool = scene->pool;
 	const PlanSubscription *s = &pool->subscriptions[leaf->members[0]];
-	PlanTime	now = scene->now;
-	PlanTime	ahead;
-	bool		ours = spinpanel_plan_is_ours(s, now);
+	PlanTime now = scene->now;
+	PlanTime ahead;
+	bool ours = spinpanel_plan_is_ours(s, now);
 
 	leaf->quantity = s->quantity;
 	leaf->minimum = s->minimum > 1 ? s->minimum : 1;
@@ -39,26 +39,25 @@ spinpanel_plan_nce_leaf(const PlanScene *scene, PlanLeaf *leaf)
 	leaf->term_end = spinpanel_seats_term_end(s);
 	leaf->added = spinpanel_seats_added(s, now, pool->cooldown);
 	leaf->added_last = spinpanel_seats_added_last(s, now, pool->cooldown);
-	leaf->refundable = spinpanel_seats_refundable(s, now, pool->cooldown,
-												  &leaf->last_chance,
-												  &leaf->deadline);
+	leaf->refundable =
+		spinpanel_seats_refundable(s, now, pool->cooldown, &leaf->last_chance, &leaf->deadline);
 	leaf->whole_last_chance = leaf->last_chance;
 
 	/* However windows overlap, what was just added stays. */
 	if (leaf->refundable > leaf->quantity - leaf->added)
-		leaf->refundable = leaf->last_chance > leaf->quantity - leaf->added ?
-			leaf->last_chance : leaf->quantity - leaf->added;
+		leaf->refundable = leaf->last_chance > leaf->quantity - leaf->added
+							   ? leaf->last_chance
+							   : leaf->quantity - leaf->added;
 
 	/* The whole: while it can be cancelled, and nothing in it is fresh. */
 	leaf->whole = false;
 	if (scene->at_renewal && !s->has_active_addon)
 	{
-		bool		last = false;
+		bool last = false;
 
 		if (s->extended_term)
 			leaf->whole = true;
-		else if (s->cancel_until > now &&
-				 s->cancel_until - now > PLAN_TOO_LATE)
+		else if (s->cancel_until > now && s->cancel_until - now > PLAN_TOO_LATE)
 		{
 			leaf->whole = true;
 			last = s->cancel_until - now < PLAN_LAST_RUN;
@@ -98,8 +97,7 @@ spinpanel_plan_nce_leaf(const PlanScene *scene, PlanLeaf *leaf)
 	}
 	leaf->may_end = !s->has_active_addon;
 	if (leaf->open && ours)
-		leaf->scheduled = leaf->quantity -
-			spinpanel_seats_lasting(s, leaf->quantity, now);
+		leaf->scheduled = leaf->quantity - spinpanel_seats_lasting(s, leaf->quantity, now);
 }
 
 /* Does our schedule go further than the choice?  Then it is cut back first. */
@@ -124,14 +122,13 @@ schedules(const PlanLeaf *leaf, int64_t taken, const PlanChoice *choice)
 
 /* The next term is fixed: what can go now while so much goes for good? */
 static bool
-choose_fixed(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
-			 int64_t cool, PlanChoice *choice)
+choose_fixed(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken, int64_t cool,
+			 PlanChoice *choice)
 {
-	const PlanSubscription *s =
-	&scene->pool->subscriptions[leaf->members[0]];
-	int64_t		lasts = spinpanel_seats_lasting(s, leaf->quantity, scene->now);
-	int64_t		going = leaf->quantity - lasts; /* goes at term end anyway */
-	int64_t		able = leaf->refundable;
+	const PlanSubscription *s = &scene->pool->subscriptions[leaf->members[0]];
+	int64_t lasts = spinpanel_seats_lasting(s, leaf->quantity, scene->now);
+	int64_t going = leaf->quantity - lasts; /* goes at term end anyway */
+	int64_t able = leaf->refundable;
 
 	able = least(able, leaf->quantity - leaf->minimum);
 	able = least(able, leaf->last_chance + cool);
@@ -144,8 +141,7 @@ choose_fixed(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 		leaf->quantity <= leaf->whole_last_chance + cool)
 	{
 		choice->now = leaf->quantity;
-		choice->cool = at_least_zero(leaf->quantity -
-									 leaf->whole_last_chance);
+		choice->cool = at_least_zero(leaf->quantity - leaf->whole_last_chance);
 	}
 	else
 	{
@@ -160,18 +156,17 @@ choose_fixed(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 	choice->later = 0;
 	choice->changes = choice->now > 0 ? 1 : 0;
 	choice->sooner = 0;
-	choice->gain = choice->now * leaf->until_term +
-		taken * (scene->horizon - leaf->until_term);
+	choice->gain = choice->now * leaf->until_term + taken * (scene->horizon - leaf->until_term);
 	choice->youth = choice->now * leaf->youth;
 	return true;
 }
 
 /* The next term is ours to decide. */
 static bool
-choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
-			int64_t cool, PlanChoice *choice)
+choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken, int64_t cool,
+			PlanChoice *choice)
 {
-	int64_t		able;
+	int64_t able;
 
 	if (leaf->only_soften && taken > leaf->scheduled)
 		return false;
@@ -182,13 +177,11 @@ choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 	{
 		choice->now = leaf->quantity;
 		choice->later = 0;
-		choice->cool = at_least_zero(leaf->quantity -
-									 leaf->whole_last_chance);
+		choice->cool = at_least_zero(leaf->quantity - leaf->whole_last_chance);
 	}
 	else
 	{
-		if (taken > leaf->quantity - leaf->minimum &&
-			!(taken == leaf->quantity && leaf->may_end))
+		if (taken > leaf->quantity - leaf->minimum && !(taken == leaf->quantity && leaf->may_end))
 			return false;
 		able = least(leaf->refundable, leaf->quantity - leaf->minimum);
 		able = least(able, leaf->last_chance + cool);
@@ -207,8 +200,7 @@ choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 		{
 			choice->cool = at_least_zero(taken - leaf->last_chance);
 			if (choice->cool > cool ||
-				leaf->quantity - taken < leaf->added -
-				least(choice->now, leaf->added_last))
+				leaf->quantity - taken < leaf->added - least(choice->now, leaf->added_last))
 				return false;
 		}
 	}
@@ -227,34 +219,32 @@ choose_open(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 		choice->changes++;
 		choice->sooner += leaf->until_term;
 	}
-	choice->gain = choice->now * scene->horizon +
-		choice->later * (scene->horizon - leaf->until_term);
+	choice->gain =
+		choice->now * scene->horizon + choice->later * (scene->horizon - leaf->until_term);
 	choice->youth = taken * leaf->youth;
 	return true;
 }
 
 bool
-spinpanel_plan_nce_choice(const PlanScene *scene, const PlanLeaf *leaf,
-						  int64_t taken, int64_t cool, PlanChoice *choice)
+spinpanel_plan_nce_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken, int64_t cool,
+						  PlanChoice *choice)
 {
 	if (taken < 0 || taken > leaf->quantity)
 		return false;
-	return leaf->open ? choose_open(scene, leaf, taken, cool, choice) :
-		choose_fixed(scene, leaf, taken, cool, choice);
+	return leaf->open ? choose_open(scene, leaf, taken, cool, choice)
+					  : choose_fixed(scene, leaf, taken, cool, choice);
 }
 
 static void
-decide_now(const PlanScene *scene, const PlanLeaf *leaf,
-		   const PlanChoice *choice, PlanBuilder *builder)
+decide_now(const PlanScene *scene, const PlanLeaf *leaf, const PlanChoice *choice,
+		   PlanBuilder *builder)
 {
-	const PlanSubscription *s =
-	&scene->pool->subscriptions[leaf->members[0]];
-	bool		all = choice->now == leaf->quantity;
+	const PlanSubscription *s = &scene->pool->subscriptions[leaf->members[0]];
+	bool all = choice->now == leaf->quantity;
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
-	d = spinpanel_plan_append(builder, scene, leaf->members[0],
-							  all ? PLAN_CANCEL : PLAN_REDUCE, 4,
+	d = spinpanel_plan_append(builder, scene, leaf->members[0], all ? PLAN_CANCEL : PLAN_REDUCE, 4,
 							  leaf->quantity, leaf->quantity - choice->now,
 							  /* what our schedule took was counted then */
 							  at_least_zero(choice->now - leaf->scheduled));
@@ -263,16 +253,18 @@ decide_now(const PlanScene *scene, const PlanLeaf *leaf,
 	spinpanel_plan_text_begin(&text, d->reason, sizeof(d->reason));
 	spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
 	if (all && s->extended_term)
-		spinpanel_plan_text_add(&text, "; all %lld not needed, cancellable at "
+		spinpanel_plan_text_add(&text,
+								"; all %lld not needed, cancellable at "
 								"any time in extended service terms",
 								(long long) choice->now);
 	else
 	{
-		spinpanel_plan_text_add(&text, all ? "; all %lld not needed, can be "
-								"cancelled until " : "; %lld refundable until ",
+		spinpanel_plan_text_add(&text,
+								all ? "; all %lld not needed, can be "
+									  "cancelled until "
+									: "; %lld refundable until ",
 								(long long) choice->now);
-		spinpanel_plan_text_date(&text, all ? s->cancel_until :
-								 leaf->deadline);
+		spinpanel_plan_text_date(&text, all ? s->cancel_until : leaf->deadline);
 	}
 	if (choice->now > 0 && leaf->last_chance > 0)
 		spinpanel_plan_text_add(&text, " (last run before the window closes)");
@@ -280,16 +272,14 @@ decide_now(const PlanScene *scene, const PlanLeaf *leaf,
 
 /* What we scheduled took too much: less of it, or nothing any more. */
 static void
-decide_back(const PlanScene *scene, const PlanLeaf *leaf,
-			PlanBuilder *builder)
+decide_back(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder)
 {
-	int64_t		to = leaf->quantity - leaf->taken;
+	int64_t to = leaf->quantity - leaf->taken;
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
-	d = spinpanel_plan_append(builder, scene, leaf->members[0],
-							  PLAN_REDUCE_AT_RENEWAL, 5, leaf->quantity, to,
-							  0);
+	d = spinpanel_plan_append(builder, scene, leaf->members[0], PLAN_REDUCE_AT_RENEWAL, 5,
+							  leaf->quantity, to, 0);
 	if (d == NULL)
 		return;
 	d->effective = leaf->term_end;
@@ -302,44 +292,40 @@ decide_back(const PlanScene *scene, const PlanLeaf *leaf,
 }
 
 static void
-decide_later(const PlanScene *scene, const PlanLeaf *leaf,
-			 const PlanChoice *choice, PlanBuilder *builder)
+decide_later(const PlanScene *scene, const PlanLeaf *leaf, const PlanChoice *choice,
+			 PlanBuilder *builder)
 {
-	int64_t		from = leaf->quantity - choice->now;
-	int64_t		to = from - choice->later;
+	int64_t from = leaf->quantity - choice->now;
+	int64_t to = from - choice->later;
 	PlanDecision *d;
-	PlanText	text;
+	PlanText text;
 
 	/* What stood in our schedule before was counted then. */
-	d = spinpanel_plan_append(builder, scene, leaf->members[0],
-							  to == 0 ? PLAN_END_AT_TERM :
-							  PLAN_REDUCE_AT_RENEWAL, 5, from, to,
-							  at_least_zero(choice->later -
-											at_least_zero(leaf->scheduled -
-														  choice->now)));
+	d = spinpanel_plan_append(
+		builder, scene, leaf->members[0], to == 0 ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL, 5,
+		from, to, at_least_zero(choice->later - at_least_zero(leaf->scheduled - choice->now)));
 	if (d == NULL)
 		return;
 	d->effective = leaf->term_end;
 	spinpanel_plan_text_begin(&text, d->reason, sizeof(d->reason));
 	spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
 	if (to == 0)
-		spinpanel_plan_text_add(&text, "; all %lld not needed, ends on ",
-								(long long) from);
+		spinpanel_plan_text_add(&text, "; all %lld not needed, ends on ", (long long) from);
 	else
-		spinpanel_plan_text_add(&text, "; %lld outside the refund window, "
+		spinpanel_plan_text_add(&text,
+								"; %lld outside the refund window, "
 								"returned at the renewal on ",
 								(long long) choice->later);
 	spinpanel_plan_text_date(&text, leaf->term_end);
 }
 
 void
-spinpanel_plan_nce_decide(const PlanScene *scene, const PlanLeaf *leaf,
-						  PlanBuilder *builder, bool back)
+spinpanel_plan_nce_decide(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder,
+						  bool back)
 {
-	PlanChoice	choice;
+	PlanChoice choice;
 
-	if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool,
-								   &choice))
+	if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool, &choice))
 		return;
 	if (back)
 	{

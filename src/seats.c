@@ -36,10 +36,9 @@ earlier_by(PlanTime moment, PlanTime by)
 bool
 spinpanel_seats_counts(const PlanSubscription *subscription)
 {
-	return (subscription->commerce == PLAN_NCE ||
-			subscription->commerce == PLAN_LEGACY) &&
-		subscription->status == PLAN_ACTIVE &&
-		!subscription->trial && subscription->quantity > 0;
+	return (subscription->commerce == PLAN_NCE || subscription->commerce == PLAN_LEGACY) &&
+		   subscription->status == PLAN_ACTIVE && !subscription->trial &&
+		   subscription->quantity > 0;
 }
 
 PlanTime
@@ -61,18 +60,15 @@ spinpanel_seats_ends(const PlanSubscription *subscription, PlanTime now)
 		return false;
 
 	/* Active long after the date it was to end on: the date means nothing. */
-	if (subscription->commerce == PLAN_LEGACY &&
-		spinpanel_seats_term_end(subscription) <= now)
+	if (subscription->commerce == PLAN_LEGACY && spinpanel_seats_term_end(subscription) <= now)
 		return false;
 	return true;
 }
 
 int64_t
-spinpanel_seats_lasting(const PlanSubscription *subscription,
-						int64_t quantity, PlanTime now)
+spinpanel_seats_lasting(const PlanSubscription *subscription, int64_t quantity, PlanTime now)
 {
-	if (spinpanel_seats_ends(subscription, now) ||
-		subscription->next_other_sku)
+	if (spinpanel_seats_ends(subscription, now) || subscription->next_other_sku)
 		return 0;
 
 	/* A scheduled increase may still be wiped: nobody can rely on it. */
@@ -84,9 +80,9 @@ spinpanel_seats_lasting(const PlanSubscription *subscription,
 int64_t
 spinpanel_seats_supply(const PlanPool *pool, PlanTime now, PlanTime moment)
 {
-	int64_t		owned = 0;
-	int64_t		supply = 0;
-	int32_t		i;
+	int64_t owned = 0;
+	int64_t supply = 0;
+	int32_t i;
 
 	for (i = 0; i < pool->subscription_count; i++)
 	{
@@ -106,15 +102,15 @@ spinpanel_seats_supply(const PlanPool *pool, PlanTime now, PlanTime moment)
 PlanTime
 spinpanel_seats_below(const PlanPool *pool, PlanTime now, int64_t seats)
 {
-	PlanTime	first = PLAN_NEVER;
-	int32_t		i;
+	PlanTime first = PLAN_NEVER;
+	int32_t i;
 
 	if (spinpanel_seats_supply(pool, now, now) < seats)
 		return now;
 	for (i = 0; i < pool->subscription_count; i++)
 	{
 		const PlanSubscription *s = &pool->subscriptions[i];
-		PlanTime	end = spinpanel_seats_term_end(s);
+		PlanTime end = spinpanel_seats_term_end(s);
 
 		if (spinpanel_seats_counts(s) && end > now && end < first &&
 			spinpanel_seats_supply(pool, now, end) < seats)
@@ -128,16 +124,15 @@ static bool
 batch_added_since(const PlanBatch *batch, PlanTime since)
 {
 	return !batch->by_renewal && batch->quantity > 0 &&
-		earlier_by(batch->deadline, SEATS_WINDOW) > since;
+		   earlier_by(batch->deadline, SEATS_WINDOW) > since;
 }
 
 /* Seats added after one moment and not after another. */
 static int64_t
-added_between(const PlanSubscription *subscription, PlanTime after,
-			  PlanTime until)
+added_between(const PlanSubscription *subscription, PlanTime after, PlanTime until)
 {
-	int64_t		added = 0;
-	int32_t		i;
+	int64_t added = 0;
+	int32_t i;
 
 	if (subscription->created > after)
 		return subscription->created > until ? 0 : subscription->quantity;
@@ -151,50 +146,45 @@ added_between(const PlanSubscription *subscription, PlanTime after,
 }
 
 int64_t
-spinpanel_seats_added(const PlanSubscription *subscription, PlanTime now,
-					  PlanTime cooldown)
+spinpanel_seats_added(const PlanSubscription *subscription, PlanTime now, PlanTime cooldown)
 {
 	return added_between(subscription, earlier_by(now, cooldown), INT64_MAX);
 }
 
 int64_t
-spinpanel_seats_added_last(const PlanSubscription *subscription, PlanTime now,
-						   PlanTime cooldown)
+spinpanel_seats_added_last(const PlanSubscription *subscription, PlanTime now, PlanTime cooldown)
 {
-	PlanTime	since = earlier_by(now, cooldown);
-	int64_t		seats = 0;
-	int32_t		i;
+	PlanTime since = earlier_by(now, cooldown);
+	int64_t seats = 0;
+	int32_t i;
 
 	for (i = 0; i < subscription->batch_count; i++)
 	{
 		const PlanBatch *batch = &subscription->batches[i];
 
-		if (batch->quantity > 0 && batch->deadline > now &&
-			batch->deadline - now > PLAN_TOO_LATE &&
+		if (batch->quantity > 0 && batch->deadline > now && batch->deadline - now > PLAN_TOO_LATE &&
 			batch->deadline - now < PLAN_LAST_RUN &&
-			(subscription->created > since ||
-			 batch_added_since(batch, since)))
+			(subscription->created > since || batch_added_since(batch, since)))
 			seats += batch->quantity;
 	}
 	return least(seats, subscription->quantity);
 }
 
 int64_t
-spinpanel_seats_refundable(const PlanSubscription *subscription, PlanTime now,
-						   PlanTime cooldown, int64_t *last_chance,
-						   PlanTime *deadline)
+spinpanel_seats_refundable(const PlanSubscription *subscription, PlanTime now, PlanTime cooldown,
+						   int64_t *last_chance, PlanTime *deadline)
 {
-	PlanTime	added_after = earlier_by(now, cooldown);
-	int64_t		refundable = 0;
-	int32_t		i;
+	PlanTime added_after = earlier_by(now, cooldown);
+	int64_t refundable = 0;
+	int32_t i;
 
 	*last_chance = 0;
 	*deadline = PLAN_NEVER;
 	for (i = 0; i < subscription->batch_count; i++)
 	{
 		const PlanBatch *batch = &subscription->batches[i];
-		PlanTime	ahead;
-		bool		last;
+		PlanTime ahead;
+		bool last;
 
 		if (batch->quantity <= 0 || batch->deadline <= now)
 			continue;
@@ -217,11 +207,11 @@ spinpanel_seats_refundable(const PlanSubscription *subscription, PlanTime now,
 void
 spinpanel_seats_figures(const PlanPool *pool, PlanTime now, PlanSeats *seats)
 {
-	PlanTime	cool_since = earlier_by(now, pool->cooldown);
-	int64_t		active = at_least_zero(pool->active);
-	int64_t		unseen = 0;
-	int64_t		present;
-	int32_t		i;
+	PlanTime cool_since = earlier_by(now, pool->cooldown);
+	int64_t active = at_least_zero(pool->active);
+	int64_t unseen = 0;
+	int64_t present;
+	int32_t i;
 
 	seats->owned = 0;
 	seats->lasting = 0;
@@ -241,8 +231,8 @@ spinpanel_seats_figures(const PlanPool *pool, PlanTime now, PlanSeats *seats)
 	present = least(seats->owned, active);
 	seats->foreign = at_least_zero(active - seats->owned);
 	seats->absent = at_least_zero(seats->owned - active);
-	seats->need = at_least_zero(pool->consumed) +
-		at_least_zero(pool->waiting) + at_least_zero(pool->spare);
+	seats->need =
+		at_least_zero(pool->consumed) + at_least_zero(pool->waiting) + at_least_zero(pool->spare);
 
 	/*
 	 * min_seats is a bound on what is owned, the need one on what can be
@@ -254,8 +244,8 @@ spinpanel_seats_figures(const PlanPool *pool, PlanTime now, PlanSeats *seats)
 	seats->excess = at_least_zero(seats->owned - seats->floor);
 	seats->excess = least(seats->excess, at_least_zero(present - seats->need));
 
-	seats->settled = (int64_t) pool->settled_unused - unseen -
-		at_least_zero(pool->waiting) - at_least_zero(pool->spare);
+	seats->settled = (int64_t) pool->settled_unused - unseen - at_least_zero(pool->waiting) -
+					 at_least_zero(pool->spare);
 	seats->tight = seats->settled < 0;
 	seats->settled = at_least_zero(seats->settled);
 }

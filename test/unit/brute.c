@@ -13,26 +13,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HORIZON		(400 * PLAN_DAY)
-#define MOST		4
+#define HORIZON (400 * PLAN_DAY)
+#define MOST 4
 
 typedef struct Try
 {
-	int64_t		now[MOST];		/* quantity from now on; 0 = gone */
-	int64_t		next[MOST];		/* quantity from its next term on */
+	int64_t now[MOST]; /* quantity from now on; 0 = gone */
+	int64_t next[MOST]; /* quantity from its next term on */
 } Try;
 
 typedef struct Brute
 {
 	const Fixture *f;
-	bool		touch[MOST];
-	bool		open[MOST];
-	bool		soften[MOST];
-	int			group[MOST];	/* the oldest it would be merged onto, or -1 */
-	Try			current;
-	bool		found;
-	int64_t		best;			/* seat-seconds that remain */
-	int			fewest;
+	bool touch[MOST];
+	bool open[MOST];
+	bool soften[MOST];
+	int group[MOST]; /* the oldest it would be merged onto, or -1 */
+	Try current;
+	bool found;
+	int64_t best; /* seat-seconds that remain */
+	int fewest;
 } Brute;
 
 static bool
@@ -40,38 +40,34 @@ mergeable(const Fixture *f, int i)
 {
 	const PlanSubscription *s = &f->subscriptions[i];
 
-	return s->commerce == PLAN_LEGACY && plain_counts(s) &&
-		s->duplicates >= 0 && !s->is_addon && !s->has_active_addon;
+	return s->commerce == PLAN_LEGACY && plain_counts(s) && s->duplicates >= 0 && !s->is_addon &&
+		   !s->has_active_addon;
 }
 
 static void
 prepare(Brute *b)
 {
 	const PlanPool *p = &b->f->pool;
-	PlanTime	now = b->f->options.now;
-	bool		blocked = plain_blocked(p, now) &&
-		!(p->adjust == false && b->f->options.ignore_switch);
+	PlanTime now = b->f->options.now;
+	bool blocked = plain_blocked(p, now) && !(p->adjust == false && b->f->options.ignore_switch);
 	/* doubt and unsettled removals forbid taking, not putting back */
-	bool		softens = blocked && p->adjust && !p->paused &&
-		!p->open_operation && now - p->read_at <= p->max_age;
-	int			i;
-	int			j;
+	bool softens =
+		blocked && p->adjust && !p->paused && !p->open_operation && now - p->read_at <= p->max_age;
+	int i;
+	int j;
 
 	for (i = 0; i < p->subscription_count; i++)
 	{
 		const PlanSubscription *s = &b->f->subscriptions[i];
-		PlanTime	end = plain_end(s);
+		PlanTime end = plain_end(s);
 
-		b->touch[i] = plain_counts(s) && !s->renewing &&
-			!plain_person(s, now) && s->changes < 1000 &&
-			(!blocked || softens) &&
-			!(s->commerce == PLAN_NCE && end <= now) &&
-			!(s->commerce == PLAN_LEGACY &&
-			  (plain_ours(s, now) || plain_fresh(s, p, now) > 0));
+		b->touch[i] =
+			plain_counts(s) && !s->renewing && !plain_person(s, now) && s->changes < 1000 &&
+			(!blocked || softens) && !(s->commerce == PLAN_NCE && end <= now) &&
+			!(s->commerce == PLAN_LEGACY && (plain_ours(s, now) || plain_fresh(s, p, now) > 0));
 		b->soften[i] = softens;
-		b->open[i] = b->touch[i] && s->commerce == PLAN_NCE &&
-			b->f->options.at_renewal && !s->extended_term && end != PLAN_NEVER &&
-			end > now;
+		b->open[i] = b->touch[i] && s->commerce == PLAN_NCE && b->f->options.at_renewal &&
+					 !s->extended_term && end != PLAN_NEVER && end > now;
 		if (b->open[i] && end - now > p->renewal_lead)
 		{
 			b->open[i] = plain_ours(s, now) && end - now < 26 * PLAN_HOUR;
@@ -86,12 +82,10 @@ prepare(Brute *b)
 			const PlanSubscription *s = &b->f->subscriptions[i];
 			const PlanSubscription *o = &b->f->subscriptions[j];
 
-			if (!mergeable(b->f, i) || !mergeable(b->f, j) || !b->touch[i] ||
-				!b->touch[j] || s->duplicates != o->duplicates ||
-				s->account != o->account)
+			if (!mergeable(b->f, i) || !mergeable(b->f, j) || !b->touch[i] || !b->touch[j] ||
+				s->duplicates != o->duplicates || s->account != o->account)
 				continue;
-			if (b->group[i] < 0 ||
-				o->created < b->f->subscriptions[b->group[i]].created)
+			if (b->group[i] < 0 || o->created < b->f->subscriptions[b->group[i]].created)
 				b->group[i] = j;
 		}
 	}
@@ -109,8 +103,8 @@ possible(const Brute *b, int i, int64_t n, int64_t y)
 {
 	const PlanSubscription *s = &b->f->subscriptions[i];
 	const PlanPool *p = &b->f->pool;
-	PlanTime	now = b->f->options.now;
-	int64_t		stands = plain_next(s, now);
+	PlanTime now = b->f->options.now;
+	int64_t stands = plain_next(s, now);
 
 	if (y > n)
 		return false;
@@ -130,15 +124,14 @@ possible(const Brute *b, int i, int64_t n, int64_t y)
 		return false;
 	if (n == 0)
 	{
-		bool		any_time = s->extended_term;
-		int64_t		last = plain_last_chance(s, now);
+		bool any_time = s->extended_term;
+		int64_t last = plain_last_chance(s, now);
 
 		if (s->batch_count == 0 && s->cancel_until > now + PLAN_HOUR &&
 			s->cancel_until < now + 26 * PLAN_HOUR && !s->extended_term)
 			last = s->quantity;
 		if (!b->f->options.at_renewal || s->has_active_addon ||
-			!(any_time || s->cancel_until > now + PLAN_HOUR) ||
-			plain_fresh(s, p, now) > last)
+			!(any_time || s->cancel_until > now + PLAN_HOUR) || plain_fresh(s, p, now) > last)
 			return false;
 		if (plain_blocked(p, now) && !b->f->options.ignore_switch)
 			return false;
@@ -160,11 +153,10 @@ possible(const Brute *b, int i, int64_t n, int64_t y)
 
 /* Seats just added that go now all the same, as it is their last chance. */
 static int64_t
-fresh_last(const PlanSubscription *s, const PlanPool *p, PlanTime now,
-		   int64_t gone)
+fresh_last(const PlanSubscription *s, const PlanPool *p, PlanTime now, int64_t gone)
 {
-	int64_t		seats = 0;
-	int			i;
+	int64_t seats = 0;
+	int i;
 
 	for (i = 0; i < s->batch_count; i++)
 	{
@@ -172,8 +164,7 @@ fresh_last(const PlanSubscription *s, const PlanPool *p, PlanTime now,
 
 		if (b->deadline > now + PLAN_HOUR && b->deadline < now + 26 * PLAN_HOUR &&
 			(s->created > now - p->cooldown ||
-			 (!b->by_renewal &&
-			  b->deadline - 168 * PLAN_HOUR > now - p->cooldown)))
+			 (!b->by_renewal && b->deadline - 168 * PLAN_HOUR > now - p->cooldown)))
 			seats += b->quantity;
 	}
 	return seats < gone ? seats : gone;
@@ -184,25 +175,25 @@ static bool
 allowed(const Brute *b)
 {
 	const PlanPool *p = &b->f->pool;
-	PlanTime	now = b->f->options.now;
-	PlanTime	effect = PLAN_NEVER;
-	int64_t		need = (int64_t) p->consumed + p->waiting + p->spare;
-	int64_t		absent = plain_owned(p) - p->active;
-	int64_t		cool = 0;
-	int64_t		net[MOST] = {0};
-	int			vanished[MOST] = {0};
-	int			i;
-	int			j;
+	PlanTime now = b->f->options.now;
+	PlanTime effect = PLAN_NEVER;
+	int64_t need = (int64_t) p->consumed + p->waiting + p->spare;
+	int64_t absent = plain_owned(p) - p->active;
+	int64_t cool = 0;
+	int64_t net[MOST] = { 0 };
+	int vanished[MOST] = { 0 };
+	int i;
+	int j;
 
 	if (absent < 0)
 		absent = 0;
 	for (i = 0; i < p->subscription_count; i++)
 	{
 		const PlanSubscription *s = &b->f->subscriptions[i];
-		int64_t		n = b->current.now[i];
-		int64_t		y = b->current.next[i];
-		int64_t		last = plain_last_chance(s, now);
-		int64_t		spent;
+		int64_t n = b->current.now[i];
+		int64_t y = b->current.next[i];
+		int64_t last = plain_last_chance(s, now);
+		int64_t spent;
 
 		if (!b->touch[i])
 			continue;
@@ -226,8 +217,7 @@ allowed(const Brute *b)
 		if (s->commerce == PLAN_LEGACY)
 			last = 0;
 		if (n == 0 && s->batch_count == 0 && !s->extended_term &&
-			s->cancel_until > now + PLAN_HOUR &&
-			s->cancel_until < now + 26 * PLAN_HOUR)
+			s->cancel_until > now + PLAN_HOUR && s->cancel_until < now + 26 * PLAN_HOUR)
 			last = s->quantity;
 		spent = s->quantity - n;
 
@@ -247,8 +237,7 @@ allowed(const Brute *b)
 		if (net[i] < 0)
 			return false;
 		/* the oldest takes over only where another vanishes as a whole */
-		if (b->current.now[i] > b->f->subscriptions[i].quantity &&
-			vanished[i] == 0)
+		if (b->current.now[i] > b->f->subscriptions[i].quantity && vanished[i] == 0)
 			return false;
 		cool += net[i];
 	}
@@ -260,8 +249,8 @@ allowed(const Brute *b)
 	/* supply at every moment from the first effect on */
 	for (i = -1; i < p->subscription_count; i++)
 	{
-		PlanTime	t = i < 0 ? effect : plain_end(&b->f->subscriptions[i]);
-		int64_t		owned = 0;
+		PlanTime t = i < 0 ? effect : plain_end(&b->f->subscriptions[i]);
+		int64_t owned = 0;
 
 		if (t < effect)
 			t = effect;
@@ -270,8 +259,7 @@ allowed(const Brute *b)
 			const PlanSubscription *s = &b->f->subscriptions[j];
 
 			if (plain_counts(s))
-				owned += s->renewing || t >= plain_end(s) ?
-					b->current.next[j] : b->current.now[j];
+				owned += s->renewing || t >= plain_end(s) ? b->current.next[j] : b->current.now[j];
 		}
 		if (owned - absent < need || owned < p->min_seats)
 			return false;
@@ -282,9 +270,10 @@ allowed(const Brute *b)
 static int64_t
 remains(const PlanSubscription *s, int64_t n, int64_t y, PlanTime now)
 {
-	PlanTime	end = plain_end(s);
-	PlanTime	until = end == PLAN_NEVER || end - now > HORIZON ? HORIZON :
-	end <= now ? 0 : end - now;
+	PlanTime end = plain_end(s);
+	PlanTime until = end == PLAN_NEVER || end - now > HORIZON ? HORIZON
+					 : end <= now                             ? 0
+															  : end - now;
 
 	return n * (until / PLAN_SECOND) + y * ((HORIZON - until) / PLAN_SECOND);
 }
@@ -293,15 +282,15 @@ static int
 changes(const Brute *b, int i)
 {
 	const PlanSubscription *s = &b->f->subscriptions[i];
-	int64_t		n = b->current.now[i];
-	int64_t		y = b->current.next[i];
-	int64_t		stands = plain_next(s, b->f->options.now);
-	int			count = n != s->quantity;
+	int64_t n = b->current.now[i];
+	int64_t y = b->current.next[i];
+	int64_t stands = plain_next(s, b->f->options.now);
+	int count = n != s->quantity;
 
 	if (n == 0 || !b->open[i])
 		return count;
 	if (stands < y)
-		count++;				/* our schedule is cut back first */
+		count++; /* our schedule is cut back first */
 	return count + (y < n && (n != s->quantity || y < stands));
 }
 
@@ -310,13 +299,13 @@ attempt(Brute *b, int i)
 {
 	const PlanPool *p = &b->f->pool;
 	const PlanSubscription *s = &b->f->subscriptions[i];
-	int64_t		n;
-	int64_t		y;
+	int64_t n;
+	int64_t y;
 
 	if (i == p->subscription_count)
 	{
-		int64_t		sum = 0;
-		int			count = 0;
+		int64_t sum = 0;
+		int count = 0;
 
 		if (!allowed(b))
 			return;
@@ -325,8 +314,7 @@ attempt(Brute *b, int i)
 			s = &b->f->subscriptions[i];
 			if (!plain_counts(s))
 				continue;
-			sum += remains(s, b->current.now[i], b->current.next[i],
-						   b->f->options.now);
+			sum += remains(s, b->current.now[i], b->current.next[i], b->f->options.now);
 			count += changes(b, i);
 		}
 		if (!b->found || sum < b->best || (sum == b->best && count < b->fewest))
@@ -356,14 +344,14 @@ attempt(Brute *b, int i)
 static bool
 compare(const Fixture *f)
 {
-	Brute		b;
-	Fixture		after = *f;
-	PlanResult	plan;
-	int64_t		planned = 0;
-	int			count = 0;
-	int			i;
-	bool		ordered = false;
-	bool		same;
+	Brute b;
+	Fixture after = *f;
+	PlanResult plan;
+	int64_t planned = 0;
+	int count = 0;
+	int i;
+	bool ordered = false;
+	bool same;
 
 	memset(&b, 0, sizeof(b));
 	b.f = f;
@@ -381,25 +369,22 @@ compare(const Fixture *f)
 	{
 		const PlanSubscription *s = &after.subscriptions[i];
 
-		if (f->subscriptions[i].commerce == PLAN_LEGACY ||
-			f->subscriptions[i].duplicates >= 0)
+		if (f->subscriptions[i].commerce == PLAN_LEGACY || f->subscriptions[i].duplicates >= 0)
 			ordered = true;
 		if (plain_counts(s))
-			planned += remains(s, s->quantity,
-							   plain_next(s, f->options.now), f->options.now);
+			planned += remains(s, s->quantity, plain_next(s, f->options.now), f->options.now);
 	}
 	same = b.found && planned == b.best && (ordered || count == b.fewest);
 	if (!same)
 	{
 		printf("# planner leaves %.3f seat-days with %d changes, brute force"
-			   " %.3f with %d\n", (double) planned / 86400.0, count,
-			   (double) b.best / 86400.0, b.fewest);
+			   " %.3f with %d\n",
+			   (double) planned / 86400.0, count, (double) b.best / 86400.0, b.fewest);
 		fixture_print(f);
 		for (i = 0; i < plan.count; i++)
 			printf("#  -> %s %d: %d > %d (%s)\n",
 				   spinpanel_plan_action_name(plan.decisions[i].action),
-				   plan.decisions[i].subscription,
-				   plan.decisions[i].from_quantity,
+				   plan.decisions[i].subscription, plan.decisions[i].from_quantity,
 				   plan.decisions[i].to_quantity, plan.decisions[i].reason);
 	}
 	spinpanel_plan_free(&plan);
@@ -409,16 +394,15 @@ compare(const Fixture *f)
 int
 main(int argc, char **argv)
 {
-	long		count = argc > 1 ? strtol(argv[1], NULL, 10) : 5000;
-	long		seed = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
-	long		failed = 0;
-	long		i;
+	long count = argc > 1 ? strtol(argv[1], NULL, 10) : 5000;
+	long seed = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
+	long failed = 0;
+	long i;
 
 	for (i = 0; i < count; i++)
 	{
-		Random		random = {(uint64_t) seed * UINT64_C(1000003) +
-			(uint64_t) i * UINT64_C(7919)};
-		Fixture		f;
+		Random random = { (uint64_t) seed * UINT64_C(1000003) + (uint64_t) i * UINT64_C(7919) };
+		Fixture f;
 
 		fixture_random(&f, &random, MOST, MOST);
 		if (!compare(&f))

@@ -17,8 +17,8 @@
 static PlanTime
 parse_span(const char *word)
 {
-	char	   *rest;
-	long		n = strtol(word, &rest, 10);
+	char *rest;
+	long n = strtol(word, &rest, 10);
 
 	if (*rest == 'd')
 		return n * PLAN_DAY;
@@ -33,14 +33,15 @@ parse_span(const char *word)
 static PlanWho
 parse_who(const char *word)
 {
-	return strcmp(word, "ours") == 0 ? PLAN_OURS :
-		strcmp(word, "person") == 0 ? PLAN_PERSON : PLAN_NOBODY;
+	return strcmp(word, "ours") == 0     ? PLAN_OURS
+		   : strcmp(word, "person") == 0 ? PLAN_PERSON
+										 : PLAN_NOBODY;
 }
 
 void
 fixture_relink(Fixture *f)
 {
-	int32_t		i;
+	int32_t i;
 
 	f->pool.subscriptions = f->subscriptions;
 	for (i = 0; i < f->pool.subscription_count; i++)
@@ -71,7 +72,7 @@ defaults(Fixture *f)
 static PlanSubscription *
 new_subscription(Fixture *f, PlanCommerce commerce)
 {
-	int32_t		i = f->pool.subscription_count++;
+	int32_t i = f->pool.subscription_count++;
 	PlanSubscription *s = &f->subscriptions[i];
 
 	memset(s, 0, sizeof(*s));
@@ -93,15 +94,15 @@ new_subscription(Fixture *f, PlanCommerce commerce)
 static void
 finish(Fixture *f)
 {
-	int64_t		owned;
+	int64_t owned;
 
 	fixture_relink(f);
 	owned = plain_owned(&f->pool);
 	if (f->pool.active < 0)
 		f->pool.active = (int32_t) owned;
 	if (f->pool.settled_unused == INT32_MIN)
-		f->pool.settled_unused = (owned < f->pool.active ? (int32_t) owned :
-								  f->pool.active) - f->pool.consumed;
+		f->pool.settled_unused =
+			(owned < f->pool.active ? (int32_t) owned : f->pool.active) - f->pool.consumed;
 	if (f->limits.owned_at_start < 0)
 		f->limits.owned_at_start = (int32_t) owned;
 }
@@ -109,14 +110,14 @@ finish(Fixture *f)
 void
 fixture_parse(Fixture *f, const char *text)
 {
-	char		copy[1024];
+	char copy[1024];
 	PlanSubscription *s = NULL;
-	PlanPool   *p = &f->pool;
-	char	   *word;
+	PlanPool *p = &f->pool;
+	char *word;
 
-#define NEXT()		(word = strtok(NULL, " "), word ? word : (exit(3), ""))
-#define NUMBER()	((int32_t) strtol(NEXT(), NULL, 10))
-#define IS(w)		(strcmp(word, w) == 0)
+#define NEXT() (word = strtok(NULL, " "), word ? word : (exit(3), ""))
+#define NUMBER() ((int32_t) strtol(NEXT(), NULL, 10))
+#define IS(w) (strcmp(word, w) == 0)
 
 	defaults(f);
 	snprintf(copy, sizeof(copy), "%s", text);
@@ -124,8 +125,7 @@ fixture_parse(Fixture *f, const char *text)
 	{
 		if (IS("nce") || IS("legacy") || IS("alien"))
 		{
-			s = new_subscription(f, IS("nce") ? PLAN_NCE :
-								 IS("legacy") ? PLAN_LEGACY : PLAN_OTHER);
+			s = new_subscription(f, IS("nce") ? PLAN_NCE : IS("legacy") ? PLAN_LEGACY : PLAN_OTHER);
 			s->quantity = NUMBER();
 		}
 		/* of the pool */
@@ -249,7 +249,7 @@ fixture_parse(Fixture *f, const char *text)
 		}
 		else if (IS("batch") || IS("renewed"))
 		{
-			PlanBatch  *b = &f->batches[s - f->subscriptions][s->batch_count++];
+			PlanBatch *b = &f->batches[s - f->subscriptions][s->batch_count++];
 
 			b->by_renewal = IS("renewed");
 			b->quantity = NUMBER();
@@ -270,7 +270,7 @@ uint32_t
 random_below(Random *random, uint32_t bound)
 {
 	/* splitmix64 */
-	uint64_t	z = (random->state += UINT64_C(0x9e3779b97f4a7c15));
+	uint64_t z = (random->state += UINT64_C(0x9e3779b97f4a7c15));
 
 	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
 	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
@@ -303,18 +303,16 @@ random_end(Random *r)
 }
 
 void
-fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
-			   int32_t most_seats)
+fixture_random(Fixture *f, Random *r, int32_t most_subscriptions, int32_t most_seats)
 {
-	int32_t		count = 1 + (int32_t) random_below(r, (uint32_t)
-												   most_subscriptions);
-	bool		mixed = random_one_in(r, 2);
+	int32_t count = 1 + (int32_t) random_below(r, (uint32_t) most_subscriptions);
+	bool mixed = random_one_in(r, 2);
 	PlanCommerce all = random_one_in(r, 3) ? PLAN_LEGACY : PLAN_NCE;
-	int64_t		owned;
-	int64_t		present;
-	int32_t		minimum[2];
-	int32_t		i;
-	int32_t		j;
+	int64_t owned;
+	int64_t present;
+	int32_t minimum[2];
+	int32_t i;
+	int32_t j;
 
 	/* duplicates are of one offer: they share its minimum */
 	minimum[0] = random_one_in(r, 3) ? 1 + (int32_t) random_below(r, 4) : 1;
@@ -322,10 +320,10 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 	defaults(f);
 	for (i = 0; i < count; i++)
 	{
-		int32_t		left;
-		PlanSubscription *s = new_subscription(f, !mixed ? all :
-											   random_one_in(r, 2) ?
-											   PLAN_LEGACY : PLAN_NCE);
+		int32_t left;
+		PlanSubscription *s = new_subscription(f, !mixed                ? all
+												  : random_one_in(r, 2) ? PLAN_LEGACY
+																		: PLAN_NCE);
 
 		s->quantity = 1 + (int32_t) random_below(r, (uint32_t) most_seats);
 		left = s->quantity;
@@ -363,19 +361,21 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 		if (random_one_in(r, 6))
 		{
 			s->auto_renew = false;
-			s->end_by = random_one_in(r, 2) || s->commerce == PLAN_LEGACY ?
-				PLAN_PERSON : PLAN_OURS;
+			s->end_by = random_one_in(r, 2) || s->commerce == PLAN_LEGACY ? PLAN_PERSON : PLAN_OURS;
 			s->cancel_at_term = random_one_in(r, 2);
 		}
 		else if (s->commerce == PLAN_NCE && random_one_in(r, 4))
 		{
-			s->next_quantity = (int32_t) random_below(r, (uint32_t)
-													  s->quantity + 1);
+			s->next_quantity = (int32_t) random_below(r, (uint32_t) s->quantity + 1);
 			if (s->next_quantity == 0)
 				s->next_quantity = s->quantity;
 			s->next_by = random_one_in(r, 3) ? PLAN_PERSON : PLAN_OURS;
 			if (s->next_by == PLAN_PERSON)
+			{
 				s->next_other_sku = random_one_in(r, 3);
+				if (random_one_in(r, 3))
+					s->next_quantity += 3;
+			}
 		}
 		if (s->commerce != PLAN_NCE)
 			continue;
@@ -389,17 +389,15 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 			}
 		}
 		if (random_one_in(r, 3))
-			s->cancel_until = FIXTURE_NOW +
-				(int64_t) random_below(r, 170) * PLAN_HOUR;
+			s->cancel_until = FIXTURE_NOW + (int64_t) random_below(r, 170) * PLAN_HOUR;
 		for (j = 0; j < 3 && left > 0 && random_one_in(r, 2); j++)
 		{
-			PlanBatch  *b = &f->batches[i][s->batch_count++];
+			PlanBatch *b = &f->batches[i][s->batch_count++];
 
 			b->quantity = 1 + (int32_t) random_below(r, (uint32_t) left);
 			left -= b->quantity;
-			b->deadline = FIXTURE_NOW +
-				(int64_t) random_below(r, random_one_in(r, 2) ? 30 : 169) *
-				PLAN_HOUR;
+			b->deadline =
+				FIXTURE_NOW + (int64_t) random_below(r, random_one_in(r, 2) ? 30 : 169) * PLAN_HOUR;
 			b->by_renewal = random_one_in(r, 2);
 		}
 	}
@@ -423,8 +421,7 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions,
 	if (random_one_in(r, 3))
 		f->pool.settled_unused -= (int32_t) random_below(r, 4);
 	if (random_one_in(r, 5))
-		f->pool.known_since = FIXTURE_NOW -
-			(int64_t) random_below(r, 30) * PLAN_HOUR;
+		f->pool.known_since = FIXTURE_NOW - (int64_t) random_below(r, 30) * PLAN_HOUR;
 	if (random_one_in(r, 4))
 		f->pool.cooldown = (int64_t) random_below(r, 200) * PLAN_HOUR;
 	if (random_one_in(r, 6))
@@ -453,20 +450,17 @@ void
 fixture_print(const Fixture *f)
 {
 	const PlanPool *p = &f->pool;
-	int32_t		i;
-	int32_t		j;
+	int32_t i;
+	int32_t j;
 
-#define HOURS(t)	((t) == PLAN_NEVER ? -1.0 : \
-					 (double) ((t) - FIXTURE_NOW) / (double) PLAN_HOUR)
+#define HOURS(t) ((t) == PLAN_NEVER ? -1.0 : (double) ((t) -FIXTURE_NOW) / (double) PLAN_HOUR)
 	printf("# active %d consumed %d waiting %d spare %d min_seats %d settled %d"
 		   " known %.0fh cooldown %.0fh lead %.0fd%s%s%s%s%s%s\n",
-		   p->active, p->consumed, p->waiting, p->spare, p->min_seats,
-		   p->settled_unused, HOURS(p->known_since),
-		   (double) p->cooldown / (double) PLAN_HOUR,
-		   (double) p->renewal_lead / (double) PLAN_DAY,
-		   p->doubt ? " doubt" : "", p->unsettled ? " unsettled" : "",
-		   p->open_operation ? " open" : "", p->adjust ? "" : " off",
-		   p->paused ? " paused" : "",
+		   p->active, p->consumed, p->waiting, p->spare, p->min_seats, p->settled_unused,
+		   HOURS(p->known_since), (double) p->cooldown / (double) PLAN_HOUR,
+		   (double) p->renewal_lead / (double) PLAN_DAY, p->doubt ? " doubt" : "",
+		   p->unsettled ? " unsettled" : "", p->open_operation ? " open" : "",
+		   p->adjust ? "" : " off", p->paused ? " paused" : "",
 		   f->options.at_renewal ? "" : " now_only");
 	for (i = 0; i < p->subscription_count; i++)
 	{
@@ -476,19 +470,15 @@ fixture_print(const Fixture *f)
 			   " cancel_until %.0fh min %d max %d renew %d cancelled %d by %d"
 			   " next %d other %d by %d dup %d%s%s%s%s changes %d",
 			   i, s->commerce == PLAN_NCE ? "nce" : "legacy", s->quantity,
-			   s->status == PLAN_ACTIVE ? "" : " inactive",
-			   s->trial ? " trial" : "", s->account, HOURS(s->created),
-			   HOURS(s->term_end), HOURS(s->custom_end),
-			   HOURS(s->cancel_until), s->minimum, s->maximum, s->auto_renew,
-			   s->cancel_at_term, s->end_by, s->next_quantity,
-			   s->next_other_sku, s->next_by, s->duplicates,
-			   s->extended_term ? " extended" : "",
-			   s->renewing ? " renewing" : "", s->is_addon ? " addon" : "",
-			   s->has_active_addon ? " base" : "", s->changes);
+			   s->status == PLAN_ACTIVE ? "" : " inactive", s->trial ? " trial" : "", s->account,
+			   HOURS(s->created), HOURS(s->term_end), HOURS(s->custom_end), HOURS(s->cancel_until),
+			   s->minimum, s->maximum, s->auto_renew, s->cancel_at_term, s->end_by,
+			   s->next_quantity, s->next_other_sku, s->next_by, s->duplicates,
+			   s->extended_term ? " extended" : "", s->renewing ? " renewing" : "",
+			   s->is_addon ? " addon" : "", s->has_active_addon ? " base" : "", s->changes);
 		for (j = 0; j < s->batch_count; j++)
-			printf(" %s %d@%.0fh", s->batches[j].by_renewal ? "renewed" :
-				   "batch", s->batches[j].quantity,
-				   HOURS(s->batches[j].deadline));
+			printf(" %s %d@%.0fh", s->batches[j].by_renewal ? "renewed" : "batch",
+				   s->batches[j].quantity, HOURS(s->batches[j].deadline));
 		printf("\n");
 	}
 }
@@ -507,9 +497,9 @@ wipe_schedule(PlanSubscription *s)
 static bool
 sooner(const Fixture *f, const PlanBatch *a, const PlanBatch *b)
 {
-	PlanTime	added = FIXTURE_NOW - f->pool.cooldown + 168 * PLAN_HOUR;
-	bool		a_fresh = !a->by_renewal && a->deadline > added;
-	bool		b_fresh = !b->by_renewal && b->deadline > added;
+	PlanTime added = FIXTURE_NOW - f->pool.cooldown + 168 * PLAN_HOUR;
+	bool a_fresh = !a->by_renewal && a->deadline > added;
+	bool b_fresh = !b->by_renewal && b->deadline > added;
 
 	return a_fresh != b_fresh ? b_fresh : a->deadline < b->deadline;
 }
@@ -517,12 +507,12 @@ sooner(const Fixture *f, const PlanBatch *a, const PlanBatch *b)
 static void
 credit(Fixture *f, PlanSubscription *s, int32_t seats)
 {
-	PlanBatch  *b = f->batches[s - f->subscriptions];
+	PlanBatch *b = f->batches[s - f->subscriptions];
 
 	while (seats > 0)
 	{
-		int32_t		first = -1;
-		int32_t		i;
+		int32_t first = -1;
+		int32_t i;
 
 		for (i = 0; i < s->batch_count; i++)
 		{
@@ -540,9 +530,9 @@ credit(Fixture *f, PlanSubscription *s, int32_t seats)
 void
 fixture_apply(Fixture *f, const PlanDecision *d)
 {
-	PlanPool   *p = &f->pool;
+	PlanPool *p = &f->pool;
 	PlanSubscription *s;
-	int32_t		before;
+	int32_t before;
 
 	if (d->action == PLAN_NONE)
 		return;
@@ -650,15 +640,14 @@ plain_person(const PlanSubscription *s, PlanTime now)
 		return true;
 	if (s->end_by == PLAN_PERSON && !s->extended_term)
 		return true;
-	return s->next_other_sku ||
-		(s->next_quantity >= 0 && s->next_by != PLAN_OURS);
+	return s->next_other_sku || (s->next_quantity >= 0 && s->next_by != PLAN_OURS);
 }
 
 int64_t
 plain_owned(const PlanPool *p)
 {
-	int64_t		owned = 0;
-	int32_t		i;
+	int64_t owned = 0;
+	int32_t i;
 
 	for (i = 0; i < p->subscription_count; i++)
 	{
@@ -671,16 +660,15 @@ plain_owned(const PlanPool *p)
 int64_t
 plain_supply(const PlanPool *p, PlanTime now, PlanTime t)
 {
-	int64_t		supply = 0;
-	int32_t		i;
+	int64_t supply = 0;
+	int32_t i;
 
 	for (i = 0; i < p->subscription_count; i++)
 	{
 		const PlanSubscription *s = &p->subscriptions[i];
 
 		if (plain_counts(s))
-			supply += s->renewing || t >= plain_end(s) ?
-				plain_next(s, now) : s->quantity;
+			supply += s->renewing || t >= plain_end(s) ? plain_next(s, now) : s->quantity;
 	}
 	return supply;
 }
@@ -689,8 +677,8 @@ plain_supply(const PlanPool *p, PlanTime now, PlanTime t)
 int64_t
 plain_floor(const PlanPool *p)
 {
-	int64_t		owned = plain_owned(p);
-	int64_t		floor = (int64_t) p->consumed + p->waiting + p->spare;
+	int64_t owned = plain_owned(p);
+	int64_t floor = (int64_t) p->consumed + p->waiting + p->spare;
 
 	if (owned > p->active)
 		floor += owned - p->active;
@@ -700,8 +688,8 @@ plain_floor(const PlanPool *p)
 int64_t
 plain_fresh(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 {
-	int64_t		fresh = 0;
-	int32_t		i;
+	int64_t fresh = 0;
+	int32_t i;
 
 	if (s->created > now - p->cooldown)
 		return s->quantity;
@@ -717,8 +705,8 @@ plain_fresh(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 int64_t
 plain_last_chance(const PlanSubscription *s, PlanTime now)
 {
-	int64_t		seats = 0;
-	int32_t		i;
+	int64_t seats = 0;
+	int32_t i;
 
 	for (i = 0; i < s->batch_count; i++)
 	{
@@ -732,9 +720,9 @@ plain_last_chance(const PlanSubscription *s, PlanTime now)
 int64_t
 plain_window(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 {
-	int64_t		seats = 0;
-	int64_t		stays;
-	int32_t		i;
+	int64_t seats = 0;
+	int64_t stays;
+	int32_t i;
 
 	for (i = 0; i < s->batch_count; i++)
 	{
@@ -753,22 +741,21 @@ plain_window(const PlanSubscription *s, const PlanPool *p, PlanTime now)
 	/* however windows overlap, what was just added stays */
 	stays = s->quantity - plain_fresh(s, p, now);
 	if (seats > stays)
-		seats = stays > plain_last_chance(s, now) ? stays :
-			plain_last_chance(s, now);
+		seats = stays > plain_last_chance(s, now) ? stays : plain_last_chance(s, now);
 	return seats;
 }
 
 int64_t
 plain_settled(const PlanPool *p, PlanTime now)
 {
-	int64_t		settled = (int64_t) p->settled_unused - p->waiting - p->spare;
-	int32_t		i;
-	int32_t		j;
+	int64_t settled = (int64_t) p->settled_unused - p->waiting - p->spare;
+	int32_t i;
+	int32_t j;
 
 	for (i = 0; i < p->subscription_count; i++)
 	{
 		const PlanSubscription *s = &p->subscriptions[i];
-		int64_t		unseen = 0;
+		int64_t unseen = 0;
 
 		if (!plain_counts(s))
 			continue;
@@ -778,7 +765,7 @@ plain_settled(const PlanPool *p, PlanTime now)
 		{
 			for (j = 0; j < s->batch_count; j++)
 			{
-				PlanTime	opened = s->batches[j].deadline - 168 * PLAN_HOUR;
+				PlanTime opened = s->batches[j].deadline - 168 * PLAN_HOUR;
 
 				if (!s->batches[j].by_renewal && opened > now - p->cooldown &&
 					opened <= p->known_since)
@@ -795,12 +782,12 @@ plain_settled(const PlanPool *p, PlanTime now)
 bool
 plain_blocked(const PlanPool *p, PlanTime now)
 {
-	int32_t		i;
-	bool		pending = false;
+	int32_t i;
+	bool pending = false;
 
 	for (i = 0; i < p->subscription_count; i++)
 		pending = pending || p->subscriptions[i].pending;
-	return pending || p->doubt != NULL || p->unsettled || p->open_operation ||
-		p->paused || p->excluded || p->never_assigned || p->tenant_target ||
-		p->no_access || !p->adjust || now - p->read_at > p->max_age;
+	return pending || p->doubt != NULL || p->unsettled || p->open_operation || p->paused ||
+		   p->excluded || p->never_assigned || p->tenant_target || p->no_access || !p->adjust ||
+		   now - p->read_at > p->max_age;
 }

@@ -14,7 +14,7 @@
 #include <string.h>
 
 static const char *broken;
-static bool big;				/* perhaps not the very best is found */
+static bool big; /* perhaps not the very best is found */
 
 static void
 must(bool holds, const char *what)
@@ -26,24 +26,24 @@ must(bool holds, const char *what)
 static bool
 removes(const PlanDecision *d)
 {
-	return (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND ||
-			d->action == PLAN_CANCEL || d->action == PLAN_END_AT_TERM ||
-			d->action == PLAN_REDUCE_AT_RENEWAL) && d->seats > 0;
+	return (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND || d->action == PLAN_CANCEL ||
+			d->action == PLAN_END_AT_TERM || d->action == PLAN_REDUCE_AT_RENEWAL) &&
+		   d->seats > 0;
 }
 
 static bool
 puts_back(const PlanSubscription *s, const PlanDecision *d, PlanTime now)
 {
 	return d->action == PLAN_REDUCE_AT_RENEWAL && plain_ours(s, now) &&
-		d->to_quantity > plain_next(s, now);
+		   d->to_quantity > plain_next(s, now);
 }
 
 static void
 check_one(const Fixture *f, const PlanDecision *d)
 {
 	const PlanSubscription *s = &f->subscriptions[d->subscription];
-	PlanTime	now = f->options.now;
-	bool		putting_back = puts_back(s, d, now);
+	PlanTime now = f->options.now;
+	bool putting_back = puts_back(s, d, now);
 
 	must(plain_counts(s), "only active, paid subscriptions change");
 	must(!plain_person(s, now), "a person's decision is left alone");
@@ -61,8 +61,7 @@ check_one(const Fixture *f, const PlanDecision *d)
 			must(d->to_quantity < d->from_quantity, "a reduction reduces");
 			must(d->to_quantity >= s->minimum, "not below the minimum");
 			if (s->commerce == PLAN_NCE)
-				must(d->seats <= plain_window(s, &f->pool, now),
-					 "only inside a window");
+				must(d->seats <= plain_window(s, &f->pool, now), "only inside a window");
 			break;
 		case PLAN_SUSPEND:
 			must(s->commerce == PLAN_LEGACY, "suspending is for legacy");
@@ -81,15 +80,14 @@ check_one(const Fixture *f, const PlanDecision *d)
 			must(s->commerce == PLAN_NCE && f->options.at_renewal,
 				 "scheduling is for new commerce");
 			must(d->effective == plain_end(s), "effective at the renewal");
-			must(putting_back ||
-				 plain_end(s) - now <= f->pool.renewal_lead, "within the lead");
-			must(d->action == PLAN_END_AT_TERM ? d->to_quantity == 0 :
-				 d->to_quantity >= s->minimum ||
-				 d->to_quantity == d->from_quantity, "not below the minimum");
+			must(putting_back || plain_end(s) - now <= f->pool.renewal_lead, "within the lead");
+			must(d->action == PLAN_END_AT_TERM
+					 ? d->to_quantity == 0
+					 : d->to_quantity >= s->minimum || d->to_quantity == d->from_quantity,
+				 "not below the minimum");
 			break;
 		case PLAN_RAISE:
-			must(s->commerce == PLAN_LEGACY && d->merge > 0,
-				 "only a merge raises");
+			must(s->commerce == PLAN_LEGACY && d->merge > 0, "only a merge raises");
 			must(d->to_quantity <= s->maximum, "not above the maximum");
 			break;
 		default:
@@ -101,10 +99,10 @@ check_one(const Fixture *f, const PlanDecision *d)
 static void
 check_floor(const Fixture *f, const Fixture *after, const PlanResult *plan)
 {
-	PlanTime	now = f->options.now;
-	PlanTime	effect = PLAN_NEVER;
-	int64_t		floor = plain_floor(&f->pool);
-	int32_t		i;
+	PlanTime now = f->options.now;
+	PlanTime effect = PLAN_NEVER;
+	int64_t floor = plain_floor(&f->pool);
+	int32_t i;
 
 	for (i = 0; i < plan->count; i++)
 	{
@@ -114,8 +112,7 @@ check_floor(const Fixture *f, const Fixture *after, const PlanResult *plan)
 		if (!removes(d))
 			continue;
 		s = &f->subscriptions[d->subscription];
-		if (d->action == PLAN_REDUCE_AT_RENEWAL &&
-			d->to_quantity >= plain_next(s, now))
+		if (d->action == PLAN_REDUCE_AT_RENEWAL && d->to_quantity >= plain_next(s, now))
 			continue;
 		if (d->effective < effect)
 			effect = d->effective;
@@ -124,7 +121,7 @@ check_floor(const Fixture *f, const Fixture *after, const PlanResult *plan)
 		return;
 	for (i = -1; i < after->pool.subscription_count; i++)
 	{
-		PlanTime	t = i < 0 ? effect : plain_end(&after->subscriptions[i]);
+		PlanTime t = i < 0 ? effect : plain_end(&after->subscriptions[i]);
 
 		must(plain_supply(&after->pool, now, t < effect ? effect : t) >= floor,
 			 "never below the floor");
@@ -134,11 +131,11 @@ check_floor(const Fixture *f, const Fixture *after, const PlanResult *plan)
 static void
 check_cooldown(const Fixture *f, const PlanResult *plan)
 {
-	PlanTime	now = f->options.now;
-	int64_t		gone[FIXTURE_SUBSCRIPTIONS] = {0};
-	int64_t		merged = 0;
-	int64_t		spent = 0;
-	int32_t		i;
+	PlanTime now = f->options.now;
+	int64_t gone[FIXTURE_SUBSCRIPTIONS] = { 0 };
+	int64_t merged = 0;
+	int64_t spent = 0;
+	int32_t i;
 
 	for (i = 0; i < plan->count; i++)
 	{
@@ -146,19 +143,16 @@ check_cooldown(const Fixture *f, const PlanResult *plan)
 
 		if (d->action == PLAN_RAISE)
 			merged += d->seats;
-		else if (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND ||
-				 d->action == PLAN_CANCEL)
+		else if (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND || d->action == PLAN_CANCEL)
 			gone[d->subscription] += d->seats;
 	}
 	for (i = 0; i < f->pool.subscription_count; i++)
 	{
 		const PlanSubscription *s = &f->subscriptions[i];
-		int64_t		last = s->commerce == PLAN_NCE ?
-			plain_last_chance(s, now) : 0;
+		int64_t last = s->commerce == PLAN_NCE ? plain_last_chance(s, now) : 0;
 
-		if (gone[i] == s->quantity && s->commerce == PLAN_NCE &&
-			s->batch_count == 0 && !s->extended_term &&
-			s->cancel_until < now + 26 * PLAN_HOUR)
+		if (gone[i] == s->quantity && s->commerce == PLAN_NCE && s->batch_count == 0 &&
+			!s->extended_term && s->cancel_until < now + 26 * PLAN_HOUR)
 			last = s->quantity;
 		if (gone[i] > last)
 			spent += gone[i] - last;
@@ -169,9 +163,9 @@ check_cooldown(const Fixture *f, const PlanResult *plan)
 static void
 check_limits(const Fixture *f, const PlanResult *plan)
 {
-	int64_t		now_gone = 0;
-	int64_t		limit = f->limits.removal_limit_seats;
-	int32_t		i;
+	int64_t now_gone = 0;
+	int64_t limit = f->limits.removal_limit_seats;
+	int32_t i;
 
 	for (i = 0; i < plan->count; i++)
 	{
@@ -179,54 +173,50 @@ check_limits(const Fixture *f, const PlanResult *plan)
 
 		if (d->action == PLAN_RAISE)
 			now_gone -= d->seats;
-		else if (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND ||
-				 d->action == PLAN_CANCEL)
+		else if (d->action == PLAN_REDUCE || d->action == PLAN_SUSPEND || d->action == PLAN_CANCEL)
 			/* what our schedule took was counted when it was scheduled */
-			now_gone += d->seats -
-				(plain_ours(&f->subscriptions[d->subscription], f->options.now) ?
-				 d->seats : 0);
+			now_gone +=
+				d->seats -
+				(plain_ours(&f->subscriptions[d->subscription], f->options.now) ? d->seats : 0);
 	}
-	if (limit * 100 < (int64_t) f->limits.removal_limit_percent *
-		f->limits.owned_at_start)
-		limit = (int64_t) f->limits.removal_limit_percent *
-			f->limits.owned_at_start / 100;
+	if (limit * 100 < (int64_t) f->limits.removal_limit_percent * f->limits.owned_at_start)
+		limit = (int64_t) f->limits.removal_limit_percent * f->limits.owned_at_start / 100;
 	for (i = 0; i < plan->count; i++)
 	{
 		const PlanDecision *d = &plan->decisions[i];
 
-		if (now_gone > limit && !plain_ours(&f->subscriptions[d->subscription < 0 ? 0 :
-															  d->subscription],
-											f->options.now))
-			must(d->action == PLAN_NONE || d->needs_approval,
-				 "above the limit everything waits");
+		if (now_gone > limit &&
+			!plain_ours(&f->subscriptions[d->subscription < 0 ? 0 : d->subscription],
+						f->options.now))
+			must(d->action == PLAN_NONE || d->needs_approval, "above the limit everything waits");
 	}
 }
 
 static void
 check_judge(const Fixture *f, const PlanResult *plan)
 {
-	Fixture		state = *f;
-	int64_t		last = 0;
-	int32_t		i;
+	Fixture state = *f;
+	int64_t last = 0;
+	int32_t i;
 
 	fixture_relink(&state);
 	for (i = 0; i < f->pool.subscription_count; i++)
 		last += plain_last_chance(&f->subscriptions[i], f->options.now) +
-			(f->subscriptions[i].cancel_until < f->options.now +
-			 26 * PLAN_HOUR ? f->subscriptions[i].cancel_until > 0 : 0);
+				(f->subscriptions[i].cancel_until < f->options.now + 26 * PLAN_HOUR
+					 ? f->subscriptions[i].cancel_until > 0
+					 : 0);
 	for (i = 0; i < plan->count; i++)
 	{
 		const PlanDecision *d = &plan->decisions[i];
-		char		reason[240];
+		char reason[240];
 
 		if (d->action == PLAN_NONE)
 			continue;
 		if (!plain_blocked(&state.pool, state.options.now))
 		{
-			int32_t		lowest =
-			spinpanel_plan_judge(&state.pool, d->subscription, d->action,
-								 d->to_quantity, &state.options, reason,
-								 sizeof(reason));
+			int32_t lowest =
+				spinpanel_plan_judge(&state.pool, d->subscription, d->action, d->to_quantity,
+									 &state.options, reason, sizeof(reason));
 
 			/*
 			 * Seats that went in spite of a cool-down leave less past it for
@@ -235,9 +225,9 @@ check_judge(const Fixture *f, const PlanResult *plan)
 			 * all of them need.
 			 */
 			must(lowest == d->to_quantity ||
-				 (lowest > d->to_quantity &&
-				  (last > 0 || puts_back(&state.subscriptions[d->subscription],
-										 d, state.options.now))),
+					 (lowest > d->to_quantity &&
+					  (last > 0 ||
+					   puts_back(&state.subscriptions[d->subscription], d, state.options.now))),
 				 "the judgement allows what is planned");
 		}
 		fixture_apply(&state, d);
@@ -248,20 +238,19 @@ check_judge(const Fixture *f, const PlanResult *plan)
 static void
 check_judge_alone(const Fixture *f, Random *random)
 {
-	int32_t		i = (int32_t) random_below(random, (uint32_t)
-										   f->pool.subscription_count);
+	int32_t i = (int32_t) random_below(random, (uint32_t) f->pool.subscription_count);
 	const PlanSubscription *s = &f->subscriptions[i];
-	PlanTime	now = f->options.now;
-	PlanAction	action = random_one_in(random, 2) ? PLAN_REDUCE :
-		s->commerce == PLAN_LEGACY ? PLAN_SUSPEND : PLAN_CANCEL;
-	char		reason[240];
-	int32_t		lowest = spinpanel_plan_judge(&f->pool, i, action, 0,
-											  &f->options, reason,
-											  sizeof(reason));
-	Fixture		after = *f;
+	PlanTime now = f->options.now;
+	PlanAction action = random_one_in(random, 2)     ? PLAN_REDUCE
+						: s->commerce == PLAN_LEGACY ? PLAN_SUSPEND
+													 : PLAN_CANCEL;
+	char reason[240];
+	int32_t lowest =
+		spinpanel_plan_judge(&f->pool, i, action, 0, &f->options, reason, sizeof(reason));
+	Fixture after = *f;
 	PlanDecision d;
-	PlanResult	one = {&d, 1, 1, false};
-	int32_t		k;
+	PlanResult one = { &d, 1, 1, false };
+	int32_t k;
 
 	memset(&d, 0, sizeof(d));
 	d.subscription = i;
@@ -284,20 +273,19 @@ check_judge_alone(const Fixture *f, Random *random)
 	check_floor(f, &after, &one);
 	check_cooldown(f, &one);
 	for (k = 0; k < f->pool.subscription_count; k++)
-		must(k == i || after.subscriptions[k].quantity ==
-			 f->subscriptions[k].quantity, "one at a time");
+		must(k == i || after.subscriptions[k].quantity == f->subscriptions[k].quantity,
+			 "one at a time");
 }
 
 static void
 check_excess(const Fixture *f, const PlanResult *plan)
 {
-	PlanExcess	e;
-	int64_t		now_gone = 0;
-	int64_t		owned = plain_owned(&f->pool);
-	int64_t		present = owned < f->pool.active ? owned : f->pool.active;
-	int64_t		excess = present - f->pool.consumed - f->pool.waiting -
-		f->pool.spare;
-	int32_t		i;
+	PlanExcess e;
+	int64_t now_gone = 0;
+	int64_t owned = plain_owned(&f->pool);
+	int64_t present = owned < f->pool.active ? owned : f->pool.active;
+	int64_t excess = present - f->pool.consumed - f->pool.waiting - f->pool.spare;
+	int32_t i;
 
 	if (excess > owned - f->pool.min_seats)
 		excess = owned - f->pool.min_seats;
@@ -307,14 +295,13 @@ check_excess(const Fixture *f, const PlanResult *plan)
 	must(e.owned == owned, "owned shown");
 	must(e.excess == excess, "excess shown");
 	must(e.reducible_now >= 0 && e.reducible_at_renewal >= 0 &&
-		 e.reducible_now + e.reducible_at_renewal <= e.excess,
+			 e.reducible_now + e.reducible_at_renewal <= e.excess,
 		 "reducible within the excess");
 	for (i = 0; i < plan->count; i++)
 	{
 		if (plan->decisions[i].action == PLAN_RAISE)
 			now_gone -= plan->decisions[i].seats;
-		if (plan->decisions[i].action == PLAN_REDUCE ||
-			plan->decisions[i].action == PLAN_SUSPEND ||
+		if (plan->decisions[i].action == PLAN_REDUCE || plan->decisions[i].action == PLAN_SUSPEND ||
 			plan->decisions[i].action == PLAN_CANCEL)
 			now_gone += plan->decisions[i].seats;
 	}
@@ -327,13 +314,13 @@ check_excess(const Fixture *f, const PlanResult *plan)
 static void
 check(const Fixture *f, Random *random)
 {
-	PlanResult	plan;
-	PlanResult	again;
-	Fixture		after = *f;
-	bool		exempt = false;
-	int32_t		nones = 0;
-	int32_t		raised = 0;
-	int32_t		i;
+	PlanResult plan;
+	PlanResult again;
+	Fixture after = *f;
+	bool exempt = false;
+	int32_t nones = 0;
+	int32_t raised = 0;
+	int32_t i;
 
 	fixture_relink(&after);
 	spinpanel_plan_customer(&f->pool, 1, &f->limits, &f->options, &plan);
@@ -376,11 +363,10 @@ check(const Fixture *f, Random *random)
 			(s->batch_count == 0 && s->cancel_until > f->options.now &&
 			 s->cancel_until < f->options.now + 26 * PLAN_HOUR))
 			exempt = exempt || f->pool.cooldown > 142 * PLAN_HOUR ||
-				plain_settled(&f->pool, f->options.now) <
-				plain_owned(&f->pool) - plain_floor(&f->pool);
+					 plain_settled(&f->pool, f->options.now) <
+						 plain_owned(&f->pool) - plain_floor(&f->pool);
 	}
-	spinpanel_plan_customer(&after.pool, 1, &after.limits, &after.options,
-							&again);
+	spinpanel_plan_customer(&after.pool, 1, &after.limits, &after.options, &again);
 	for (i = 0; i < again.count; i++)
 	{
 		/*
@@ -398,16 +384,13 @@ check(const Fixture *f, Random *random)
 		for (i = 0; i < plan.count; i++)
 			printf("#  -> %s %d: %d > %d m%d%s (%s)\n",
 				   spinpanel_plan_action_name(plan.decisions[i].action),
-				   plan.decisions[i].subscription,
-				   plan.decisions[i].from_quantity,
+				   plan.decisions[i].subscription, plan.decisions[i].from_quantity,
 				   plan.decisions[i].to_quantity, plan.decisions[i].merge,
-				   plan.decisions[i].needs_approval ? "!" : "",
-				   plan.decisions[i].reason);
+				   plan.decisions[i].needs_approval ? "!" : "", plan.decisions[i].reason);
 		for (i = 0; i < again.count; i++)
 			printf("#  again %s %d: %d > %d (%s)\n",
 				   spinpanel_plan_action_name(again.decisions[i].action),
-				   again.decisions[i].subscription,
-				   again.decisions[i].from_quantity,
+				   again.decisions[i].subscription, again.decisions[i].from_quantity,
 				   again.decisions[i].to_quantity, again.decisions[i].reason);
 	}
 	spinpanel_plan_free(&plan);
@@ -417,19 +400,21 @@ check(const Fixture *f, Random *random)
 int
 main(int argc, char **argv)
 {
-	long		count = argc > 1 ? strtol(argv[1], NULL, 10) : 20000;
-	long		seed = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
-	long		i;
+	long count = argc > 1 ? strtol(argv[1], NULL, 10) : 20000;
+	long seed = argc > 2 ? strtol(argv[2], NULL, 10) : 1;
+	long i;
 
 	for (i = 0; i < count && broken == NULL; i++)
 	{
-		Random		random = {(uint64_t) seed * UINT64_C(1000003) +
-			(uint64_t) i * UINT64_C(7919)};
-		Fixture		f;
+		Random random = { (uint64_t) seed * UINT64_C(1000003) + (uint64_t) i * UINT64_C(7919) };
+		Fixture f;
 
 		big = i % 50 == 49;
 		fixture_random(&f, &random, FIXTURE_SUBSCRIPTIONS,
-					   big ? 3000 : i % 3 == 0 ? 4 : i % 3 == 1 ? 8 : 20);
+					   big          ? 3000
+					   : i % 3 == 0 ? 4
+					   : i % 3 == 1 ? 8
+									: 20);
 		check(&f, &random);
 		if (broken != NULL)
 			printf("# pool %ld of seed %ld: %s\n", i, seed, broken);
