@@ -414,6 +414,9 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 				for (; *at >= '0' && *at <= '9'; at++)
 				{
 					micro += (*at - '0') * unit;
+					/* .NET's seventh digit is rounded, as timestamptz does */
+					if (unit == 1 && at[1] >= '5' && at[1] <= '9')
+						micro++;
 					unit /= 10;
 				}
 			}
