@@ -32,18 +32,18 @@ mutate()
 }
 
 # rule 0
-mutate "waiting dropped from the floor" seats.c 's/\n\t\tat_least_zero\(pool->waiting\) \+ at_least_zero\(pool->spare\);\n\n/\n\t\tat_least_zero(pool->spare);\n\n/'
-mutate "spare dropped from the floor" seats.c 's/\n\t\tat_least_zero\(pool->waiting\) \+ at_least_zero\(pool->spare\);\n\n/\n\t\tat_least_zero(pool->waiting);\n\n/'
+mutate "waiting dropped from the floor" seats.c 's/(seats->need =.*?)at_least_zero\(pool->waiting\) \+/$1/s'
+mutate "spare dropped from the floor" seats.c 's/(seats->need =.*?) \+\s+at_least_zero\(pool->spare\);/$1;/s'
 mutate "min_seats ignored" seats.c 's/if \(seats->floor < pool->min_seats\)/if (false)/'
 mutate "supply over time ignored" seats.c 's/seats->lasting \+= spinpanel_seats_lasting\(s, s->quantity, now\);/seats->lasting += s->quantity;/'
 mutate "auto-renew off ends nothing" seats.c 's/(subscription->auto_renew) \|\| subscription->extended_term/true/'
 mutate "an explicit cancel ends nothing" seats.c 's/if \(subscription->cancel_at_term\)\n\t\treturn true/if (false)\n\t\treturn true/'
 mutate "lower next terms ignored" seats.c 's/if \(subscription->next_quantity >= 0\)/if (false)/'
-mutate "product changes ignored" seats.c 's/ \|\|\n\t\tsubscription->next_other_sku\)/)/'
+mutate "product changes ignored" seats.c 's/ \|\|\s+subscription->next_other_sku\)/)/'
 mutate "scheduled increases relied on" seats.c 's/return least\(subscription->next_quantity, quantity\)/return subscription->next_quantity/'
 mutate "custom end dates ignored" seats.c 's/return least\(subscription->term_end, subscription->custom_end\)/return subscription->term_end/'
 mutate "seats not provisioned counted" seats.c 's/seats->floor = seats->need \+ seats->absent/seats->floor = seats->need/'
-mutate "trials owned" seats.c 's/\n\t\t!subscription->trial && / /'
+mutate "trials owned" seats.c 's/!subscription->trial &&//'
 mutate "foreign seats justify removals" seats.c 's/seats->foreign = at_least_zero\(active - seats->owned\);/seats->foreign = at_least_zero(active - seats->owned); seats->lasting += seats->foreign;/'
 
 # rule 1
@@ -71,17 +71,17 @@ mutate "fresh seats scheduled for tonight" plan_nce.c 's/if \(leaf->near && choi
 # rule 3
 mutate "merged above the maximum" plan_legacy.c 's/share->oldest <= maximum &&/true \&\&/'
 mutate "merge raises by all" plan_legacy.c 's/share->oldest = remaining;/share->oldest = leaf->quantity;/'
-mutate "add-ons merged" plan_legacy.c 's/ && !s->is_addon//'
+mutate "add-ons merged" plan_legacy.c 's/!s->is_addon &&//'
 mutate "bases with an add-on merged" plan_legacy.c 's/!s->has_active_addon &&/true \&\&/'
 mutate "a base with an add-on suspended" plan_legacy.c 's/leaf->whole = !member\(scene, leaf, 0\)->has_active_addon/leaf->whole = true/'
 mutate "minimum ignored (legacy)" plan_legacy.c 's/s->minimum > 1 \? s->minimum : 1/1/'
-mutate "accounts mixed" plan.c 's/a->account == b->account && //'
+mutate "accounts mixed" plan.c 's/a->account == b->account &&//'
 mutate "the oldest first" plan.c 's/scene->rank\[me\] = i \+ 1/scene->rank[me] = count - i/'
 
 # rule 4
 mutate "windows ignored" seats.c 's/return least\(refundable, subscription->quantity\);/return subscription->quantity;/'
 mutate "minimum ignored (new commerce)" plan_nce.c 's/leaf->minimum = s->minimum > 1 \? s->minimum : 1;/leaf->minimum = 1;/'
-mutate "cancelled at any time" plan_nce.c 's/else if \(s->cancel_until > now &&\n\t\t\t\t s->cancel_until - now > PLAN_TOO_LATE\)/else/'
+mutate "cancelled at any time" plan_nce.c 's/else if \(s->cancel_until > now && s->cancel_until - now > PLAN_TOO_LATE\)/else/'
 mutate "extended terms like others" plan_nce.c 's/if \(s->extended_term\)\n\t\t\tleaf->whole = true;\n\t\telse //'
 
 # rule 5
