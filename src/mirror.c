@@ -1027,7 +1027,8 @@ spinpanel_mirror_offers_to_resolve(int32 account_id, const pg_uuid_t *customer_i
 		" WHERE s.customer_id = $1 AND s.account_id = $2 AND s.sku_id IS NULL AND s.gone_at IS NULL"
 		" AND s.commerce IN ('nce', 'legacy') AND s.offer_key IS NOT NULL"
 		" AND s.status IN ('active', 'suspended')"
-		" AND (f.offer_key IS NULL OR f.sku_id IS NULL AND (f.attempts = 1 AND s.commerce = 'nce'"
+		" AND (f.offer_key IS NULL OR f.sku_id IS NULL AND (f.read_at IS NULL AND f.source IS NULL"
+		"  OR f.attempts = 1 AND s.commerce = 'nce'"
 		"  OR f.read_at < $3 - least(f.attempts, 14) * '1 day'::interval))"
 		" ORDER BY s.offer_key, s.created_at LIMIT $4)"
 		/* The status says nothing of a legacy offer's limits; the offer does. */

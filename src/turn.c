@@ -292,6 +292,25 @@ do_take_in(void *arg)
 														   turn->context);
 }
 
+/* No answer about the offer, but bad weather: it is asked for again in this run. */
+static bool
+offer_unanswered(const Turn *turn, const ReadAnswer *answer)
+{
+	switch (answer->outcome)
+	{
+		case PARTNER_NOT_SENT:
+		case PARTNER_THROTTLED:
+		case PARTNER_ACCOUNT_STOPPED:
+			return true;
+		case PARTNER_ACCEPTED:
+		case PARTNER_UNAVAILABLE:
+		case PARTNER_UNKNOWN:
+			return turn->customer.attempts + 1 < ATTEMPTS;
+		default:
+			return false;
+	}
+}
+
 static void
 do_take_offers(void *arg)
 {
@@ -303,6 +322,8 @@ do_take_offers(void *arg)
 		ReadAnswer *answer = &turn->reads.answers[i];
 		Jsonb	   *body = answer->json;
 
+		if (offer_unanswered(turn, answer))
+			continue;
 		spinpanel_mirror_offer_answered(&turn->offers[turn->offer_next + i], body,
 										body == NULL ? (answer->error[0] ? answer->error :
 														"no usable answer") : NULL);
@@ -377,6 +398,7 @@ static void
 reads_done(void *arg)
 {
 	Turn	   *turn = arg;
+	int			i;
 
 	if (turn->finished)
 		return;					/* forgotten meanwhile */
@@ -405,6 +427,10 @@ reads_done(void *arg)
 				database_trouble(turn);
 				return;
 			}
+			for (i = 0; i < turn->offer_asked; i++)
+				if (offer_unanswered(turn, &turn->reads.answers[i]) &&
+					setback_of(turn, &turn->reads.answers[i], false))
+					return;
 			turn->offer_next += turn->offer_asked;
 			break;
 		case TURN_USERS:
