@@ -212,11 +212,8 @@ take_in(Change *change, bool *licenses_known)
 		spinpanel_mirror_subscription(op->account_id, &op->customer_id, resource,
 									  subscription->started_at);
 	if (units != NULL)
-	{
-		spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, units,
-										 skus->digest, skus->started_at);
-		*licenses_known = true;
-	}
+		*licenses_known = spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, units,
+														   skus->digest, skus->started_at);
 	return resource;
 }
 
@@ -266,6 +263,61 @@ do_judge(void *arg)
 	MemoryContextSwitchTo(unit_context);
 }
 
+/* An answer of another kind than was asked for is none. */
+static void
+check_answers(Change *change)
+{
+	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
+	ReadAnswer *skus = &change->reads.answers[change->skus_read];
+	JsonbContainer *items;
+	pg_uuid_t	id;
+
+	if (subscription->outcome == PARTNER_OK &&
+		(subscription->json == NULL || !spinpanel_json_uuid(&subscription->json->root, "id", &id) ||
+		 memcmp(&id, &change->op->subscription_id, sizeof(id)) != 0))
+	{
+		subscription->outcome = PARTNER_UNKNOWN;
+		strlcpy(subscription->error, "the answer is not that subscription", sizeof(subscription->error));
+	}
+	if (skus->outcome == PARTNER_OK)
+	{
+		items = skus->json == NULL ? NULL : spinpanel_json_container(&skus->json->root, "items");
+		if (items == NULL || !JsonContainerIsArray(items))
+		{
+			skus->outcome = PARTNER_UNKNOWN;
+			strlcpy(skus->error, "the answer is no list of subscribed SKUs", sizeof(skus->error));
+		}
+	}
+}
+
+/* How looking again failed, and what becomes of it. */
+typedef struct LookFailed
+{
+	Operation  *op;
+	const ReadAnswer *bad;
+} LookFailed;
+
+static void
+do_look_failed(void *arg)
+{
+	LookFailed *failed = arg;
+
+	switch (failed->bad->outcome)
+	{
+		case PARTNER_NOT_FOUND:
+		case PARTNER_NO_ACCESS:
+		case PARTNER_REFUSED:
+			spinpanel_outbox_verified(failed->op, psprintf("could not be looked at again: %s",
+														   failed->bad->error));
+			break;
+		default:
+			spinpanel_outbox_verify_later(failed->op, later(failed->bad->retry_after > 0 ?
+															failed->bad->retry_after * 1000 :
+															retry_delay(6)));
+			break;
+	}
+}
+
 /*
  * A read that this step cannot do without failed.  Nothing was sent, so the
  * row stays in its state and is taken up again later.
@@ -294,7 +346,13 @@ read_failed(Change *change, const char *state)
 
 	if (strcmp(state, "done") == 0)
 	{
-		change_end(change);		/* verify_at stands */
+		LookFailed	failed;
+
+		failed.op = change->op;
+		failed.bad = bad;
+		(void) spinpanel_unit("putting a look at an operation off", do_look_failed, &failed,
+							  UNIT_REPEATABLE);
+		change_end(change);
 		return true;
 	}
 	move_row(change, state, bad->http_status, bad->error_code, bad->error,
@@ -429,6 +487,7 @@ reads_done(void *arg)
 
 	if (change->finished)
 		return;					/* forgotten meanwhile */
+	check_answers(change);
 	switch (change->step)
 	{
 		case STEP_READ:

@@ -702,7 +702,8 @@ load_stored(SubscriptionList *list, const pg_uuid_t *only)
 	}
 }
 
-void
+/* False: no whole list; what could be read of it is taken in all the same. */
+bool
 spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 							   Jsonb *body, const unsigned char *digest,
 							   TimestampTz started_at)
@@ -727,7 +728,7 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 	{
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
 									 "the answer is no list of subscriptions");
-		return;
+		return false;
 	}
 	if (list.whole)
 	{
@@ -753,6 +754,7 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 	}
 	if (list.changed)
 		spinpanel_pool_recount(customer_id, started_at);
+	return list.whole;
 }
 
 void
@@ -823,16 +825,20 @@ spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id)
 
 /* ---- subscribed SKUs ------------------------------------------------------------------- */
 
-void
+/* False: no whole list. */
+bool
 spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
 								 Jsonb *body, const unsigned char *digest,
 								 TimestampTz started_at)
 {
 	if (spinpanel_pool_take_units(customer_id, body, started_at))
+	{
 		mark_read(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, started_at, digest);
-	else
-		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, false, "",
-									 "the answer is no list of subscribed SKUs");
+		return true;
+	}
+	spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, false, "",
+								 "the answer is no list of subscribed SKUs");
+	return false;
 }
 
 /* ---- users and their licences -------------------------------------------------------------- */

@@ -43,12 +43,12 @@ typedef struct MirrorOffer
 extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,
 											TimestampTz started_at);
 extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at);
-extern void spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
+extern bool spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 										   Jsonb *body, const unsigned char *digest,
 										   TimestampTz started_at);
 extern void spinpanel_mirror_subscription(int32 account_id, const pg_uuid_t *customer_id,
 										  Jsonb *body, TimestampTz started_at);
-extern void spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
+extern bool spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
 											 Jsonb *body, const unsigned char *digest,
 											 TimestampTz started_at);
 extern bool spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,

@@ -392,6 +392,19 @@ spinpanel_outbox_verified(Operation *op, const char *remark)
 	record(op, "operation looked at again", NULL, NULL, NULL, remark);
 }
 
+void
+spinpanel_outbox_verify_later(const Operation *op, TimestampTz verify_at)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET verify_at = $2 WHERE operation_id = $1 AND verify_at IS NOT NULL", "IT", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_time(verify_at);
+	spinpanel_state_run(&update, args, 0);
+}
+
 int32
 spinpanel_outbox_bought_back(const Operation *op, bool *open)
 {

@@ -90,6 +90,7 @@ extern bool spinpanel_outbox_over(Operation *operation, const char *status,
 								  int http_status, const char *code,
 								  const char *error, const Jsonb *answer);
 /* Its second look is over. */
+extern void spinpanel_outbox_verify_later(const Operation *op, TimestampTz verify_at);
 extern void spinpanel_outbox_verified(Operation *operation, const char *remark);
 
 /* Seats bought back on account of the operation; open: more are on the way. */

@@ -238,7 +238,8 @@ weigh(Units *units, Stored *s, int32 consumed, const char *why,
 		return;
 	}
 	else if (doubted && s->doubt_consumed != CONTRADICTION &&
-			 !implausible_against(consumed, s->doubt_consumed))
+			 !implausible_against(consumed, s->doubt_consumed) &&
+			 !implausible_against(s->doubt_consumed, consumed))
 	{
 		/* It agrees with the first; is it late enough to be a second? */
 		if (units->started_at - s->doubt_at >= (int64) spinpanel_settle_time * USECS_PER_SEC)

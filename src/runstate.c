@@ -17,7 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/date.h"
 
-/* An operation that waits longer than this does not keep its run open. */
+/* An operation that waits, or fails to be sent, longer than this does not keep its run open. */
 #define RUN_PATIENCE "15 minutes"
 
 /* pg_cron may be a little late; only then is a night called missed. */
@@ -410,6 +410,7 @@ spinpanel_runs_finish(const int32 *accounts, int account_count)
 		"  AND NOT EXISTS (SELECT FROM spinpanel.run_customer c WHERE c.run_id = o.run_id AND NOT c.failed)"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.operation p WHERE p.run_id = o.run_id"
 		"   AND p.status IN ('queued', 'sending', 'unknown') AND p.not_before < $1 + '" RUN_PATIENCE "'::interval"
+		"   AND NOT (p.status = 'queued' AND p.error IS NOT NULL AND p.created_at < $1 - '" RUN_PATIENCE "'::interval)"
 		"   AND NOT (p.status = 'queued' AND EXISTS (SELECT FROM spinpanel.relationship l"
 		"    WHERE l.customer_id = p.customer_id AND l.paused_at IS NOT NULL)))) f"
 		" WHERE r.run_id = f.run_id RETURNING r.run_id, r.status, r.error", "TAi", NULL

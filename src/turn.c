@@ -254,6 +254,13 @@ do_finish(void *arg)
 }
 
 static void
+spoil(ReadAnswer *answer, const char *error)
+{
+	answer->outcome = PARTNER_UNKNOWN;
+	strlcpy(answer->error, error, sizeof(answer->error));
+}
+
+static void
 do_take_in(void *arg)
 {
 	Turn	   *turn = arg;
@@ -278,12 +285,15 @@ do_take_in(void *arg)
 	}
 	else
 	{
-		if (subscriptions->outcome == PARTNER_OK)
-			spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
-										   subscriptions->digest, subscriptions->started_at);
-		if (skus->outcome == PARTNER_OK)
-			spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
-											 skus->digest, skus->started_at);
+		/* A list that is not whole is a read that failed. */
+		if (subscriptions->outcome == PARTNER_OK &&
+			!spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
+											subscriptions->digest, subscriptions->started_at))
+			spoil(subscriptions, "the list of subscriptions could not be read as a whole");
+		if (skus->outcome == PARTNER_OK &&
+			!spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
+											  skus->digest, skus->started_at))
+			spoil(skus, "the list of subscribed SKUs could not be read as a whole");
 	}
 	note_failure(turn, MIRROR_SUBSCRIPTIONS, subscriptions);
 	note_failure(turn, MIRROR_SUBSCRIBED_SKUS, skus);
