@@ -42,14 +42,14 @@ books() {
 
 # follow RUN: shows how far it is until it is over
 follow() {
-	local id=$1 status done all shown=''
+	local id=$1 status ready all shown=''
 	echo
 	while :; do
-		IFS='|' read -r status done all < <(value -c "SELECT status, customers - (SELECT count(*) FROM spinpanel.run_customer c
+		IFS='|' read -r status ready all < <(value -c "SELECT status, customers - (SELECT count(*) FROM spinpanel.run_customer c
 			WHERE c.run_id = r.run_id AND NOT c.failed), customers FROM spinpanel.run r WHERE run_id = $id")
 		if [[ $all == 0 ]]; then shown='listing customers'; else
-			shown=$(printf '%*s' $((done * 45 / all)) '' | tr ' ' '#')
-			shown=$(printf '[%-45s] %s of %s customers' "$shown" "$done" "$all")
+			shown=$(printf '%*s' $((ready * 45 / all)) '' | tr ' ' '#')
+			shown=$(printf '[%-45s] %s of %s customers' "$shown" "$ready" "$all")
 		fi
 		[[ -t 1 ]] && printf '\r\033[K   run %s: %s' "$id" "$shown"
 		[[ $status == queued || $status == running ]] || break
@@ -170,9 +170,9 @@ code=$?
 printf '\n%s\n' "$([[ $code == 0 ]] && echo 'All as it should be.' || echo 'NOT as it should be.')"
 
 if [[ -n $keep ]]; then
-	say "The server stays up until you leave psql with \\q. From another terminal: psql -h $PGHOST -U postgres. Try
-SELECT * FROM spinpanel.check_setup(); or \\d spinpanel.*"
-	echo
+	say "The server stays up until you leave psql with \\q. Try SELECT * FROM spinpanel.check_setup(); or \\d spinpanel.*
+From another terminal:"
+	printf '\n   psql -h %s -U postgres\n\n' "$PGHOST"
 	set -m # so that Ctrl-C reaches psql alone
 	psql -X
 fi
