@@ -28,18 +28,6 @@ typedef enum MirrorOurs
 	MIRROR_OUR_NEXT_QUANTITY
 } MirrorOurs;
 
-/* An offer whose SKU is not known yet. */
-typedef struct MirrorOffer
-{
-	char		offer_key[128];
-	bool		legacy;
-	pg_uuid_t	customer_id;
-	pg_uuid_t	subscription_id;
-	bool		by_status;		/* ask the provisioning status, not the catalogue */
-	bool		limits_only;	/* a legacy offer's minimum and maximum */
-	char		country[8];
-} MirrorOffer;
-
 extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,
 											TimestampTz started_at);
 extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at);
@@ -70,15 +58,6 @@ extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *custom
 extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
 										 MirrorKind kind, bool no_access,
 										 const char *code, const char *error);
-
-/* Which SKU does an offer provision? */
-extern int	spinpanel_mirror_offers_to_resolve(int32 account_id, const pg_uuid_t *customer_id,
-											   int limit, MirrorOffer **offers,
-											   MemoryContext context);
-extern char *spinpanel_mirror_offer_path(const MirrorOffer *offer);
-/* body NULL: not answered, error says why. */
-extern void spinpanel_mirror_offer_answered(const MirrorOffer *offer, Jsonb *body,
-											const char *error);
 
 /* What an operation of ours did; value as the kind wants it, -1 = no longer. */
 extern void spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what,

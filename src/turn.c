@@ -23,6 +23,7 @@
 #include "connection.h"
 #include "json.h"
 #include "mirror.h"
+#include "offers.h"
 #include "plan.h"
 #include "pools.h"
 #include "reads.h"
@@ -63,7 +64,7 @@ typedef struct Turn
 	int			subscriptions_read;
 	int			skus_read;
 	/* offers to look up */
-	MirrorOffer *offers;
+	UnmappedOffer *offers;
 	int			offer_count;
 	int			offer_next;
 	int			offer_asked;	/* from offer_next on */
@@ -297,7 +298,7 @@ do_take_in(void *arg)
 	}
 	note_failure(turn, MIRROR_SUBSCRIPTIONS, subscriptions);
 	note_failure(turn, MIRROR_SUBSCRIBED_SKUS, skus);
-	turn->offer_count = spinpanel_mirror_offers_to_resolve(c->account_id, &c->customer_id,
+	turn->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id,
 														   OFFERS_PER_TURN, &turn->offers,
 														   turn->context);
 }
@@ -334,7 +335,7 @@ do_take_offers(void *arg)
 
 		if (offer_unanswered(turn, answer))
 			continue;
-		spinpanel_mirror_offer_answered(&turn->offers[turn->offer_next + i], body,
+		spinpanel_offers_answered(&turn->offers[turn->offer_next + i], body,
 										body == NULL ? (answer->error[0] ? answer->error :
 														"no usable answer") : NULL);
 	}
@@ -485,7 +486,7 @@ turn_next(Turn *turn)
 			turn->offer_asked = Min(READS_MAX, turn->offer_count - turn->offer_next);
 			for (i = 0; i < turn->offer_asked; i++)
 				spinpanel_reads_ask(&turn->reads,
-									spinpanel_mirror_offer_path(&turn->offers[turn->offer_next + i]),
+									spinpanel_offers_path(&turn->offers[turn->offer_next + i]),
 									NULL);
 			return;
 		}
