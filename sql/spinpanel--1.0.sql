@@ -372,16 +372,25 @@ CREATE TABLE license_request (
     -- least settle_time after the assignment was confirmed has been taken in
     waiting         boolean NOT NULL DEFAULT true,
     confirmed_at    timestamptz,
+    -- how far the worker is
+    looked_at       timestamptz,                -- user and licences were read
+    buy_operation   bigint,                     -- buys (bought) its seat
+    operation_id    bigint,                     -- assigns or removes
+    seat_refused_at timestamptz,                -- Partner Center said that no seat is free
+    attempts        int NOT NULL DEFAULT 0,
+    not_before      timestamptz NOT NULL DEFAULT '-infinity',
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz
 ) WITH (fillfactor = 70);
 CREATE INDEX license_request_waiting_idx ON license_request (customer_id, sku_id) WHERE waiting;
+CREATE INDEX license_request_open_idx ON license_request (customer_id, sku_id)
+    WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
 
 -- What is decided and done --------------------------------------------------------
 
 CREATE TABLE adjustment (
     adjustment_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    run_id          bigint NOT NULL,
+    run_id          bigint,                     -- NULL: a purchase for requests
     account_id      int,
     customer_id     uuid NOT NULL,
     sku_id          uuid,
@@ -1956,6 +1965,12 @@ COMMENT ON COLUMN license_request.requested_by IS 'who asked';
 COMMENT ON COLUMN license_request.error IS 'why it failed, for a person to act on';
 COMMENT ON COLUMN license_request.waiting IS 'counts in the floor of its pool';
 COMMENT ON COLUMN license_request.confirmed_at IS 'when the assignment was confirmed';
+COMMENT ON COLUMN license_request.looked_at IS 'when the user and their licences were read for it';
+COMMENT ON COLUMN license_request.buy_operation IS 'the operation that buys, or bought, its seat';
+COMMENT ON COLUMN license_request.operation_id IS 'the operation that assigns or removes the licence';
+COMMENT ON COLUMN license_request.seat_refused_at IS 'Partner Center said that no seat was free';
+COMMENT ON COLUMN license_request.attempts IS 'failed attempts';
+COMMENT ON COLUMN license_request.not_before IS 'the next attempt';
 COMMENT ON COLUMN license_request.created_at IS 'when it was asked for';
 COMMENT ON COLUMN license_request.finished_at IS 'when it ended';
 COMMENT ON TABLE adjustment IS 'decisions of runs, each with its reason';
