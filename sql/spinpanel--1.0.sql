@@ -46,6 +46,8 @@ CREATE TABLE account (
     -- where it was connected: a copy has another identifier or database
     system_identifier   bigint NOT NULL,
     database_oid        oid NOT NULL,
+    -- ... or, restored into the same one, another table of accounts
+    table_oid           oid NOT NULL DEFAULT 0,
     -- back-off that survives a restart
     failures            int NOT NULL DEFAULT 0,
     not_before          timestamptz NOT NULL DEFAULT '-infinity',
@@ -458,6 +460,7 @@ CREATE TABLE operation (
 CREATE INDEX operation_open_idx ON operation (operation_id) WHERE status IN ('queued', 'sending', 'unknown');
 CREATE INDEX operation_verify_idx ON operation (verify_at) WHERE verify_at IS NOT NULL;
 CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
+CREATE INDEX operation_after_idx ON operation (after_operation) WHERE after_operation IS NOT NULL;
 CREATE UNIQUE INDEX operation_one_in_flight_idx ON operation (subscription_id)
     WHERE status IN ('sending', 'unknown') AND subscription_id IS NOT NULL;
 
@@ -1496,7 +1499,8 @@ BEGIN
     SELECT string_agg(a.name, ', ' ORDER BY a.name) AS names INTO counts FROM spinpanel.account a
     WHERE a.status <> 'disconnected'
       AND (a.system_identifier <> system
-           OR a.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()));
+           OR a.database_oid <> (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+           OR a.table_oid <> 'spinpanel.account'::regclass::oid);
     ok := counts.names IS NULL;
     detail := CASE WHEN ok THEN 'this is the database that connected its accounts'
                    ELSE format('this is a copy of the database that connected %s: nothing is sent', counts.names) END;
@@ -1522,8 +1526,9 @@ BEGIN
     PERFORM spinpanel._require_value(activate.resume IS NOT NULL, 'resume');
 
     WITH changed AS (
-        UPDATE spinpanel.account a SET system_identifier = system, database_oid = here, failures = 0, not_before = '-infinity'
-        WHERE (a.system_identifier, a.database_oid) IS DISTINCT FROM (system, here)
+        UPDATE spinpanel.account a SET system_identifier = system, database_oid = here,
+               table_oid = 'spinpanel.account'::regclass::oid, failures = 0, not_before = '-infinity'
+        WHERE (a.system_identifier, a.database_oid, a.table_oid) IS DISTINCT FROM (system, here, 'spinpanel.account'::regclass::oid)
         RETURNING a.account_id
     )
     INSERT INTO spinpanel.history (at, event, account_id, reason)
@@ -1738,6 +1743,7 @@ COMMENT ON COLUMN account.requests_per_minute IS 'most requests a minute that we
 COMMENT ON COLUMN account.max_concurrency IS 'most requests at the same time';
 COMMENT ON COLUMN account.status_reason IS 'why it was stopped';
 COMMENT ON COLUMN account.database_oid IS 'see system_identifier';
+COMMENT ON COLUMN account.table_oid IS 'see system_identifier: this table itself, which a dump restored into the same database makes anew';
 COMMENT ON COLUMN account.failures IS 'failed attempts since the last success';
 COMMENT ON COLUMN account.not_before IS 'nothing is sent before: back-off that survives a restart';
 COMMENT ON COLUMN account.customers_read_at IS 'when the last whole list of customers was begun';

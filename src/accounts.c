@@ -20,6 +20,7 @@
 #include "mirror.h"
 #include "miscadmin.h"
 #include "names.h"
+#include "runstate.h"
 #include "settings.h"
 #include "state.h"
 #include "utils/acl.h"
@@ -208,8 +209,9 @@ insert_account(const Wanted *wanted)
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.account AS a (name, tenant_id, client_id, credential_file, api_url,"
 		" login_url, requests_per_minute, max_concurrency, access, connected_at,"
-		" system_identifier, database_oid)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+		" system_identifier, database_oid, table_oid)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,"
+		" 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid)"
 		" RETURNING account_id, " ACCOUNT_AS_JSONB,
 		"tuttttiitTIo", NULL
 	};
@@ -254,7 +256,8 @@ store_account(const Wanted *wanted)
 {
 	static StateQuery select = {
 		"SELECT account_id, tenant_id = $2 AND client_id = $3, status = 'disconnected',"
-		" system_identifier = $4 AND database_oid = $5, " ACCOUNT_AS_JSONB
+		" system_identifier = $4 AND database_oid = $5"
+		" AND table_oid = 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid, " ACCOUNT_AS_JSONB
 		" FROM spinpanel.account a WHERE name = $1 FOR UPDATE",
 		"tutIo", NULL
 	};
@@ -333,6 +336,35 @@ spinpanel_connect_account(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(account_id);
 }
 
+/*
+ * What it was about to do is not done any more, and no run waits for it.  What
+ * is being sent stays as it is: its outcome is looked up should the account be
+ * connected again.
+ */
+static void
+drop_work(int32 account_id)
+{
+	static StateQuery operations = {
+		"WITH over AS (UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = $2,"
+		" error = 'the account was disconnected' WHERE o.account_id = $1 AND o.status = 'queued' RETURNING o.*),"
+		" skipped AS (UPDATE spinpanel.adjustment a SET status = 'skipped', finished_at = $2,"
+		" error = 'the account was disconnected' WHERE a.account_id = $1 AND a.status IN ('queued', 'awaiting_approval')"
+		" AND NOT EXISTS (SELECT FROM spinpanel.operation p WHERE p.adjustment_id = a.adjustment_id"
+		"  AND p.status IN ('sending', 'unknown')))"
+		" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id,"
+		" adjustment_id, operation_id, request_id, reason)"
+		" SELECT $2, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,"
+		" o.adjustment_id, o.operation_id, o.request_id, 'the account was disconnected' FROM over o",
+		"iT", NULL
+	};
+	StateArg args[2];
+
+	args[0] = spinpanel_arg_int(account_id);
+	args[1] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&operations, args, 0);
+	spinpanel_runs_fail_account(account_id, "the account was disconnected");
+}
+
 /* spinpanel.disconnect_account(name text) int */
 PG_FUNCTION_INFO_V1(spinpanel_disconnect_account);
 
@@ -357,6 +389,7 @@ spinpanel_disconnect_account(PG_FUNCTION_ARGS)
 	{
 		record("account disconnected", account_id, NULL,
 			   spinpanel_row_jsonb(0, 1, CurrentMemoryContext));
+		drop_work(account_id);
 		/* Its seats belong to no pool that we may touch. */
 		spinpanel_mirror_recount_account(account_id);
 	}

@@ -21,6 +21,9 @@
 #include "state.h"
 #include "utils/builtins.h"
 
+/* Subscriptions on which seats are tried to be bought back, one after the other. */
+#define BUY_BACK_TRIES 6
+
 static Jsonb *
 jsonb_of(const char *text)
 {
@@ -118,35 +121,99 @@ spinpanel_aftermath_prepare(const Operation *op, Jsonb *subscription)
 						 object_with("scheduledActions", actions));
 }
 
-/* Buys amount seats back on the operation's subscription. */
 static void
-buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why)
+record(const Operation *op, const pg_uuid_t *subscription_id, int64 operation_id,
+	   const char *event, const char *reason)
 {
 	HistoryEntry entry;
-	int64		present = 0;
-	int64		id;
-
-	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
-	if (is_kind(op, "suspend"))
-		id = follow_up(op, "reactivate", "buy_back", jsonb_of("{\"status\": \"active\"}"));
-	else
-		id = follow_up(op, "set_quantity", "buy_back",
-					   jsonb_of(psprintf("{\"quantity\": %d}", (int) present + amount)));
 
 	memset(&entry, 0, sizeof(entry));
-	entry.event = "seats bought back";
+	entry.event = event;
 	entry.account_id = op->account_id;
 	entry.customer_id = &op->customer_id;
 	entry.sku_id = op->has_sku ? &op->sku_id : NULL;
-	entry.subscription_id = &op->subscription_id;
+	entry.subscription_id = subscription_id;
 	entry.run_id = op->run_id;
 	entry.adjustment_id = op->adjustment_id;
-	entry.operation_id = id;
-	entry.reason = why;
+	entry.operation_id = operation_id;
+	entry.reason = reason;
 	spinpanel_history_add(&entry);
+}
+
+static bool
+is_active(Jsonb *subscription)
+{
+	char	   *status = spinpanel_json_text(&subscription->root, "status");
+
+	return status != NULL && pg_strcasecmp(status, "active") == 0;
+}
+
+/*
+ * Buys amount seats of the pool back on other subscriptions than the
+ * operation's own; how many of them could not even be queued.
+ */
+static int32
+buy_back_elsewhere(const Operation *op, int32 amount, const char *why)
+{
+	MirrorRoom *rooms;
+	int			count = spinpanel_mirror_rooms(&op->customer_id, &op->sku_id,
+											   &op->subscription_id, &rooms);
+	int			i;
+
+	for (i = 0; i < count && amount > 0; i++)
+	{
+		Operation	other = *op;
+		int32		part = Min(amount, rooms[i].room);
+		int64		id;
+
+		other.account_id = rooms[i].account_id;
+		other.subscription_id = rooms[i].subscription_id;
+		/* The absolute quantity is set when it has been read. */
+		id = follow_up(&other, "set_quantity", "buy_back",
+					   jsonb_of(psprintf("{\"more\": %d}", part)));
+		record(op, &rooms[i].subscription_id, id, "seats are being bought back", why);
+		amount -= part;
+	}
+	return amount;
+}
+
+/*
+ * Buys amount seats back: on the operation's own subscription where that is
+ * still possible, else on others of the pool.
+ */
+static void
+buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why)
+{
+	int64		present = 0;
+	int64		id = 0;
+	int32		left = 0;
+
+	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
+	if (is_kind(op, "suspend") && !is_active(subscription))
+	{
+		bool		renewed = false;
+
+		/* Suspending switched auto-renew off. */
+		(void) spinpanel_json_bool(&op->base->root, "autoRenewEnabled", &renewed);
+		id = follow_up(op, "reactivate", "buy_back",
+					   jsonb_of(renewed ? "{\"status\": \"active\", \"autoRenewEnabled\": true}" :
+								"{\"status\": \"active\"}"));
+	}
+	else if (is_active(subscription))
+		id = follow_up(op, "set_quantity", "buy_back",
+					   jsonb_of(psprintf("{\"quantity\": %d}", (int) present + amount)));
+	else
+		left = buy_back_elsewhere(op, amount, why);
+
+	if (id != 0)
+		record(op, &op->subscription_id, id, "seats are being bought back", why);
+	if (left > 0)
+		record(op, &op->subscription_id, 0, "seats could not be bought back",
+			   psprintf("%s; %d of them: no other subscription of the pool has room", why, left));
 	ereport(LOG,
 			(errmsg("spinpanel buys %d seat(s) of subscription %s back: %s", amount,
-					spinpanel_uuid_text(&op->subscription_id), why)));
+					spinpanel_uuid_text(&op->subscription_id), why),
+			 left > 0 ? errdetail("For %d of them no subscription of the pool has room.", left) : 0));
 }
 
 /*
@@ -187,27 +254,23 @@ buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 }
 
 /*
- * Seats that somebody added between our read and our change, and that our
- * absolute target therefore undid.  The audit record of our own change tells:
- * what it found is more than what we had read.  *found: the record is there
- * (it may be listed later).
+ * What our own change found at Partner Center, by its audit record; NULL while
+ * that is not listed.
  */
-static int32
-seats_undone(const Operation *op, Jsonb *audit, bool *found)
+static Jsonb *
+found_by_ours(const Operation *op, Jsonb *audit)
 {
 	JsonbContainer *items;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	char	   *own = spinpanel_uuid_text(&op->correlation_id);
-	int32		base = spinpanel_judge_base(op, "quantity", -1);
 
-	*found = false;
-	if (audit == NULL || base < 0 || !is_kind(op, "set_quantity"))
-		return 0;
+	if (audit == NULL || !is_kind(op, "set_quantity"))
+		return NULL;
 	items = spinpanel_json_container(&audit->root, "items");
 	if (items == NULL || !JsonContainerIsArray(items))
-		return 0;
+		return NULL;
 	it = JsonbIteratorInit(items);
 	(void) JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
@@ -231,10 +294,65 @@ seats_undone(const Operation *op, Jsonb *audit, bool *found)
 			memcmp(&subscription, &op->subscription_id, sizeof(subscription)) != 0 ||
 			!spinpanel_json_int(&old_value->root, "quantity", &before) || before > INT32_MAX)
 			continue;
-		*found = true;
-		return before > base ? (int32) before - base : 0;
+		return old_value;
 	}
-	return 0;
+	return NULL;
+}
+
+bool
+spinpanel_aftermath_on_record(const Operation *op, Jsonb *audit)
+{
+	return found_by_ours(op, audit) != NULL;
+}
+
+bool
+spinpanel_aftermath_may_lack(const Operation *op)
+{
+	return is_kind(op, "set_actions") && is_purpose(op, "schedule");
+}
+
+/*
+ * Seats that somebody added between our read and our change, and that our
+ * absolute target therefore undid: what our change found is more than what we
+ * had read.
+ */
+static int32
+seats_undone(const Operation *op, Jsonb *found)
+{
+	int32		base = spinpanel_judge_base(op, "quantity", -1);
+	int64		before;
+
+	if (found == NULL || base < 0 ||
+		!spinpanel_json_int(&found->root, "quantity", &before))
+		return 0;
+	return before > base ? (int32) before - base : 0;
+}
+
+/*
+ * A schedule that somebody set between our read and our change, and that our
+ * change wiped, is set again, once: with its quantity plus the seats bought,
+ * less those returned.
+ */
+static void
+restore_wiped(const Operation *op, Jsonb *subscription, Jsonb *found)
+{
+	Jsonb	   *wiped = found == NULL ? NULL :
+		member_of(found, "scheduledNextTermInstructions");
+	Jsonb	   *read = member_of(op->base, "scheduledNextTermInstructions");
+	int64		next;
+
+	if (wiped == NULL || member_of(subscription, "scheduledNextTermInstructions") != NULL ||
+		(read != NULL && compareJsonbContainers(&read->root, &wiped->root) == 0) ||
+		spinpanel_outbox_has_follower(op, "set_schedule", "restore"))
+		return;
+	if (spinpanel_json_int(&wiped->root, "quantity", &next))
+	{
+		next += spinpanel_judge_seats(op);
+		wiped = spinpanel_json_with(wiped, "quantity",
+									jsonb_of(psprintf(INT64_FORMAT, Max(next, (int64) 1))));
+	}
+	(void) follow_up(op, "set_schedule", "restore",
+					 object_with("scheduledNextTermInstructions", wiped));
 }
 
 /* Seats that were undone come back, once. */
@@ -258,13 +376,13 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	TimestampTz verify_at = 0;
 	bool		sent;
 	bool		renews;
-	bool		on_record = false;
+	Jsonb	   *found = found_by_ours(op, audit);
 
 	/*
 	 * Without the explicit cancel it would run on in Extended Service Terms,
 	 * dearer: then it had better renew, and go in the window after that.
 	 */
-	if (is_kind(op, "set_actions") && is_purpose(op, "schedule") &&
+	if (spinpanel_aftermath_may_lack(op) &&
 		spinpanel_judge_outcome(op, subscription) != OUTCOME_APPLIED)
 	{
 		if (spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) && !renews)
@@ -280,8 +398,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		return;
 	}
 
-	undone = seats_undone(op, audit, &on_record);
-	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && !on_record)))
+	undone = seats_undone(op, found);
+	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && found == NULL)))
 		verify_at = spinpanel_now() + (int64) spinpanel_settle_time * USECS_PER_SEC;
 	if (!spinpanel_outbox_done(op, seats, answer, verify_at, remark))
 		return;
@@ -291,7 +409,9 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	else if (op->has_sku && seats > 0)
 		spinpanel_mirror_added(&op->customer_id, &op->sku_id, seats);
 	if (is_kind(op, "suspend"))
-		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_SUSPENSION, 1);
+		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_SUSPENSION,
+								   spinpanel_json_bool(&op->base->root, "autoRenewEnabled", &renews) &&
+								   renews ? 1 : 0);
 	if (is_kind(op, "set_actions") && is_purpose(op, "schedule"))
 		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_END, 1);
 	if (is_kind(op, "set_schedule") && is_purpose(op, "schedule"))
@@ -312,6 +432,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		(void) follow_up(op, "set_auto_renew", "restore",
 						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
+	restore_wiped(op, subscription, found);
 	if (undone > 0)
 		buy_back_undone(op, subscription, undone);
 	else if (seats < 0 && licenses_known)
@@ -323,14 +444,67 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 void
 spinpanel_aftermath_look_again(Operation *op, Jsonb *subscription, Jsonb *audit)
 {
-	bool		on_record;
-	int32		undone = seats_undone(op, audit, &on_record);
+	Jsonb	   *found = found_by_ours(op, audit);
+	int32		undone = seats_undone(op, found);
 
+	restore_wiped(op, subscription, found);
 	if (undone > 0)
 		buy_back_undone(op, subscription, undone);
 	else if (op->seats < 0)
 		buy_back_taken(op, subscription, -op->seats);
 	spinpanel_outbox_verified(op, NULL);
+}
+
+/* Seats that users hold beyond what is owned. */
+static int32
+seats_missing(const Operation *op)
+{
+	int32		owned;
+	int32		active;
+	int32		consumed;
+
+	return spinpanel_pool_figures(&op->customer_id, &op->sku_id, &owned, &active, &consumed) &&
+		consumed > owned ? consumed - owned : 0;
+}
+
+static void
+buy_back_otherwise(const Operation *op, const char *error)
+{
+	Operation  *cause = spinpanel_outbox_get(op->after_operation, CurrentMemoryContext);
+	int64		amount = 0;
+	int32		left;
+	bool		open;
+
+	/* What bought back on another subscription asked for "more". */
+	if (cause == NULL)
+		return;
+	if (!spinpanel_json_int(&op->wanted->root, "more", &amount))
+	{
+		if (is_kind(op, "set_quantity") && op->base != NULL)
+			amount = spinpanel_judge_seats(op);
+		else
+			amount = Min(-cause->seats - spinpanel_outbox_bought_back(cause, &open),
+						 seats_missing(op));
+	}
+	if (amount <= 0)
+		return;
+	if (spinpanel_outbox_followers(cause, "buy_back") > BUY_BACK_TRIES)
+		left = (int32) amount;
+	else
+	{
+		Operation	from = *cause;
+
+		from.subscription_id = op->subscription_id;
+		left = buy_back_elsewhere(&from, (int32) amount, error);
+	}
+	if (left > 0)
+	{
+		record(op, &op->subscription_id, op->operation_id, "seats could not be bought back",
+			   psprintf("%d seat(s): %s", left, error ? error : "no reason given"));
+		ereport(LOG,
+				(errmsg("spinpanel could not buy %d seat(s) back at subscription %s: %s", left,
+						spinpanel_uuid_text(&op->subscription_id), error ? error : "no reason given")));
+	}
 }
 
 void
@@ -341,6 +515,11 @@ spinpanel_aftermath_over(Operation *op, const char *status, int http_status,
 
 	if (!spinpanel_outbox_over(op, status, http_status, code, error, answer))
 		return;
+
+	/* Seats that are needed and do not come this way come another. */
+	if (is_purpose(op, "buy_back") && op->has_sku &&
+		(strcmp(status, "cancelled") != 0 || seats_missing(op) > 0))
+		buy_back_otherwise(op, error);
 
 	/*
 	 * A merge that stops half-way leaves seats that stood in for those of the

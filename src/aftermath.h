@@ -16,6 +16,12 @@
 extern void spinpanel_aftermath_prepare(const Operation *operation,
 										Jsonb *subscription);
 
+/* The audit records show that it was carried out. */
+extern bool spinpanel_aftermath_on_record(const Operation *operation, Jsonb *audit);
+
+/* Partner Center may say yes to it and not do it; that is seen to here. */
+extern bool spinpanel_aftermath_may_lack(const Operation *operation);
+
 /* The change is in force.  subscription: as read back; answer: of the change
  * itself, or NULL; audit: the collection of audit records, or NULL. */
 extern void spinpanel_aftermath_done(Operation *operation, Jsonb *subscription,

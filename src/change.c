@@ -40,8 +40,11 @@
 #define ATTEMPTS_OF_REMOVAL 12
 #define ATTEMPTS_OF_RESTORE 200
 
-/* Accepted (202) changes may take this long to show. */
-#define ACCEPTED_PATIENCE (15 * USECS_PER_MINUTE)
+/* What was accepted (202) may be carried out this much later. */
+#define ACCEPTED_PATIENCE USECS_PER_DAY
+
+/* Where nothing can be read for so long, an outcome is not looked for any more. */
+#define READ_PATIENCE USECS_PER_DAY
 
 /* The contract's advice after 409 while a renewal is running. */
 #define CONFLICT_DELAY_MS (2 * 60 * 1000)
@@ -64,7 +67,11 @@ typedef struct Change
 	Reads		reads;
 	int			subscription_read;
 	int			skus_read;
+	int			list_read;		/* all subscriptions; -1 = not asked */
 	int			audit_read;		/* -1 = not asked */
+	/* The same customer's subscriptions at other accounts of ours. */
+	Reads		others[OUTBOX_OTHERS];
+	int			others_asked;
 	char	   *answer;			/* of the change itself */
 	Size		answer_length;
 	PartnerAnswer sent;			/* its outcome; body and token are not kept */
@@ -98,6 +105,23 @@ restoring(const Operation *op)
 	return strcmp(op->purpose, "restore") == 0 || strcmp(op->purpose, "buy_back") == 0;
 }
 
+/* Takes seats away, now or later, or gives ground for it. */
+static bool
+removing(const Operation *op)
+{
+	return strcmp(op->purpose, "remove") == 0 || strcmp(op->purpose, "merge") == 0 ||
+		strcmp(op->purpose, "schedule") == 0 || strcmp(op->purpose, "give_back") == 0;
+}
+
+/* Waiting for what may take long: the longer it has taken, the less often. */
+static int64
+patient_delay(TimestampTz since, int64 at_least)
+{
+	int64		delay = (spinpanel_now() - since) / 1000 / 8;
+
+	return Min(Max(delay, at_least), Max(at_least, (int64) spinpanel_retry_max_delay));
+}
+
 static int
 attempts_allowed(const Operation *op)
 {
@@ -111,6 +135,18 @@ change_end(Change *change)
 	change->finished = true;
 }
 
+/* Answers that are still to come. */
+static int
+pending(const Change *change)
+{
+	int			n = change->reads.pending;
+	int			i;
+
+	for (i = 0; i < change->others_asked; i++)
+		n += change->others[i].pending;
+	return n;
+}
+
 static void
 sweep(void)
 {
@@ -120,7 +156,7 @@ sweep(void)
 	{
 		Change	   *change = *link;
 
-		if (change->finished && change->reads.pending == 0)
+		if (change->finished && pending(change) == 0)
 		{
 			*link = change->next;
 			changes_active--;
@@ -197,9 +233,12 @@ typedef struct Judging
 	bool		no_resource;	/* the subscription is gone */
 } Judging;
 
-/* Takes both reads into the mirror; the resource, or NULL. */
+/*
+ * Takes what was read into the mirror; the resource, or NULL.  *whole turns
+ * false where a list of subscriptions has items that cannot be read.
+ */
 static Jsonb *
-take_in(Change *change, bool *licenses_known)
+take_in(Change *change, bool *licenses_known, bool *whole)
 {
 	Operation  *op = change->op;
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
@@ -208,6 +247,21 @@ take_in(Change *change, bool *licenses_known)
 	Jsonb	   *units = skus->json;
 
 	*licenses_known = false;
+	if (change->list_read >= 0)
+	{
+		ReadAnswer *list = &change->reads.answers[change->list_read];
+		int			i;
+
+		*whole = spinpanel_mirror_subscriptions(op->account_id, &op->customer_id, list->json,
+												list->digest, list->started_at);
+		for (i = 0; i < change->others_asked; i++)
+		{
+			list = &change->others[i].answers[0];
+			*whole = spinpanel_mirror_subscriptions(op->other_accounts[i], &op->customer_id,
+													list->json, list->digest,
+													list->started_at) && *whole;
+		}
+	}
 	if (resource != NULL)
 		spinpanel_mirror_subscription(op->account_id, &op->customer_id, resource,
 									  subscription->started_at);
@@ -233,12 +287,19 @@ do_judge(void *arg)
 	MemoryContext unit_context = CurrentMemoryContext;
 	bool		licenses_known;
 	Jsonb	   *resource;
-	TimestampTz wait_until;
+	TimestampTz wait_until = 0;
 	char		reason[256];
+	bool		whole = true;
 
-	resource = take_in(change, &licenses_known);
-	judging->verdict = spinpanel_judge(op, resource, licenses_known, &wait_until,
-									   reason, sizeof(reason));
+	resource = take_in(change, &licenses_known, &whole);
+	if (!whole)
+	{
+		judging->verdict = VERDICT_DROP;
+		strlcpy(reason, "the customer's subscriptions could not all be read", sizeof(reason));
+	}
+	else
+		judging->verdict = spinpanel_judge(op, resource, licenses_known, &wait_until,
+										   reason, sizeof(reason));
 	switch (judging->verdict)
 	{
 		case VERDICT_SEND:
@@ -250,6 +311,7 @@ do_judge(void *arg)
 				op->base = keep_jsonb(change, op->base);
 				op->body = keep_jsonb(change, op->body);
 				op->wanted = keep_jsonb(change, op->wanted);
+				spinpanel_outbox_forget_followers(op);
 				spinpanel_aftermath_prepare(op, resource);
 			}
 			break;
@@ -263,6 +325,16 @@ do_judge(void *arg)
 	MemoryContextSwitchTo(unit_context);
 }
 
+static void
+spoil_empty(ReadAnswer *list)
+{
+	if (list->outcome == PARTNER_OK && list->json == NULL)
+	{
+		list->outcome = PARTNER_UNKNOWN;
+		strlcpy(list->error, "the answer is no list of subscriptions", sizeof(list->error));
+	}
+}
+
 /* An answer of another kind than was asked for is none. */
 static void
 check_answers(Change *change)
@@ -271,6 +343,7 @@ check_answers(Change *change)
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
 	JsonbContainer *items;
 	pg_uuid_t	id;
+	int			i;
 
 	if (subscription->outcome == PARTNER_OK &&
 		(subscription->json == NULL || !spinpanel_json_uuid(&subscription->json->root, "id", &id) ||
@@ -278,6 +351,12 @@ check_answers(Change *change)
 	{
 		subscription->outcome = PARTNER_UNKNOWN;
 		strlcpy(subscription->error, "the answer is not that subscription", sizeof(subscription->error));
+	}
+	if (change->list_read >= 0)
+	{
+		spoil_empty(&change->reads.answers[change->list_read]);
+		for (i = 0; i < change->others_asked; i++)
+			spoil_empty(&change->others[i].answers[0]);
 	}
 	if (skus->outcome == PARTNER_OK)
 	{
@@ -288,6 +367,21 @@ check_answers(Change *change)
 			strlcpy(skus->error, "the answer is no list of subscribed SKUs", sizeof(skus->error));
 		}
 	}
+}
+
+/* A list of subscriptions that was asked for and did not come. */
+static ReadAnswer *
+failed_list(Change *change)
+{
+	int			i;
+
+	if (change->list_read >= 0 &&
+		change->reads.answers[change->list_read].outcome != PARTNER_OK)
+		return &change->reads.answers[change->list_read];
+	for (i = 0; i < change->others_asked; i++)
+		if (change->others[i].answers[0].outcome != PARTNER_OK)
+			return &change->others[i].answers[0];
+	return NULL;
 }
 
 /* How looking again failed, and what becomes of it. */
@@ -327,8 +421,24 @@ read_failed(Change *change, const char *state)
 {
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
+	Operation  *op = change->op;
+	ReadAnswer *list;
 	ReadAnswer *bad = NULL;
+	TimestampTz since = op->sent_at != 0 ? op->sent_at : op->created_at;
+	bool		waits;
 
+	if (change->list_read >= 0 && change->others_asked < op->other_count)
+	{
+		/* A pool of which a part cannot be read is left alone. */
+		if (strcmp(state, "queued") == 0)
+			move_row(change, "cancelled", 0, NULL,
+					 "another account of ours that sells to this customer cannot be read", 0, false);
+		else
+			move_row(change, state, op->http_status, NULL,
+					 "another account of ours that sells to this customer cannot be read",
+					 later(patient_delay(since, 60000)), false);
+		return true;
+	}
 	if (subscription->outcome == PARTNER_NOT_FOUND && strcmp(state, "queued") == 0)
 	{
 		move_row(change, "cancelled", subscription->http_status, subscription->error_code,
@@ -337,6 +447,8 @@ read_failed(Change *change, const char *state)
 	}
 	if (subscription->outcome != PARTNER_OK)
 		bad = subscription;
+	else if ((list = failed_list(change)) != NULL)
+		bad = list;
 	/* Without licence access nothing is removed; restoring can do without. */
 	else if (skus->outcome != PARTNER_OK && skus->outcome != PARTNER_NO_ACCESS &&
 			 skus->outcome != PARTNER_NOT_FOUND && skus->outcome != PARTNER_REFUSED)
@@ -355,8 +467,18 @@ read_failed(Change *change, const char *state)
 		change_end(change);
 		return true;
 	}
-	move_row(change, state, bad->http_status, bad->error_code, bad->error,
-			 later(bad->retry_after > 0 ? bad->retry_after * 1000 : retry_delay(3)), false);
+	/* A customer that is ours no longer does not come back by asking often. */
+	waits = bad->outcome == PARTNER_NOT_FOUND || bad->outcome == PARTNER_NO_ACCESS ||
+		bad->outcome == PARTNER_REFUSED;
+	if (waits && spinpanel_now() - since > READ_PATIENCE)
+		move_row(change, strcmp(state, "queued") == 0 ? "cancelled" : "failed", bad->http_status,
+				 bad->error_code, psprintf("could not be read for a day: %s", bad->error), 0, false);
+	else
+		/* 202 must be remembered: it says that the change may still come. */
+		move_row(change, state, strcmp(state, "unknown") == 0 && op->http_status == 202 ?
+				 202 : bad->http_status, bad->error_code, bad->error,
+				 later(bad->retry_after > 0 ? bad->retry_after * 1000 :
+					   waits ? patient_delay(since, retry_delay(3)) : retry_delay(3)), false);
 	return true;
 }
 
@@ -385,9 +507,20 @@ do_follow_up(void *arg)
 	Jsonb	   *answer = change->answer == NULL ? NULL :
 		spinpanel_json_parse(change->answer, change->answer_length);
 	bool		licenses_known;
+	bool		whole = true;
 	Jsonb	   *resource;
 
-	resource = take_in(change, &licenses_known);
+	resource = take_in(change, &licenses_known, &whole);
+
+	/* Partner Center said yes and did nothing: it is not believed. */
+	if (spinpanel_judge_outcome(change->op, resource) == OUTCOME_NOT_APPLIED &&
+		!spinpanel_aftermath_may_lack(change->op))
+	{
+		spinpanel_outbox_unknown(change->op, change->sent.http_status, NULL,
+								 "answered, but nothing of it shows",
+								 later(retry_delay(change->op->attempts)));
+		return;
+	}
 	spinpanel_aftermath_done(change->op, resource, answer, licenses_known, audit_of(change),
 							 change->step == STEP_RESOLVE ?
 							 "the answer was lost; reading showed that it was carried out" : NULL);
@@ -428,10 +561,30 @@ do_resolve(void *arg)
 	Change	   *change = following->change;
 	Operation  *op = change->op;
 	bool		licenses_known;
+	bool		whole = true;
 	Jsonb	   *resource;
 
-	resource = take_in(change, &licenses_known);
+	resource = take_in(change, &licenses_known, &whole);
 	following->outcome = spinpanel_judge_outcome(op, resource);
+
+	/* Somebody changed it after us, or instead of us: the audit records tell. */
+	if (following->outcome == OUTCOME_AFRESH && strcmp(op->kind, "set_quantity") == 0)
+	{
+		if (spinpanel_aftermath_on_record(op, audit_of(change)))
+		{
+			spinpanel_aftermath_done(op, resource, NULL, licenses_known, audit_of(change),
+									 "the answer was lost; the audit records show that it was carried out");
+			return;
+		}
+		if (spinpanel_now() - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
+		{
+			spinpanel_outbox_unknown(op, op->http_status, NULL,
+									 "somebody changed the subscription; the audit records do not show ours yet",
+									 later(patient_delay(op->sent_at, 1000)));
+			following->wait = true;
+			return;
+		}
+	}
 	switch (following->outcome)
 	{
 		case OUTCOME_APPLIED:
@@ -442,7 +595,7 @@ do_resolve(void *arg)
 			if (op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE)
 			{
 				spinpanel_outbox_unknown(op, 202, NULL, "accepted; not in force yet",
-										 later(Min(5000, spinpanel_retry_max_delay)));
+										 later(patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
 				following->wait = true;
 			}
 			else if (op->attempts >= attempts_allowed(op))
@@ -450,12 +603,14 @@ do_resolve(void *arg)
 				spinpanel_aftermath_over(op, "failed", 0, NULL, "given up after many attempts", NULL);
 				following->give_up = true;
 			}
-			else if (!restoring(op) && !still_allowed(change, resource, licenses_known))
+			else if (!restoring(op) &&
+					 !still_allowed(change, resource, licenses_known && whole))
 				following->wait = true;
 			else if (!spinpanel_outbox_resend(op))
 				following->give_up = true;
 			break;
 		case OUTCOME_AFRESH:
+			spinpanel_outbox_forget_followers(op);
 			spinpanel_outbox_requeue(op, 0, NULL, "somebody changed the subscription meanwhile",
 									 later(retry_delay(op->attempts)), true);
 			break;
@@ -467,9 +622,10 @@ do_look_again(void *arg)
 {
 	Change	   *change = arg;
 	bool		licenses_known;
+	bool		whole = true;
 	Jsonb	   *resource;
 
-	resource = take_in(change, &licenses_known);
+	resource = take_in(change, &licenses_known, &whole);
 	if (resource != NULL && licenses_known)
 		spinpanel_aftermath_look_again(change->op, resource, audit_of(change));
 	else
@@ -485,8 +641,8 @@ reads_done(void *arg)
 	Judging		judging;
 	Following	following;
 
-	if (change->finished)
-		return;					/* forgotten meanwhile */
+	if (change->finished || pending(change) > 0)
+		return;					/* forgotten meanwhile, or others to come */
 	check_answers(change);
 	switch (change->step)
 	{
@@ -547,12 +703,32 @@ change_read(Change *change, ChangeStep step)
 	change->step = step;
 	spinpanel_reads_again(&change->reads);
 	change->audit_read = -1;
+	change->list_read = -1;
+	change->others_asked = 0;
 	change->subscription_read =
 		spinpanel_reads_ask(&change->reads,
 							psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
 	change->skus_read =
 		spinpanel_reads_ask(&change->reads,
 							psprintf("/customers/%s/subscribedskus", customer), NULL);
+	if (removing(op) && (step == STEP_READ || step == STEP_RESOLVE))
+	{
+		char	   *path = psprintf("/customers/%s/subscriptions", customer);
+		int			i;
+
+		/* Whether a seat may go depends on all seats of its pool. */
+		change->list_read = spinpanel_reads_ask(&change->reads, path, NULL);
+		for (i = 0; i < Min(op->other_count, OUTBOX_OTHERS); i++)
+		{
+			if (!spinpanel_connection_usable(op->other_accounts[i]))
+				break;
+			spinpanel_reads_start(&change->others[i], change->context,
+								  spinpanel_partner_find(op->other_accounts[i]),
+								  change->reads.priority, reads_done, change);
+			change->others_asked++;
+			(void) spinpanel_reads_ask(&change->others[i], path, NULL);
+		}
+	}
 	if (step != STEP_READ &&
 		strcmp(op->kind, "set_quantity") == 0)
 	{
@@ -699,8 +875,18 @@ static void
 do_due(void *arg)
 {
 	Due		   *due = arg;
+	int32	   *accounts;
+	int			count = spinpanel_connection_list(&accounts);
+	int			usable = 0;
+	int			i;
 
-	due->count = spinpanel_outbox_due(CHANGES_AT_ONCE * 2, &due->operations, due->context);
+	/* One account that cannot act keeps no other waiting. */
+	for (i = 0; i < count; i++)
+		if (spinpanel_connection_usable(accounts[i]))
+			accounts[usable++] = accounts[i];
+	due->count = usable == 0 ? 0 :
+		spinpanel_outbox_due(accounts, usable, CHANGES_AT_ONCE * 2, &due->operations,
+							 due->context);
 }
 
 static bool

@@ -93,7 +93,8 @@ refresh(void *arg)
 	static StateQuery select = {
 		"SELECT account_id, name, tenant_id::text, client_id, credential_file, api_url, login_url,"
 		" requests_per_minute, max_concurrency, status, status_reason, system_identifier,"
-		" database_oid::int8, connected_at"
+		" database_oid::int8, connected_at,"
+		" table_oid <> 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid"
 		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id", "", NULL
 	};
 	uint64		rows;
@@ -123,11 +124,13 @@ refresh(void *arg)
 
 		/*
 		 * A restored dump has another system identifier, a copied database
-		 * another OID.  A physical copy has both alike and is told by the
+		 * another OID; a dump restored into the same database has another
+		 * table of accounts.  A physical copy has both alike and is told by the
 		 * credential file, which is outside the data directory.
 		 */
 		if ((uint64) spinpanel_row_int64(row, 12) != GetSystemIdentifier() ||
-			(Oid) spinpanel_row_int64(row, 13) != MyDatabaseId)
+			(Oid) spinpanel_row_int64(row, 13) != MyDatabaseId ||
+			spinpanel_row_bool(row, 15))
 			trouble = "this database is a copy of the one that connected it";
 		else if (strcmp(status, "stopped") == 0)
 			trouble = psprintf("it was stopped: %s", reason ? reason : "no reason recorded");

@@ -402,6 +402,11 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 		if (is_kind(op, "set_quantity"))
 		{
+			int64		more;
+
+			/* So many more than there are: absolute from here on. */
+			if (spinpanel_json_int(&op->wanted->root, "more", &more))
+				op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
 			if (present >= wanted_quantity(op))
 			{
 				strlcpy(reason, "the seats are there already", reason_size);
@@ -443,6 +448,14 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	{
 		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
 		return VERDICT_DROP;
+	}
+
+	/* What restores goes on; nothing else does, until somebody resumes. */
+	if (pool->paused)
+	{
+		strlcpy(reason, "the customer is paused", reason_size);
+		*wait_until = now + 5 * USECS_PER_SEC;
+		return VERDICT_WAIT;
 	}
 
 	if (pool->unsettled)
@@ -495,9 +508,34 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		else if (is_kind(op, "set_schedule"))
 			(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity", &next);
 
-		/* Taking a schedule or an end of ours back needs nobody's leave. */
-		if (next < present)
+		/*
+		 * Taking a schedule or an end of ours back needs nobody's leave, but it
+		 * must be ours still.
+		 */
+		if (next >= present)
 		{
+			const PlanSubscription *it = &pool->subscriptions[index];
+
+			if (is_kind(op, "set_schedule") ? it->next_by == PLAN_PERSON : it->end_by == PLAN_PERSON)
+			{
+				strlcpy(reason, "a person has decided about the next term since", reason_size);
+				return VERDICT_DROP;
+			}
+		}
+		else
+		{
+			bool		approved;
+			int32		allowance = spinpanel_adjustments_allowance(op, &approved);
+
+			if (allowance >= 0 && present - next > allowance)
+			{
+				if (is_kind(op, "set_actions"))
+				{
+					strlcpy(reason, "it has more seats than when this was decided", reason_size);
+					return VERDICT_DROP;
+				}
+				next = present - allowance;
+			}
 			lowest = spinpanel_plan_judge(pool, index, action, (int32) next, &options,
 										  reason, reason_size);
 			if (lowest >= present || (is_kind(op, "set_actions") && lowest > 0))
@@ -547,6 +585,16 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 			pool->settled_unused += head->seats;
 		options.ignore_switch = is_purpose(op, "give_back");
 
+		if (is_purpose(op, "remove") && !is_kind(op, "set_quantity"))
+		{
+			int32		from = spinpanel_adjustments_from(op);
+
+			if (from >= 0 && present > from)
+			{
+				strlcpy(reason, "it has more seats than when this was decided", reason_size);
+				return VERDICT_DROP;
+			}
+		}
 		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
 		{
 			bool		approved;

@@ -793,7 +793,7 @@ void
 spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what, int32 value)
 {
 	static StateQuery suspension = {
-		"UPDATE spinpanel.subscription SET our_suspension = ($2 >= 0), auto_renew_before = auto_renew"
+		"UPDATE spinpanel.subscription SET our_suspension = ($2 >= 0), auto_renew_before = ($2 > 0)"
 		" WHERE subscription_id = $1", "ui", NULL
 	};
 	static StateQuery end = {
@@ -1019,6 +1019,41 @@ spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_i
 }
 
 /* ---- what operations did ------------------------------------------------------------------- */
+
+/*
+ * Those that renew first, then the shortest commitment: seats that come back
+ * are to be there for long, and to bind for short.
+ */
+int
+spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+					   const pg_uuid_t *except, MirrorRoom **rooms)
+{
+	static StateQuery select = {
+		"SELECT s.account_id, s.subscription_id, least(coalesce(f.maximum, 2147483647)::int8 - s.quantity, 1000000)::int"
+		" FROM spinpanel.subscription s JOIN spinpanel.account a ON a.account_id = s.account_id"
+		" LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key"
+		" WHERE s.customer_id = $1 AND s.sku_id = $2 AND s.subscription_id <> $3 AND s.gone_at IS NULL"
+		" AND a.status <> 'disconnected' AND s.status = 'active' AND s.commerce IN ('nce', 'legacy')"
+		" AND NOT (s.is_trial OR coalesce(f.is_trial, false)) AND s.quantity < coalesce(f.maximum, 2147483647)"
+		" ORDER BY s.auto_renew AND NOT s.cancel_at_term DESC, s.term_end, s.created_at", "uuu", NULL
+	};
+	StateArg	args[3];
+	uint64		rows;
+	uint64		row;
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(sku_id);
+	args[2] = spinpanel_arg_uuid(except);
+	rows = spinpanel_state_run(&select, args, 0);
+	*rooms = palloc(sizeof(MirrorRoom) * (rows + 1));
+	for (row = 0; row < rows; row++)
+	{
+		(*rooms)[row].account_id = spinpanel_row_int(row, 1);
+		spinpanel_row_uuid(row, 2, &(*rooms)[row].subscription_id);
+		(*rooms)[row].room = spinpanel_row_int(row, 3);
+	}
+	return (int) rows;
+}
 
 void
 spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,

@@ -63,6 +63,17 @@ extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *cust
 extern void spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what,
 									   int32 value);
 extern bool spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id);
+/* Where a pool can take more seats: active subscriptions of ours that go on. */
+typedef struct MirrorRoom
+{
+	int32		account_id;
+	pg_uuid_t	subscription_id;
+	int32		room;
+} MirrorRoom;
+
+extern int	spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								   const pg_uuid_t *except, MirrorRoom **rooms);
+
 /* After a removal: no further one until active units show active_left. */
 extern void spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 									 int32 active_left);

@@ -16,14 +16,37 @@
 #include "outbox.h"
 #include "settings.h"
 #include "state.h"
+#include "catalog/pg_type.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #define OPERATION_COLUMNS \
 	"o.operation_id, o.kind, o.purpose, o.status, o.account_id, o.customer_id, o.sku_id," \
 	" o.subscription_id, o.run_id, o.adjustment_id, o.request_id, o.after_operation," \
 	" o.wait_active, o.wanted, o.base, o.body, o.ms_request_id, o.correlation_id, o.sent_at," \
-	" o.attempts, o.http_status, o.seats, o.created_at"
+	" o.attempts, o.http_status, o.seats, o.created_at," \
+	" (SELECT array_agg(x.account_id) FROM spinpanel.customer_account x" \
+	"  JOIN spinpanel.account y ON y.account_id = x.account_id" \
+	"  WHERE x.customer_id = o.customer_id AND x.account_id <> o.account_id" \
+	"  AND x.gone_at IS NULL AND y.status <> 'disconnected')"
+
+/* How many there are; so many of them as there is room for. */
+static int
+other_accounts(uint64 row, int column, int32 *accounts)
+{
+	bool		isnull;
+	Datum		datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	ArrayType  *array;
+	int			n;
+
+	if (isnull)
+		return 0;
+	array = DatumGetArrayTypeP(datum);
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	memcpy(accounts, ARR_DATA_PTR(array), sizeof(int32) * Min(n, OUTBOX_OTHERS));
+	return n;
+}
 
 static Operation *
 operation_from_row(uint64 row, MemoryContext context)
@@ -54,6 +77,7 @@ operation_from_row(uint64 row, MemoryContext context)
 	op->seats = spinpanel_row_int(row, 22);
 	op->created_at = spinpanel_row_time(row, 23, 0);
 	op->verify = strcmp(op->status, "done") == 0;
+	op->other_count = other_accounts(row, 24, op->other_accounts);
 	return op;
 }
 
@@ -147,28 +171,35 @@ spinpanel_outbox_add(const Operation *operation)
 }
 
 int
-spinpanel_outbox_due(int limit, Operation ***operations, MemoryContext context)
+spinpanel_outbox_due(const int32 *accounts, int account_count, int limit,
+					 Operation ***operations, MemoryContext context)
 {
 	static StateQuery select = {
 		"(SELECT " OPERATION_COLUMNS
 		" FROM spinpanel.operation o"
 		" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation"
 		" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id"
-		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1"
+		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1 AND o.account_id = ANY ($3)"
 		" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)"
 		" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
 		" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2)"
 		" UNION ALL"
 		" (SELECT " OPERATION_COLUMNS
-		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1"
-		" ORDER BY o.verify_at LIMIT $2)", "Ti", NULL
+		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1 AND o.account_id = ANY ($3)"
+		" ORDER BY o.verify_at LIMIT $2)", "TiAi", NULL
 	};
-	StateArg	args[2];
+	StateArg	args[3];
+	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
 	uint64		rows;
 	uint64		row;
+	int			i;
 
+	for (i = 0; i < account_count; i++)
+		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
+	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
+																  4, true, TYPALIGN_INT)));
 	rows = spinpanel_state_run(&select, args, 0);
 	*operations = MemoryContextAlloc(context, sizeof(Operation *) * (rows + 1));
 	for (row = 0; row < rows; row++)
@@ -432,6 +463,49 @@ spinpanel_outbox_schedules_after(const Operation *op)
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	return spinpanel_state_run(&select, args, 1) > 0;
+}
+
+bool
+spinpanel_outbox_has_follower(const Operation *op, const char *kind, const char *purpose)
+{
+	static StateQuery select = {
+		"SELECT 1 FROM spinpanel.operation WHERE after_operation = $1 AND kind = $2 AND purpose = $3", "Itt", NULL
+	};
+	StateArg	args[3];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_text(kind);
+	args[2] = spinpanel_arg_text(purpose);
+	return spinpanel_state_run(&select, args, 1) > 0;
+}
+
+int
+spinpanel_outbox_followers(const Operation *op, const char *purpose)
+{
+	static StateQuery select = {
+		"SELECT count(*)::int FROM spinpanel.operation WHERE after_operation = $1 AND purpose = $2", "It", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_text(purpose);
+	spinpanel_state_run(&select, args, 1);
+	return spinpanel_row_int(0, 1);
+}
+
+void
+spinpanel_outbox_forget_followers(const Operation *op)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET status = 'cancelled', error = 'the change before it is decided afresh',"
+		" finished_at = $2 WHERE after_operation = $1 AND status = 'queued'"
+		" AND adjustment_id IS NULL AND purpose IN ('restore', 'schedule')", "IT", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&update, args, 0);
 }
 
 bool

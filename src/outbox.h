@@ -24,6 +24,9 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+/* More accounts at one customer than this: no removal there. */
+#define OUTBOX_OTHERS 4
+
 typedef struct Operation
 {
 	int64		operation_id;
@@ -52,20 +55,23 @@ typedef struct Operation
 	int32		seats;
 	TimestampTz created_at;
 	bool		verify;			/* it is done; only to be looked at again */
+	/* Accounts of ours that sell to this customer, too (as found by due()). */
+	int			other_count;
+	int32		other_accounts[OUTBOX_OTHERS];
 } Operation;
 
 /* Writes a new queued operation; its id. */
 extern int64 spinpanel_outbox_add(const Operation *operation);
 
 /*
- * What is due, oldest restoring ones first, in context: queued ones whose
- * predecessor is done and whose customer is not paused (restoring and buying
+ * What is due at these accounts, oldest restoring ones first, in context: queued
+ * ones whose predecessor is done and whose customer is not paused (restoring and buying
  * back go on), those being sent or of unknown outcome, and done ones to be
  * looked at again.  One that is "sending" and that the caller knows nothing of
  * was being sent when the worker ended: its outcome is unknown.
  */
-extern int	spinpanel_outbox_due(int limit, Operation ***operations,
-								 MemoryContext context);
+extern int	spinpanel_outbox_due(const int32 *accounts, int account_count, int limit,
+								 Operation ***operations, MemoryContext context);
 extern Operation *spinpanel_outbox_copy(const Operation *operation,
 										MemoryContext context);
 extern Operation *spinpanel_outbox_get(int64 operation_id, MemoryContext context);
@@ -98,6 +104,15 @@ extern int32 spinpanel_outbox_bought_back(const Operation *operation, bool *open
 
 /* A follower that schedules something for the next term is queued. */
 extern bool spinpanel_outbox_schedules_after(const Operation *operation);
+
+/* It has a follower of this kind and purpose, in whatever state. */
+extern bool spinpanel_outbox_has_follower(const Operation *operation, const char *kind,
+										  const char *purpose);
+/* How many of this purpose. */
+extern int	spinpanel_outbox_followers(const Operation *operation, const char *purpose);
+
+/* It was not carried out: what would have followed from it is not wanted. */
+extern void spinpanel_outbox_forget_followers(const Operation *operation);
 
 /* Is another change of quantity or state open (sending, unknown) in the pool? */
 extern bool spinpanel_outbox_pool_busy(const Operation *operation);

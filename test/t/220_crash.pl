@@ -61,7 +61,7 @@ sub once
 		push @wrong, "$name: $changes instead of $kind->{changes}" if $changes ne $kind->{changes};
 	}
 	push @wrong, 'a pool is overdrawn' if @{ $t->emulator('GET', 'invariants')->{overdrawn_pools} };
-	push @wrong, 'bought back' if $t->sql(q{SELECT count(*) FROM spinpanel.history WHERE event = 'seats bought back'}) ne '0';
+	push @wrong, 'bought back' if $t->sql(q{SELECT count(*) FROM spinpanel.history WHERE event = 'seats are being bought back'}) ne '0';
 	push @wrong, $t->sql(q{SELECT string_agg(status || ' ' || coalesce(error, ''), '; ') FROM spinpanel.operation WHERE status NOT IN ('done', 'cancelled')});
 	is(join("\n", grep { length } @wrong), '', $title)
 	  or diag($t->sql(q{SELECT string_agg(concat_ws(' ', name, event, operation_id, before ->> 'quantity', after, reason), E'\n' ORDER BY history_id) FROM spinpanel.history JOIN spinpanel.customer USING (customer_id)}));

@@ -136,7 +136,7 @@ $t->run_and_wait('adjust', 'Contoso');
 $t->poll(sub { $t->seats('Contoso', 'SPB') == 12 });
 is($t->seats('Contoso', 'SPB'), 12, 'two users get a seat between our read and our change: bought back');
 is_deeply($t->emulator('GET', 'invariants')->{overdrawn_pools}, [], '... nobody is left without');
-is($t->sql(q{SELECT count(*) FROM spinpanel.history WHERE event = 'seats bought back'}), '1', '... and it is on record');
+is($t->sql(q{SELECT count(*) FROM spinpanel.history WHERE event = 'seats are being bought back'}), '1', '... and it is on record');
 
 # ... a seat taken that shows only later
 fresh(options => { report_delay_consumed => 1800, requests_per_minute => 0 });
