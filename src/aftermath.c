@@ -190,15 +190,7 @@ buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
 	if (is_kind(op, "suspend") && !is_active(subscription))
-	{
-		bool		renewed = false;
-
-		/* Suspending switched auto-renew off. */
-		(void) spinpanel_json_bool(&op->base->root, "autoRenewEnabled", &renewed);
-		id = follow_up(op, "reactivate", "buy_back",
-					   jsonb_of(renewed ? "{\"status\": \"active\", \"autoRenewEnabled\": true}" :
-								"{\"status\": \"active\"}"));
-	}
+		id = follow_up(op, "reactivate", "buy_back", jsonb_of("{\"status\": \"active\"}"));
 	else if (is_active(subscription))
 		id = follow_up(op, "set_quantity", "buy_back",
 					   jsonb_of(psprintf("{\"quantity\": %d}", (int) present + amount)));
@@ -366,6 +358,22 @@ buy_back_undone(const Operation *op, Jsonb *subscription, int32 undone)
 				 psprintf("somebody added %d seat(s) between our read and our change", undone));
 }
 
+/* Suspending switched auto-renew off: it is as it was before. */
+static void
+renew_again(const Operation *op, Jsonb *subscription)
+{
+	Operation  *suspension = op->after_operation == 0 ? NULL :
+		spinpanel_outbox_get(op->after_operation, CurrentMemoryContext);
+	bool		renews;
+
+	if (suspension == NULL || !is_kind(suspension, "suspend") || suspension->base == NULL ||
+		!spinpanel_json_bool(&suspension->base->root, "autoRenewEnabled", &renews) || !renews ||
+		!spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) || renews)
+		return;
+	(void) follow_up(op, "set_auto_renew", "restore",
+					 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+}
+
 void
 spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 						 bool licenses_known, Jsonb *audit, const char *remark)
@@ -432,6 +440,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		(void) follow_up(op, "set_auto_renew", "restore",
 						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
+	if (is_kind(op, "reactivate"))
+		renew_again(op, subscription);
 	restore_wiped(op, subscription, found);
 	if (undone > 0)
 		buy_back_undone(op, subscription, undone);

@@ -166,6 +166,6 @@ spinpanel_offers_answered(const UnmappedOffer *offer, Jsonb *body, const char *e
 		for (row = 0; row < rows; row++)
 			spinpanel_row_uuid(row, 1, &customers[row]);
 		for (row = 0; row < rows; row++)
-			spinpanel_pool_recount(&customers[row], spinpanel_now());
+			spinpanel_pool_mapped(&customers[row], &sku, spinpanel_now());
 	}
 }

@@ -133,6 +133,23 @@ spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at)
 		note_readings(customer_id, at);
 }
 
+void
+spinpanel_pool_mapped(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, TimestampTz at)
+{
+	static StateQuery forget = {
+		"DELETE FROM spinpanel.pool_reading g WHERE g.customer_id = $1 AND g.sku_id = $2"
+		" AND NOT EXISTS (SELECT FROM spinpanel.pool_reading older WHERE older.customer_id = $1"
+		"  AND older.sku_id = $2 AND older.read_at < $3)", "uuT", NULL
+	};
+	StateArg	args[3];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(sku_id);
+	args[2] = spinpanel_arg_time(at - USECS_PER_HOUR);
+	spinpanel_state_run(&forget, args, 0);
+	spinpanel_pool_recount(customer_id, at);
+}
+
 /* ---- subscribed SKUs ------------------------------------------------------------------ */
 
 static void

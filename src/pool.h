@@ -16,6 +16,14 @@
 /* Owned seats anew from the customer's subscriptions. */
 extern void spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at);
 
+/*
+ * An offer of the customer's was found to provide the SKU: seats that were
+ * there all the time.  What was noted of the pool in the last hour, its first,
+ * without them tells nothing of what was unused.
+ */
+extern void spinpanel_pool_mapped(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								  TimestampTz at);
+
 /* A subscribed-SKU list whose reading began at started_at; false = no list. */
 extern bool spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body,
 									  TimestampTz started_at);
