@@ -138,20 +138,42 @@ mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 
 void
 spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
-						   TimestampTz subscriptions_started_at,
-						   TimestampTz skus_started_at)
+						   MirrorKind kind, TimestampTz started_at)
+{
+	mark_read(account_id, customer_id, kind, started_at, NULL);
+}
+
+void
+spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count)
 {
 	static StateQuery update = {
-		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscribed_skus_read_at = $4,"
+		"UPDATE spinpanel.customer_account a SET subscriptions_read_at = c.subscriptions, subscribed_skus_read_at = c.skus,"
 		" subscriptions_error = NULL, subscribed_skus_error = NULL, license_access = true"
-		" WHERE customer_id = $1 AND account_id = $2", "uiTT", NULL
+		" FROM unnest($1, $2, $3, $4) AS c (customer_id, account_id, subscriptions, skus)"
+		" WHERE a.customer_id = c.customer_id AND a.account_id = c.account_id", "AuAiATAT", NULL
 	};
+	Datum	   *ids = palloc(sizeof(Datum) * count);
+	Datum	   *accounts = palloc(sizeof(Datum) * count);
+	Datum	   *subscriptions = palloc(sizeof(Datum) * count);
+	Datum	   *skus = palloc(sizeof(Datum) * count);
 	StateArg	args[4];
+	int			i;
 
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_int(account_id);
-	args[2] = spinpanel_arg_time(subscriptions_started_at);
-	args[3] = spinpanel_arg_time(skus_started_at);
+	for (i = 0; i < count; i++)
+	{
+		ids[i] = UUIDPGetDatum(&customers[i].customer_id);
+		accounts[i] = Int32GetDatum(customers[i].account_id);
+		subscriptions[i] = TimestampTzGetDatum(customers[i].subscriptions_started_at);
+		skus[i] = TimestampTzGetDatum(customers[i].skus_started_at);
+	}
+	args[0] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[1] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(subscriptions, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	args[3] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(skus, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	spinpanel_state_run(&update, args, 0);
 }
 

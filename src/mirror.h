@@ -51,10 +51,19 @@ extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id,
 extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
 											   TimestampTz started_at);
 
-/* Both bodies are the same as last time: only the read times are written. */
+/* The body is the same as last time: only the read time is written. */
 extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
-									   TimestampTz subscriptions_started_at,
-									   TimestampTz skus_started_at);
+									   MirrorKind kind, TimestampTz started_at);
+/* Both bodies of many customers are. */
+typedef struct MirrorUnchanged
+{
+	pg_uuid_t	customer_id;
+	int32		account_id;
+	TimestampTz subscriptions_started_at;
+	TimestampTz skus_started_at;
+} MirrorUnchanged;
+
+extern void spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count);
 extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
 										 MirrorKind kind, bool no_access,
 										 const char *code, const char *error);

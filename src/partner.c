@@ -36,6 +36,7 @@
 #include "address.h"
 #include "backoff.h"
 #include "http.h"
+#include "common/hashfn.h"
 #include "json.h"
 #include "partner.h"
 #include "settings.h"
@@ -98,6 +99,8 @@ typedef struct Call
 	size_t		body_length;
 	pg_uuid_t	request_id;
 	pg_uuid_t	correlation_id;
+	bool		has_known;
+	unsigned char known[PARTNER_DIGEST];
 	int64		queued_at;
 	int64		sent_at;		/* monotonic ms */
 	TimestampTz started_at;
@@ -392,6 +395,11 @@ spinpanel_partner_call(PartnerAccount *account, const PartnerCall *given)
 		call->correlation_id = *given->correlation_id;
 	else
 		fresh_uuid(&call->correlation_id);
+	if (given->known_digest != NULL)
+	{
+		call->has_known = true;
+		memcpy(call->known, given->known_digest, PARTNER_DIGEST);
+	}
 	call->queued_at = monotonic_ms();
 
 	if (!is_path(call->path) ||
@@ -534,6 +542,17 @@ outcome_of(bool is_get, int status, const char *code, bool has_body,
 		default:
 			return status < 500 ? PARTNER_REFUSED : PARTNER_UNKNOWN;
 	}
+}
+
+static void
+digest_of(const char *body, size_t length, unsigned char *digest)
+{
+	uint64		half[2];
+
+	half[0] = hash_bytes_extended((const unsigned char *) body, (int) length, 0);
+	half[1] = hash_bytes_extended((const unsigned char *) body, (int) length,
+								  0x5350494e50414e45);
+	memcpy(digest, half, PARTNER_DIGEST);
 }
 
 /* Bounded, on one line, cut between characters. */
@@ -768,14 +787,21 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			answer.body += 3;
 			answer.body_length -= 3;
 		}
-		if (answer.body_length > 0)
+		if (is_get && http->status == 200)
+		{
+			digest_of(answer.body, answer.body_length, answer.digest);
+			answer.unchanged = call->has_known &&
+				memcmp(answer.digest, call->known, PARTNER_DIGEST) == 0;
+		}
+		if (answer.body_length > 0 && !answer.unchanged)
 			answer.json = spinpanel_json_parse(answer.body, answer.body_length);
 		if (answer.json != NULL && JB_ROOT_IS_SCALAR(answer.json))
 			answer.json = NULL;
 		if (http->status >= 300)
 			read_error(call, &answer);
 		answer.outcome = outcome_of(is_get, http->status, answer.error_code,
-									answer.body_length > 0, answer.json != NULL,
+									answer.body_length > 0,
+									answer.json != NULL || answer.unchanged,
 									answer.retry_after);
 		if (answer.outcome == PARTNER_UNKNOWN && http->status < 300)
 			strlcpy(answer.error, "the answer was no whole JSON", sizeof(answer.error));

@@ -15,6 +15,8 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#define PARTNER_DIGEST 16
+
 typedef enum PartnerPriority
 {
 	PARTNER_URGENT,				/* requests of people, restoring operations */
@@ -50,6 +52,8 @@ typedef struct PartnerAnswer
 	const char *body;			/* NUL-terminated, without BOM; valid during the
 								 * callback */
 	size_t		body_length;
+	unsigned char digest[PARTNER_DIGEST];	/* of the body of a read */
+	bool		unchanged;		/* the body is the known one: it was not parsed */
 	Jsonb	   *json;			/* the body parsed, also an error's; NULL = it is
 								 * no JSON; valid during the callback */
 	const char *continuation_token; /* from the header; NULL = none */
@@ -74,6 +78,7 @@ typedef struct PartnerCall
 	const char *continuation_token; /* NULL = none */
 	const pg_uuid_t *request_id;	/* NULL = a fresh one */
 	const pg_uuid_t *correlation_id;	/* NULL = a fresh one */
+	const unsigned char *known_digest;	/* of a whole body had before; NULL = none */
 	PartnerPriority priority;
 	PartnerDone done;
 	void	   *arg;

@@ -876,6 +876,12 @@ spinpanel_pools_load_many(const pg_uuid_t *customer_ids, int count, TimestampTz 
 	return load(customer_ids, count, now, read_now, 0, true);
 }
 
+SpinpanelPools *
+spinpanel_pools_load_fresh(const pg_uuid_t *customer_ids, int count, TimestampTz now)
+{
+	return load(customer_ids, count, now, now, 0, false);
+}
+
 int
 spinpanel_pools_customers(bool adjusting, pg_uuid_t **customer_ids)
 {

@@ -46,6 +46,10 @@ extern SpinpanelPools *spinpanel_pools_load(const pg_uuid_t *customer_id, Timest
 extern SpinpanelPools *spinpanel_pools_load_many(const pg_uuid_t *customer_ids, int count,
 												 TimestampTz now, TimestampTz read_now);
 
+/* The same with all that is committed at this moment and what this transaction has done. */
+extern SpinpanelPools *spinpanel_pools_load_fresh(const pg_uuid_t *customer_ids, int count,
+												  TimestampTz now);
+
 /*
  * All customers that an account of ours still lists, in order of id, as the
  * active snapshot has them; adjusting: only those that a run of '*' plans for.

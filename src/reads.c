@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "clock.h"
-#include "common/hashfn.h"
 #include "reads.h"
 #include "utils/memutils.h"
 
@@ -58,18 +57,11 @@ answered(void *arg, const PartnerAnswer *answer)
 	strlcpy(mine->error_code, answer->error_code, sizeof(mine->error_code));
 	strlcpy(mine->error, answer->error, sizeof(mine->error));
 	mine->retry_after = answer->retry_after;
+	mine->unchanged = answer->unchanged;
+	memcpy(mine->digest, answer->digest, sizeof(mine->digest));
 	if (answer->json != NULL && answer->outcome == PARTNER_OK)
-	{
-		uint64		half[2];
-
 		mine->json = memcpy(MemoryContextAllocHuge(reads->context, VARSIZE(answer->json)),
 							answer->json, VARSIZE(answer->json));
-		half[0] = hash_bytes_extended((const unsigned char *) answer->body,
-									  (int) answer->body_length, 0);
-		half[1] = hash_bytes_extended((const unsigned char *) answer->body,
-									  (int) answer->body_length, 0x5350494e50414e45);
-		memcpy(mine->digest, half, sizeof(mine->digest));
-	}
 	if (answer->continuation_token)
 		mine->continuation_token = MemoryContextStrdup(reads->context,
 													   answer->continuation_token);
@@ -80,9 +72,9 @@ answered(void *arg, const PartnerAnswer *answer)
 		reads->done(reads->arg);
 }
 
-int
-spinpanel_reads_ask(Reads *reads, const char *path,
-					const char *continuation_token)
+static int
+ask(Reads *reads, const char *path, const char *continuation_token,
+	const unsigned char *known_digest)
 {
 	PartnerCall call;
 	Asked	   *asked;
@@ -100,9 +92,22 @@ spinpanel_reads_ask(Reads *reads, const char *path,
 	call.method = "GET";
 	call.path = path;
 	call.continuation_token = continuation_token;
+	call.known_digest = known_digest;
 	call.priority = reads->priority;
 	call.done = answered;
 	call.arg = asked;
 	spinpanel_partner_call(reads->account, &call);
 	return asked->index;
+}
+
+int
+spinpanel_reads_ask(Reads *reads, const char *path, const char *continuation_token)
+{
+	return ask(reads, path, continuation_token, NULL);
+}
+
+int
+spinpanel_reads_ask_known(Reads *reads, const char *path, const unsigned char *known_digest)
+{
+	return ask(reads, path, NULL, known_digest);
 }

@@ -21,7 +21,8 @@ typedef struct ReadAnswer
 	char		error[512];
 	long		retry_after;
 	Jsonb	   *json;			/* body, in the reads' context; NULL = none */
-	unsigned char digest[16];	/* of the body as it came */
+	bool		unchanged;		/* the body is the known one; json is NULL */
+	unsigned char digest[PARTNER_DIGEST];	/* of the body as it came */
 	char	   *continuation_token;
 	TimestampTz started_at;		/* before it was sent, in the extension's clock */
 } ReadAnswer;
@@ -48,4 +49,9 @@ extern void spinpanel_reads_again(Reads *reads);
 /* Index of the answer.  The path is copied. */
 extern int	spinpanel_reads_ask(Reads *reads, const char *path,
 								const char *continuation_token);
+/* The same where a body is known by its digest (NULL = none): a body that has
+ * not changed is not parsed. */
+extern int	spinpanel_reads_ask_known(Reads *reads, const char *path,
+									  const unsigned char *known_digest);
+
 #endif							/* SPINPANEL_READS_H */

@@ -287,17 +287,31 @@ spinpanel_runs_next_due(void)
 }
 
 void
-spinpanel_runs_customer_done(const RunCustomer *customer)
+spinpanel_runs_customers_done(const RunCustomer *const *customers, int count)
 {
 	static StateQuery delete = {
-		"DELETE FROM spinpanel.run_customer WHERE run_id = $1 AND account_id = $2 AND customer_id = $3",
-		"Iiu", NULL
+		"DELETE FROM spinpanel.run_customer c USING unnest($1, $2, $3) AS d (run_id, account_id, customer_id)"
+		" WHERE c.run_id = d.run_id AND c.account_id = d.account_id AND c.customer_id = d.customer_id",
+		"AIAiAu", NULL
 	};
+	Datum	   *runs = palloc(sizeof(Datum) * count);
+	Datum	   *accounts = palloc(sizeof(Datum) * count);
+	Datum	   *ids = palloc(sizeof(Datum) * count);
 	StateArg	args[3];
+	int			i;
 
-	args[0] = spinpanel_arg_int64(customer->run_id);
-	args[1] = spinpanel_arg_int(customer->account_id);
-	args[2] = spinpanel_arg_uuid(&customer->customer_id);
+	for (i = 0; i < count; i++)
+	{
+		runs[i] = Int64GetDatum(customers[i]->run_id);
+		accounts[i] = Int32GetDatum(customers[i]->account_id);
+		ids[i] = UUIDPGetDatum(&customers[i]->customer_id);
+	}
+	args[0] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(runs, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	args[1] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 	spinpanel_state_run(&delete, args, 0);
 }
 

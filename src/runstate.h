@@ -79,7 +79,7 @@ extern int	spinpanel_runs_due(int limit, RunCustomer **customers,
 							   MemoryContext context);
 extern TimestampTz spinpanel_runs_next_due(void);
 
-extern void spinpanel_runs_customer_done(const RunCustomer *customer);
+extern void spinpanel_runs_customers_done(const RunCustomer *const *customers, int count);
 extern void spinpanel_runs_customer_later(const RunCustomer *customer,
 										  TimestampTz not_before,
 										  const char *reason, bool counts);

@@ -76,12 +76,13 @@ typedef struct Turn
 	TimestampTz users_started_at;
 	bool		users_complete;
 	char	   *users_token;
-	bool		planned;		/* all done with the first unit */
+	bool		quiet;			/* nothing new: to be finished with others */
 	bool		finished;
 } Turn;
 
 static Turn *turns = NULL;
 static int	turns_active = 0;
+static int	quiet_turns = 0;
 static MemoryContext turns_context = NULL;
 
 /* Claimed and not yet begun */
@@ -91,6 +92,7 @@ static int	claimed_count = 0;
 static int	claimed_next = 0;
 
 static void turn_next(Turn *turn);
+static void database_trouble(Turn *turn);
 
 static void
 turn_end(Turn *turn)
@@ -214,44 +216,167 @@ note_failure(Turn *turn, MirrorKind kind, const ReadAnswer *answer)
 									 answer->error_code, answer->error);
 }
 
+static bool
+plans(const RunCustomer *c)
+{
+	return c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run);
+}
+
+static void
+plan_customer(const RunCustomer *c, SpinpanelPools *pools, TimestampTz now)
+{
+	PlanOptions options;
+	PlanResult	result;
+	PlanDecision *decisions;
+	int			count;
+
+	memset(&options, 0, sizeof(options));
+	options.now = now;
+	options.at_renewal = true;
+	memset(&result, 0, sizeof(result));
+	spinpanel_plan_customer(pools->pools, pools->pool_count, &pools->limits, &options, &result);
+	if (result.out_of_memory)
+	{
+		spinpanel_plan_free(&result);
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+	}
+
+	/* Out of malloc's memory, so that an error below cannot leak it. */
+	decisions = palloc(sizeof(PlanDecision) * (result.count + 1));
+	if (result.count > 0)
+		memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
+	count = result.count;
+	spinpanel_plan_free(&result);
+	spinpanel_adjustments_write(c, pools, decisions, count);
+}
+
+/* Turns that have read all they need: plan for them and tick them off. */
+static void
+finish(Turn **finished, int count)
+{
+	TimestampTz now = spinpanel_now();
+	const RunCustomer **customers = palloc(sizeof(RunCustomer *) * count);
+	const RunCustomer **planned = palloc(sizeof(RunCustomer *) * count);
+	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * count);
+	int			planning = 0;
+	int			i;
+
+	for (i = 0; i < count; i++)
+	{
+		const RunCustomer *c = &finished[i]->customer;
+
+		customers[i] = c;
+		spinpanel_runs_count_requests(c->run_id, finished[i]->reads.sent);
+		finished[i]->reads.sent = 0;
+		if (!plans(c))
+			continue;
+		planned[planning] = c;
+		ids[planning++] = c->customer_id;
+	}
+	if (planning > 0)
+	{
+		SpinpanelPools *pools = spinpanel_pools_load_fresh(ids, planning, now);
+
+		for (i = 0; i < planning; i++)
+			plan_customer(planned[i], &pools[i], now);
+	}
+	spinpanel_runs_customers_done(customers, count);
+}
+
 static void
 do_finish(void *arg)
 {
 	Turn	   *turn = arg;
-	RunCustomer *c = &turn->customer;
 
-	if (c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run))
+	finish(&turn, 1);
+}
+
+/* ---- customers of whom nothing is new: many at a time ------------------------------ */
+
+/* Not so many that a person's decision would wait for long. */
+#define QUIET_AT_ONCE 64
+
+typedef struct Quiet
+{
+	Turn	   *turns[QUIET_AT_ONCE];
+	int			count;
+} Quiet;
+
+static void
+do_quiet(void *arg)
+{
+	Quiet	   *quiet = arg;
+	MirrorUnchanged *unchanged = palloc(sizeof(MirrorUnchanged) * quiet->count);
+	int			i;
+
+	for (i = 0; i < quiet->count; i++)
 	{
-		TimestampTz now = spinpanel_now();
-		SpinpanelPools *pools = spinpanel_pools_load(&c->customer_id, now, now, 0);
-		PlanOptions options;
-		PlanResult	result;
-		PlanDecision *decisions;
-		int			count;
+		Turn	   *turn = quiet->turns[i];
 
-		memset(&options, 0, sizeof(options));
-		options.now = now;
-		options.at_renewal = true;
-		memset(&result, 0, sizeof(result));
-		spinpanel_plan_customer(pools->pools, pools->pool_count, &pools->limits, &options, &result);
-		if (result.out_of_memory)
+		unchanged[i].customer_id = turn->customer.customer_id;
+		unchanged[i].account_id = turn->customer.account_id;
+		unchanged[i].subscriptions_started_at =
+			turn->reads.answers[turn->subscriptions_read].started_at;
+		unchanged[i].skus_started_at = turn->reads.answers[turn->skus_read].started_at;
+	}
+	spinpanel_mirror_unchanged_many(unchanged, quiet->count);
+	finish(quiet->turns, quiet->count);
+}
+
+/* One of each customer: two accounts may have it, or two runs. */
+static bool
+holds(const Quiet *quiet, const pg_uuid_t *customer_id)
+{
+	int			i;
+
+	for (i = 0; i < quiet->count; i++)
+		if (memcmp(&quiet->turns[i]->customer.customer_id, customer_id, sizeof(pg_uuid_t)) == 0)
+			return true;
+	return false;
+}
+
+static void
+finish_quiet(void)
+{
+	while (quiet_turns > 0)
+	{
+		Quiet		quiet;
+		Turn	   *turn;
+		int			i;
+
+		quiet.count = 0;
+		for (turn = turns; turn != NULL && quiet.count < QUIET_AT_ONCE; turn = turn->next)
+			if (turn->quiet && !turn->finished && !holds(&quiet, &turn->customer.customer_id))
+				quiet.turns[quiet.count++] = turn;
+		if (quiet.count == 0)
 		{
-			spinpanel_plan_free(&result);
-			ereport(ERROR,
-					(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+			quiet_turns = 0;
+			return;
+		}
+		quiet_turns -= quiet.count;
+		if (spinpanel_unit("finishing customers of whom nothing is new", do_quiet, &quiet,
+						   UNIT_REPEATABLE))
+		{
+			for (i = 0; i < quiet.count; i++)
+				turn_end(quiet.turns[i]);
+			continue;
 		}
 
-		/* Out of malloc's memory, so that an error below cannot leak it. */
-		decisions = palloc(sizeof(PlanDecision) * (result.count + 1));
-		if (result.count > 0)
-			memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
-		count = result.count;
-		spinpanel_plan_free(&result);
-		spinpanel_adjustments_write(c, pools, decisions, count);
+		/* One of them spoils it for all: one by one. */
+		for (i = 0; i < quiet.count; i++)
+		{
+			Quiet		one;
+
+			one.count = 1;
+			one.turns[0] = quiet.turns[i];
+			if (quiet.count > 1 &&
+				spinpanel_unit("finishing a customer", do_quiet, &one, UNIT_REPEATABLE))
+				turn_end(quiet.turns[i]);
+			else
+				database_trouble(quiet.turns[i]);
+		}
 	}
-	spinpanel_runs_count_requests(c->run_id, turn->reads.sent);
-	turn->reads.sent = 0;
-	spinpanel_runs_customer_done(c);
 }
 
 static void
@@ -269,33 +394,21 @@ do_take_in(void *arg)
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
 
-	/* The usual case: nothing new at all. */
-	if (subscriptions->outcome == PARTNER_OK && skus->outcome == PARTNER_OK && c->quiet &&
-		c->has_subscriptions_hash && c->has_skus_hash &&
-		memcmp(subscriptions->digest, c->subscriptions_hash, sizeof(subscriptions->digest)) == 0 &&
-		memcmp(skus->digest, c->skus_hash, sizeof(skus->digest)) == 0)
-	{
-		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, subscriptions->started_at,
+	/* A list that is not whole is a read that failed. */
+	if (subscriptions->unchanged)
+		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIPTIONS,
+								   subscriptions->started_at);
+	else if (subscriptions->outcome == PARTNER_OK &&
+			 !spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
+											 subscriptions->digest, subscriptions->started_at))
+		spoil(subscriptions, "the list of subscriptions could not be read as a whole");
+	if (skus->unchanged)
+		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIBED_SKUS,
 								   skus->started_at);
-		if (c->kind != RUN_SYNC)
-		{
-			do_finish(turn);
-			turn->planned = true;
-			return;
-		}
-	}
-	else
-	{
-		/* A list that is not whole is a read that failed. */
-		if (subscriptions->outcome == PARTNER_OK &&
-			!spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
-											subscriptions->digest, subscriptions->started_at))
-			spoil(subscriptions, "the list of subscriptions could not be read as a whole");
-		if (skus->outcome == PARTNER_OK &&
-			!spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
-											  skus->digest, skus->started_at))
-			spoil(skus, "the list of subscribed SKUs could not be read as a whole");
-	}
+	else if (skus->outcome == PARTNER_OK &&
+			 !spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, skus->json,
+											   skus->digest, skus->started_at))
+		spoil(skus, "the list of subscribed SKUs could not be read as a whole");
 	note_failure(turn, MIRROR_SUBSCRIPTIONS, subscriptions);
 	note_failure(turn, MIRROR_SUBSCRIBED_SKUS, skus);
 	turn->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id,
@@ -416,15 +529,19 @@ reads_done(void *arg)
 	switch (turn->step)
 	{
 		case TURN_READ:
+			/* The usual case: nothing new at all. */
+			if (turn->customer.kind != RUN_SYNC &&
+				turn->reads.answers[turn->subscriptions_read].unchanged &&
+				turn->reads.answers[turn->skus_read].unchanged)
+			{
+				turn->quiet = true;
+				quiet_turns++;
+				return;
+			}
 			if (!spinpanel_unit("taking in subscriptions and licence usage", do_take_in, turn,
 								UNIT_REPEATABLE))
 			{
 				database_trouble(turn);
-				return;
-			}
-			if (turn->planned)
-			{
-				turn_end(turn);
 				return;
 			}
 			if (setback_of(turn, &turn->reads.answers[turn->subscriptions_read], true) ||
@@ -547,9 +664,13 @@ turn_begin(const RunCustomer *customer)
 
 	turn->step = TURN_READ;
 	turn->subscriptions_read =
-		spinpanel_reads_ask(&turn->reads, psprintf("/customers/%s/subscriptions", id), NULL);
+		spinpanel_reads_ask_known(&turn->reads, psprintf("/customers/%s/subscriptions", id),
+								  customer->quiet && customer->has_subscriptions_hash ?
+								  customer->subscriptions_hash : NULL);
 	turn->skus_read =
-		spinpanel_reads_ask(&turn->reads, psprintf("/customers/%s/subscribedskus", id), NULL);
+		spinpanel_reads_ask_known(&turn->reads, psprintf("/customers/%s/subscribedskus", id),
+								  customer->quiet && customer->has_skus_hash ?
+								  customer->skus_hash : NULL);
 }
 
 /* ---- claiming ------------------------------------------------------------------------ */
@@ -589,6 +710,7 @@ begin_claimed(void)
 void
 spinpanel_turn_look(void)
 {
+	finish_quiet();
 	if (turns_context == NULL)
 	{
 		turns_context = AllocSetContextCreate(TopMemoryContext, "spinpanel turns",
@@ -615,6 +737,7 @@ spinpanel_turn_work(void)
 {
 	bool		full = claimed_count >= CLAIM;
 
+	finish_quiet();
 	if (claimed_count == 0)
 		return;
 	sweep();
