@@ -352,6 +352,18 @@ for my $role (@roles)
 	is($t->sql("SELECT count(*) FROM pg_attribute WHERE attrelid = 'spinpanel.credential'::regclass AND attnum > 0 AND has_column_privilege('$role', attrelid, attnum, 'SELECT')"), '0', '... not a column of it');
 }
 $t->sql('ANALYZE');
+{
+	# Statistics need two tokens to show one
+	my $session = $t->session;
+	$session->query('BEGIN');
+	$session->query(q{INSERT INTO spinpanel.account (name, tenant_id, client_id, credential_file, api_url, login_url, requests_per_minute, max_concurrency, system_identifier, database_oid, connected_at)
+		SELECT 'other', gen_random_uuid(), client_id, credential_file, api_url, login_url, 1, 1, 0, 0, now() FROM spinpanel.account;
+		INSERT INTO spinpanel.credential SELECT max(a.account_id), max(c.refresh_token || 'x'), now() FROM spinpanel.account a, spinpanel.credential c; ANALYZE spinpanel.credential});
+	is($session->query('SELECT count(*) FROM spinpanel.credential'), '2', 'two tokens are kept');
+	is(found($session->query(q{SELECT string_agg(x::text, ' ') FROM pg_stats x WHERE tablename = 'credential'})), '', '... no statistics show them');
+	$session->query('ROLLBACK');
+	$session->finish;
+}
 for my $place (look())
 {
 	is($place->[1], '', "nothing in $place->[0]");
