@@ -145,6 +145,7 @@ is($t->sql(q{SELECT string_agg(status, ', ') FROM spinpanel.adjustment WHERE act
 is($t->sql(q{SELECT count(*) FROM spinpanel.history WHERE event IN ('account disconnected', 'operation cancelled')}), '2', '... both are on record');
 is($t->sql(q{SELECT count(*) FROM spinpanel.credential c JOIN spinpanel.account a USING (account_id) WHERE a.name = 'second'}), '0', '... its token is erased');
 is(figures(), '10 8 14 0', '... its seats are those of somebody else');
+is($t->sql(q{SELECT p.owned_seats FROM spinpanel.pool p JOIN spinpanel.customer c USING (customer_id) WHERE c.name = 'Contoso'}), '10', '... in the pool, too');
 $t->clear_faults;
 is($t->run_finished($id, 15)->{status}, 'done', '... and the run ends');
 $run = $t->run_and_wait('adjust');
