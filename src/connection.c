@@ -279,17 +279,18 @@ load_token(void *arg)
 		work->loaded = spinpanel_row_text(0, 1, work->context);
 }
 
-static char *
-hook_load_refresh_token(int32 account_id)
+static bool
+hook_load_refresh_token(int32 account_id, char **token)
 {
 	TokenWork	work;
+	bool		loaded;
 
 	work.account_id = account_id;
 	work.loaded = NULL;
 	work.context = CurrentMemoryContext;
-	if (!spinpanel_unit("reading a refresh token", load_token, &work, UNIT_REPEATABLE))
-		return NULL;
-	return work.loaded;
+	loaded = spinpanel_unit("reading a refresh token", load_token, &work, UNIT_REPEATABLE);
+	*token = work.loaded;
+	return loaded;
 }
 
 typedef struct StatusWork

@@ -571,6 +571,14 @@ clean_copy(char *to, size_t size, const char *from)
 			*c = ' ';
 }
 
+static bool
+repeats_secret(const Call *call, const char *text)
+{
+	/* Without its token, which it was sent with, it cannot be told. */
+	return call->account->token == NULL ||
+		spinpanel_token_appears_in(call->account->token, text);
+}
+
 /*
  * {"code", "description"} of Partner Center, {"statusCode", "message"} of its
  * gateway, {"error": {"code", "message"}} of its newer services, {"error",
@@ -601,13 +609,17 @@ read_error(const Call *call, PartnerAnswer *answer)
 			text = spinpanel_json_text(root, "error_description");
 	}
 	if (code != NULL)
+	{
 		clean_copy(answer->error_code, sizeof(answer->error_code), code);
+		if (repeats_secret(call, answer->error_code))
+			clean_copy(answer->error_code, sizeof(answer->error_code), "(withheld)");
+	}
 	if (text != NULL && text[0] != '\0')
 	{
-		if (call->account->token == NULL ||
-			spinpanel_token_appears_in(call->account->token, text))
-			text = "(description withheld: it repeats a secret)";
 		clean_copy(answer->error, sizeof(answer->error), text);
+		if (repeats_secret(call, answer->error))
+			clean_copy(answer->error, sizeof(answer->error),
+					   "(description withheld: it repeats a secret)");
 	}
 	else
 		snprintf(answer->error, sizeof(answer->error), "HTTP status %d%s",

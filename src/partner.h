@@ -93,8 +93,11 @@ typedef struct PartnerHooks
 {
 	/* The newest refresh token; may open its own transaction. */
 	void		(*store_refresh_token) (int32 account_id, const char *token);
-	/* Stored refresh token, palloc'd, or NULL; may open its own transaction. */
-	char	   *(*load_refresh_token) (int32 account_id);
+	/*
+	 * Stored refresh token, palloc'd, or NULL; may open its own transaction.
+	 * False: it cannot be told now whether there is one.
+	 */
+	bool		(*load_refresh_token) (int32 account_id, char **token);
 	/*
 	 * Credentials were refused, for a reason that waiting does not end.  Called
 	 * again when a later try (after minutes to an hour, or when the credential

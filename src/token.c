@@ -31,6 +31,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <time.h>
 
 #include "mb/pg_wchar.h"
@@ -62,6 +63,9 @@
 #define STOPPED_RETRY_BASE_MS (5 * 60 * 1000)
 #define STOPPED_RETRY_MAX_MS (60 * 60 * 1000)
 #define UNSAVED_RETRY_MS 5000
+/* So many bytes of a secret in a row are a part of it, fewer are chance. */
+#define SECRET_PART 10
+#define SHOWN_MAX 512
 
 typedef enum Endpoint
 {
@@ -85,6 +89,7 @@ struct SpinpanelToken
 	int			login_length;	/* login_url without such a suffix */
 
 	char	   *header;			/* NULL = no token; wiped when replaced */
+	char	   *former;			/* the one before: answers to it may still come */
 	uint32		generation;
 	int64		expires_at;		/* real clock, ms */
 	int64		refresh_at;
@@ -151,7 +156,10 @@ set_error(SpinpanelToken *token, const char *code, const char *text)
 static void
 drop_header(SpinpanelToken *token)
 {
-	spinpanel_wipe_text(token->header);
+	if (token->header == NULL)
+		return;
+	spinpanel_wipe_text(token->former);
+	token->former = token->header;
 	token->header = NULL;
 }
 
@@ -256,6 +264,7 @@ static void
 free_token(SpinpanelToken *token)
 {
 	drop_header(token);
+	spinpanel_wipe_text(token->former);
 	spinpanel_wipe_text(token->tried);
 	spinpanel_wipe_text(token->unsaved);
 	MemoryContextDelete(token->context);
@@ -304,12 +313,12 @@ stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 static void
 save_refresh_token(SpinpanelToken *token, int64 now_ms)
 {
-	char	   *stored;
+	char	   *stored = NULL;
 
 	token->save_at = now_ms + UNSAVED_RETRY_MS;
 	token->hooks->store_refresh_token(token->account_id, token->unsaved);
-	stored = token->hooks->load_refresh_token(token->account_id);
-	if (stored != NULL && strcmp(stored, token->unsaved) == 0)
+	if (token->hooks->load_refresh_token(token->account_id, &stored) &&
+		stored != NULL && strcmp(stored, token->unsaved) == 0)
 	{
 		spinpanel_wipe_text(token->unsaved);
 		token->unsaved = NULL;
@@ -440,13 +449,58 @@ first_line(const char *text, char *line, size_t size)
 			line[i] = ' ';
 }
 
-/*
- * The description of an error as the server gave it, unless it repeats what we
- * sent: a secret must not get into a message by way of an echo.
- */
+/* %XX undone, as far as it fits. */
+static void
+decode(const char *text, char *decoded, size_t size)
+{
+	size_t		length = 0;
+	char		digits[3] = {0};
+
+	while (*text != '\0' && length < size - 1)
+	{
+		if (text[0] == '%' && isxdigit((unsigned char) text[1]) &&
+			isxdigit((unsigned char) text[2]))
+		{
+			memcpy(digits, text + 1, 2);
+			decoded[length++] = (char) strtol(digits, NULL, 16);
+			text += 3;
+		}
+		else
+			decoded[length++] = *text++;
+	}
+	decoded[length] = '\0';
+}
+
+/* Whether a short text holds a part of the secret, wherever it was cut. */
+static bool
+repeats(const char *text, const char *secret)
+{
+	size_t		length = secret != NULL ? strlen(secret) : 0;
+	size_t		part = Min(length, SECRET_PART);
+	size_t		text_length = strlen(text);
+	size_t		i;
+	size_t		j;
+
+	if (length == 0 || text_length < part)
+		return false;
+	for (i = 0; i + part <= text_length; i++)
+		for (j = 0; j + part <= length; j++)
+			if (memcmp(text + i, secret + j, part) == 0)
+				return true;
+	return false;
+}
+
+/* The access token of a header */
+static const char *
+bare(const char *header)
+{
+	return header != NULL ? header + strlen("Authorization: Bearer ") : NULL;
+}
+
+/* The description of an error as the server gave it, unless it is an echo. */
 static void
 describe(SpinpanelToken *token, const char *code, const char *description,
-		 const char *secret, char *text, size_t size)
+		 char *text, size_t size)
 {
 	char		line[320];
 	const char *number;
@@ -481,31 +535,13 @@ describe(SpinpanelToken *token, const char *code, const char *description,
 			strspn(number + strlen(known[i].aadsts), "0123456789") == 0)
 			hint = known[i].meaning;
 	}
-	/* In all of the text: the line may have been cut in the middle of one. */
-	if (description != NULL &&
-		((secret != NULL && strstr(description, secret) != NULL) ||
-		 (token->tried != NULL && strstr(description, token->tried) != NULL) ||
-		 strstr(description, "client_secret=") != NULL ||
-		 strstr(description, "refresh_token=") != NULL))
+	if (strstr(line, "client_secret=") != NULL ||
+		strstr(line, "refresh_token=") != NULL ||
+		spinpanel_token_appears_in(token, line))
 		strlcpy(line, "description withheld, it repeats a secret", sizeof(line));
 	snprintf(text, size, "%s%s%s%s%s%s", code,
 			 hint[0] ? " (" : "", hint, hint[0] ? ")" : "",
 			 line[0] ? ": " : "", line);
-}
-
-/* The file's secret again, only to keep it out of a message; palloc'd. */
-static char *
-current_secret(SpinpanelToken *token)
-{
-	SpinpanelCredential credential;
-	char		error[512];
-	int			sqlstate;
-
-	if (!spinpanel_credential_read(token->credential_file, &credential,
-								   &sqlstate, error, sizeof(error)))
-		return NULL;
-	spinpanel_wipe_text(credential.refresh_token);
-	return credential.client_secret;
 }
 
 /* A 200.  False: nothing usable in it. */
@@ -583,14 +619,13 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer,
 {
 	char	   *code = NULL;
 	char	   *description;
-	char	   *secret;
 	char		words[512];
 
 	if (json != NULL)
 		code = spinpanel_json_text(&json->root, "error");
 	if (code == NULL || strlen(code) >= sizeof(token->error_code) ||
 		strspn(code, "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
-		!= strlen(code))
+		!= strlen(code) || spinpanel_token_appears_in(token, code))
 		code = NULL;
 
 	if ((answer->status == 404 || answer->status == 405) &&
@@ -617,9 +652,7 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer,
 	}
 
 	description = spinpanel_json_text(&json->root, "error_description");
-	secret = current_secret(token);
-	describe(token, code, description, secret, words, sizeof(words));
-	spinpanel_wipe_text(secret);
+	describe(token, code, description, words, sizeof(words));
 
 	if ((strcmp(code, "invalid_grant") == 0 ||
 		 strcmp(code, "interaction_required") == 0) &&
@@ -774,8 +807,14 @@ fetch(SpinpanelToken *token, int64 now_ms)
 	token->tried = NULL;
 	if (credential.refresh_token != NULL)
 	{
-		if (token->unsaved == NULL && !token->file_next)
-			stored = token->hooks->load_refresh_token(token->account_id);
+		/* The file's may have been used up long ago: not "none" for "unknown". */
+		if (token->unsaved == NULL && !token->file_next &&
+			!token->hooks->load_refresh_token(token->account_id, &stored))
+		{
+			spinpanel_credential_wipe(&credential);
+			fail(token, "", "the stored refresh token cannot be read now", -1, now_ms);
+			return;
+		}
 		token->tried_file = token->unsaved == NULL &&
 			(stored == NULL || stored[0] == '\0');
 		token->tried = MemoryContextStrdup(token->context,
@@ -942,6 +981,28 @@ spinpanel_token_error_code(SpinpanelToken *token)
 bool
 spinpanel_token_appears_in(SpinpanelToken *token, const char *text)
 {
-	return token->header != NULL &&
-		strstr(text, token->header + strlen("Authorization: Bearer ")) != NULL;
+	SpinpanelCredential credential;
+	char		decoded[SHOWN_MAX];
+	char		error[512];
+	const char *access = bare(token->header);
+	const char *former = bare(token->former);
+	int			sqlstate;
+	int			i;
+	bool		found;
+
+	/* Read for it, as the secret is not kept; where it cannot be, who knows. */
+	found = !spinpanel_credential_read(token->credential_file, &credential,
+									   &sqlstate, error, sizeof(error));
+	decode(text, decoded, sizeof(decoded));
+	for (i = 0; i < 2; i++)
+	{
+		const char *form = i == 0 ? text : decoded;
+
+		found |= repeats(form, access) || repeats(form, former) ||
+			repeats(form, token->tried) || repeats(form, token->unsaved) ||
+			repeats(form, credential.client_secret) ||
+			repeats(form, credential.refresh_token);
+	}
+	spinpanel_credential_wipe(&credential);
+	return found;
 }

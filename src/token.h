@@ -53,7 +53,10 @@ extern void spinpanel_token_retry(SpinpanelToken *token);
 /* Why it is stopped, or why there is no token yet; "" = nothing is wrong. */
 extern const char *spinpanel_token_error(SpinpanelToken *token);
 extern const char *spinpanel_token_error_code(SpinpanelToken *token);
-/* Whether a text (from the network) repeats the token. */
+/*
+ * Whether a text from the network, as short as it is to be shown, repeats a
+ * part of the token, the client secret or a refresh token.
+ */
 extern bool spinpanel_token_appears_in(SpinpanelToken *token, const char *text);
 
 #endif							/* SPINPANEL_TOKEN_H */

@@ -97,7 +97,7 @@ class Faults {
         return reply(apply());
       case 'status':
         if (after) apply();
-        return reply(failure(rule));
+        return reply(failure(echoing(rule, exchange)));
       case 'stale_etag':
         return reply({ status: world.options.stale_etag_status, body: { code: 2055, description: 'The ETag is no longer valid.', data: [], source: 'PartnerFD' } });
       case 'goaway':
@@ -117,6 +117,14 @@ class Faults {
   act(acts) {
     for (const a of asList(acts)) actors.act(this.world, a);
   }
+}
+
+/** A careless server: "{authorization}" and "{body}" in what a rule says become what the request held. */
+function echoing(rule, exchange) {
+  const text = JSON.stringify(rule);
+  if (!/\{(authorization|body)\}/.test(text)) return rule;
+  const sent = { authorization: exchange.headers.authorization || '', body: exchange.body.toString('utf8') };
+  return JSON.parse(text, (key, v) => (typeof v === 'string' ? v.replace(/\{(authorization|body)\}/g, (_, name) => sent[name]) : v));
 }
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms || 0));

@@ -61,16 +61,16 @@ is($t->worker_count, '1', '... once');
 # --- terminated in the middle of a run: the run is finished by the next worker
 {
 	my $id = hang('subscribedskus');
-	$t->sql("SELECT pg_terminate_backend($second)");
 	$t->clear_faults;
+	$t->sql("SELECT pg_terminate_backend($second)");
 	is($t->run_finished($id)->{status}, 'done', 'a run that was cut off by termination is finished');
 }
 
 # --- killed in the middle of a run: the server restarts, the run is finished
 {
 	my $id = hang('subscriptions');
+	$t->clear_faults;    # what hangs goes on hanging; the next worker must not meet it
 	ok($t->kill9, 'kill -9 of the worker: the server is back');
-	$t->clear_faults;
 	is($t->run_finished($id)->{status}, 'done', '... and the run is finished');
 }
 

@@ -111,3 +111,11 @@ test('the log of requests counts by kind and says what was mutating', async () =
   const [p] = c.control('GET', 'requests?kind=patch_subscription').body;
   assert.deepStrictEqual([p.status, p.method, p.token, JSON.parse(p.body).quantity], [200, 'PATCH', 'app+user', 21]);
 });
+
+test('a careless server repeats what it was sent', async () => {
+  const c = await start(one(yearly()));
+  fault(c, { match: { kind: 'customers' }, count: 1, action: 'status', status: 400, description: 'bad header {authorization}.' });
+  assert.match((await c.get('/v1/customers')).json.description, /^bad header Bearer ey[\w.-]+\.$/);
+  fault(c, { match: { kind: 'token' }, count: 1, action: 'status', status: 400, body: { error: 'x', error_description: 'sent {body}' } });
+  assert.match((await c.token()).json.error_description, /^sent .*client_secret=/);
+});
