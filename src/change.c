@@ -101,7 +101,7 @@ restoring(const Operation *op)
 static int
 attempts_allowed(const Operation *op)
 {
-	return restoring(op) ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
+	return restoring(op) || strcmp(op->purpose, "buy") == 0 ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
 }
 
 /* The change leaves memory; its row says what is next. */
@@ -678,7 +678,7 @@ change_send(Change *change)
 	call.if_match = etag && etag[0] ? etag : NULL;
 	call.request_id = &op->ms_request_id;
 	call.correlation_id = &op->correlation_id;
-	call.priority = restoring(op) ? PARTNER_URGENT : PARTNER_CHANGE;
+	call.priority = restoring(op) || op->request_id != 0 ? PARTNER_URGENT : PARTNER_CHANGE;
 	call.done = sent;
 	call.arg = change;
 	spinpanel_partner_call(change->reads.account, &call);
@@ -749,7 +749,7 @@ spinpanel_change_work(void)
 		change->op = spinpanel_outbox_copy(found, context);
 		spinpanel_reads_start(&change->reads, context,
 							  spinpanel_partner_find(found->account_id),
-							  restoring(found) ? PARTNER_URGENT : PARTNER_CHANGE,
+							  restoring(found) || found->request_id != 0 ? PARTNER_URGENT : PARTNER_CHANGE,
 							  reads_done, change);
 		change->next = changes;
 		changes = change;
