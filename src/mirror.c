@@ -895,6 +895,32 @@ spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
 	return for_each_item(collection, take_user, &page) && page.whole;
 }
 
+bool
+spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
+{
+	UsersPage	page;
+
+	memset(&page, 0, sizeof(page));
+	page.customer_id = customer_id;
+	page.started_at = started_at;
+	page.whole = true;
+	take_user(&body->root, 0, &page);
+	return page.whole;
+}
+
+void
+spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_id)
+{
+	static StateQuery gone = {
+		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2", "uu", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(user_id);
+	spinpanel_state_run(&gone, args, 0);
+}
+
 void
 spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 								TimestampTz started_at)
