@@ -471,6 +471,8 @@ CREATE TABLE operation (
 CREATE INDEX operation_open_idx ON operation (operation_id) WHERE status IN ('queued', 'sending', 'unknown');
 CREATE INDEX operation_verify_idx ON operation (verify_at) WHERE verify_at IS NOT NULL;
 CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
+CREATE INDEX operation_user_idx ON operation (customer_id, (wanted ->> 'userId'))
+    WHERE status IN ('queued', 'sending', 'unknown') AND (wanted ->> 'userId') IS NOT NULL;
 CREATE UNIQUE INDEX operation_one_in_flight_idx ON operation (subscription_id)
     WHERE status IN ('sending', 'unknown') AND subscription_id IS NOT NULL;
 

@@ -700,7 +700,8 @@ do_due(void *arg)
 {
 	Due		   *due = arg;
 
-	due->count = spinpanel_outbox_due(CHANGES_AT_ONCE * 2, &due->operations, due->context);
+	due->count = spinpanel_outbox_due(OUTBOX_SUBSCRIPTIONS, CHANGES_AT_ONCE * 2, &due->operations,
+									  due->context);
 }
 
 static bool

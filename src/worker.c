@@ -10,7 +10,7 @@
  * starts it again, and it goes on with what the tables say.
  *
  * It decides nothing.  What to do is in night.c (runs), turn.c (customers) and
- * change.c (operations).
+ * change.c, userchange.c and order.c (operations).
  */
 #include "postgres.h"
 
@@ -24,6 +24,7 @@
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "night.h"
+#include "order.h"
 #include "outbox.h"
 #include "partner.h"
 #include "pgstat.h"
@@ -36,6 +37,7 @@
 #include "tcop/tcopprot.h"
 #include "turn.h"
 #include "unit.h"
+#include "userchange.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "wake.h"
@@ -91,6 +93,12 @@ until_due(int64 limit)
 	return Max(0, Min(wait, limit));
 }
 
+static int
+operations_active(void)
+{
+	return spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
+}
+
 static void
 report_state(bool looking)
 {
@@ -100,10 +108,10 @@ report_state(bool looking)
 
 	if (!spinpanel_enabled)
 		strlcpy(now, "switched off by spinpanel.enabled", sizeof(now));
-	else if (requests > 0 || spinpanel_turn_active() > 0 || spinpanel_change_active() > 0)
+	else if (requests > 0 || spinpanel_turn_active() > 0 || operations_active() > 0)
 		snprintf(now, sizeof(now),
 				 "talking to Partner Center: %d requests, %d customers, %d operations under way",
-				 requests, spinpanel_turn_active(), spinpanel_change_active());
+				 requests, spinpanel_turn_active(), operations_active());
 	else
 		strlcpy(now, "waiting for work", sizeof(now));
 
@@ -218,6 +226,8 @@ spinpanel_worker_main(Datum main_arg)
 					spinpanel_night_work();
 					spinpanel_turn_look();
 					spinpanel_change_work();
+					spinpanel_userchange_work();
+					spinpanel_order_work();
 					if (now_ms() >= next_keep)
 					{
 						spinpanel_keep_short();
@@ -235,6 +245,8 @@ spinpanel_worker_main(Datum main_arg)
 					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
 			spinpanel_turn_forget();
 			spinpanel_change_forget();
+			spinpanel_userchange_forget();
+			spinpanel_order_forget();
 			spinpanel_night_forget();
 			spinpanel_connection_forget();
 			spinpanel_unit_forget_extension();
@@ -243,7 +255,7 @@ spinpanel_worker_main(Datum main_arg)
 		}
 
 		/* How long to sleep. */
-		active = spinpanel_turn_active() > 0 || spinpanel_change_active() > 0 ||
+		active = spinpanel_turn_active() > 0 || operations_active() > 0 ||
 			spinpanel_night_active() > 0;
 		if (!active && looked && spinpanel_enabled)
 			next_look = Min(next_look, now_ms() + until_due(spinpanel_poll_interval));
