@@ -9,8 +9,8 @@
  * it may end at any point: SIGTERM and errors end the process, the postmaster
  * starts it again, and it goes on with what the tables say.
  *
- * It decides nothing.  What to do is in night.c (runs), turn.c (customers) and
- * change.c, userchange.c and order.c (operations).
+ * It decides nothing.  What to do is in night.c (runs), turn.c (customers),
+ * fulfil.c (requests) and change.c, userchange.c and order.c (operations).
  */
 #include "postgres.h"
 
@@ -19,6 +19,8 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
+#include "demand.h"
+#include "fulfil.h"
 #include "http.h"
 #include "keep.h"
 #include "libpq/pqsignal.h"
@@ -75,7 +77,7 @@ do_next_due(void *arg)
 
 	a = spinpanel_runs_next_due();
 	b = spinpanel_outbox_next_due();
-	moments->next_due = Min(a, b);
+	moments->next_due = Min(Min(a, b), spinpanel_demand_next_due());
 }
 
 /* Milliseconds until something in the tables becomes due; at most limit. */
@@ -96,7 +98,7 @@ until_due(int64 limit)
 static int
 operations_active(void)
 {
-	return spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
+	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
 }
 
 static void
@@ -225,6 +227,7 @@ spinpanel_worker_main(Datum main_arg)
 					refresh = false;
 					spinpanel_night_work();
 					spinpanel_turn_look();
+					spinpanel_fulfil_work();
 					spinpanel_change_work();
 					spinpanel_userchange_work();
 					spinpanel_order_work();
@@ -244,6 +247,7 @@ spinpanel_worker_main(Datum main_arg)
 			ereport(LOG,
 					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
 			spinpanel_turn_forget();
+			spinpanel_fulfil_forget();
 			spinpanel_change_forget();
 			spinpanel_userchange_forget();
 			spinpanel_order_forget();
