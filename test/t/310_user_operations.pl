@@ -127,9 +127,10 @@ my %lagging = (action => 'status', status => 400, code => 800002, description =>
 $t->fault({ %lagging, count => 3 });
 $op = run('Contoso', 'assign', assign('three@contoso.example', 'SPB'));
 is_deeply([ @$op{qw(status attempts)} ], [ 'done', 4 ], 'a location that comes late is waited for');
+my $since = $t->counts->{last_seq};
 $t->fault({ %lagging });
 my $id = queue('Contoso', 'assign', assign('three@contoso.example', 'EMS'));
-$t->poll(sub { scalar grep { $_->{fault} } $t->requests(kind => 'licenseupdates') });
+$t->poll(sub { scalar $t->requests(since => $since, kind => 'licenseupdates') });
 $t->advance(minutes => 11);
 is_deeply([ @{ ended($id) }{qw(status error_code)} ], [ 'refused', '800002' ], '... for ten minutes');
 $t->clear_faults;
@@ -172,15 +173,26 @@ is(run('Contoso', 'create_cart', cart(termDuration => 'P3Y'))->{error_code}, 'no
 is(run('Contoso', 'create_cart', cart(catalogItemId => 'CFQ7TTC0XXXX:0001'))->{error_code}, '400013', 'a product that is not there');
 is(actions('Contoso', 'new'), $had, '... and nothing is bought');
 
-# The cart expires while nothing can be sent
-$t->sql(q{SELECT spinpanel.pause()});
-$t->sql(q{UPDATE spinpanel.operation SET purpose = 'restore' WHERE operation_id = } . queue('Contoso', 'create_cart', cart()));
-$id = $t->sql(q{SELECT max(operation_id) FROM spinpanel.operation});
-ended($id);
-$checkout = $t->sql("UPDATE spinpanel.operation SET purpose = 'buy' WHERE after_operation = $id RETURNING operation_id");
-is($t->sql("SELECT status FROM spinpanel.operation WHERE operation_id = $checkout"), 'queued', 'paused: the checkout waits') if 0;
-$t->sql(q{SELECT spinpanel.resume()});
-quiet();
+# A cart that expires: never sent, or sent and never answered; nothing is bought, and the second is not given up early
+$t->emulator('POST', 'options', { request_id_memory_seconds => 0 });
+for my $case ([ 'before its checkout is sent', 'get_cart', 8 ], [ 'after its checkout was sent, in vain', 'checkout', 8 ])
+{
+	my ($title, $kind, $days) = @$case;
+	$since = $t->counts->{last_seq};
+	$t->fault({ action => 'status', status => 500, match => { kind => $kind } });
+	$id = queue('Contoso', 'create_cart', cart());
+	ended($id);
+	$id = $t->sql("SELECT operation_id FROM spinpanel.operation WHERE after_operation = $id");
+	$t->poll(sub { scalar $t->requests(since => $since, kind => $kind) });
+	$t->sql(q{SELECT spinpanel.pause()});
+	$t->conf('spinpanel.provisioning_timeout' => '30d');
+	$t->advance(days => $days);
+	$t->clear_faults;
+	$t->sql(q{SELECT spinpanel.resume()});
+	is_deeply([ @{ ended($id) }{qw(status error_code)} ], [ 'refused', 'cart_expired' ], "a cart that expires $title");
+}
+is(actions('Contoso', 'new'), $had, '... nothing is bought');
+$t->set('spinpanel.provisioning_timeout' => '24h');
 
 # An order that shows minutes later, its answer lost: waited for, and bought once
 $had = actions('Contoso', 'new');
