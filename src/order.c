@@ -33,6 +33,7 @@
 #include "mirror.h"
 #include "order.h"
 #include "outbox.h"
+#include "purchase.h"
 #include "reads.h"
 #include "settings.h"
 #include "state.h"
@@ -57,8 +58,8 @@
 /* A cart made a moment ago may not be readable yet. */
 #define CART_PATIENCE (5 * USECS_PER_MINUTE)
 
-/* Partner Center's clock against ours. */
-#define CLOCK_MARGIN (15 * USECS_PER_MINUTE)
+/* Accepted (202) checkouts may take this long to show. */
+#define ACCEPTED_PATIENCE (15 * USECS_PER_MINUTE)
 
 typedef enum OrderStep
 {
@@ -68,31 +69,13 @@ typedef enum OrderStep
 	STEP_READ_BACK				/* the subscription is known */
 } OrderStep;
 
-typedef enum CartState
-{
-	CART_ACTIVE,
-	CART_ORDERED,
-	CART_EXPIRED,
-	CART_GONE,					/* expired ones cannot be read either */
-	CART_ODD
-} CartState;
-
 typedef struct Order
 {
 	struct Order *next;
 	MemoryContext context;
 	Operation  *op;
 	bool		checkout;
-	/* wanted */
-	char	   *cart_id;
-	char	   *item;			/* product:sku, or product:sku:availability */
-	char	   *product;
-	char	   *sku;
-	char	   *availability;	/* NULL = to be looked up */
-	int64		quantity;
-	char	   *term;			/* NULL = the only one offered */
-	char	   *cycle;
-	char	   *reseller;		/* NULL = none */
+	Purchase	purchase;		/* what is wanted */
 	OrderStep	step;
 	Reads		reads;
 	int			availabilities_read;	/* -1 = not asked, as below */
@@ -102,10 +85,7 @@ typedef struct Order
 	int			subscriptions_read;
 	int			subscription_read;
 	int			skus_read;
-	/* found out */
-	char	   *order_id;
-	char	   *subscription_id;
-	char	   *order_status;
+	PlacedOrder placed;			/* what was found out */
 	char	   *answer;			/* of what was sent */
 	Size		answer_length;
 	bool		refusal;		/* sent.error is Partner Center's "no" */
@@ -180,10 +160,29 @@ keep_jsonb(Order *order, const Jsonb *jsonb)
 	return memcpy(MemoryContextAlloc(order->context, VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
 }
 
-static char *
-keep_text(Order *order, const char *text)
+/* What is known of the order outlives the transaction. */
+static void
+keep_placed(Order *order, const PlacedOrder *placed)
 {
-	return text == NULL ? NULL : MemoryContextStrdup(order->context, text);
+	MemoryContext old = MemoryContextSwitchTo(order->context);
+
+	order->placed.order_id = placed->order_id ? pstrdup(placed->order_id) : NULL;
+	order->placed.subscription_id = placed->subscription_id ? pstrdup(placed->subscription_id) : NULL;
+	order->placed.status = placed->status ? pstrdup(placed->status) : NULL;
+	MemoryContextSwitchTo(old);
+}
+
+static char *
+base_text(const Operation *op, const char *name)
+{
+	return op->base == NULL ? NULL : spinpanel_json_text(&op->base->root, name);
+}
+
+static Jsonb *
+read_json(Order *order, int read)
+{
+	return read < 0 || order->reads.answers[read].outcome != PARTNER_OK ? NULL :
+		order->reads.answers[read].json;
 }
 
 static void
@@ -210,115 +209,6 @@ sweep(void)
 		else
 			link = &order->next;
 	}
-}
-
-/* ---- reading JSON --------------------------------------------------------------- */
-
-/* Objects of the array at path, one after the other; NULL = no more. */
-typedef struct Items
-{
-	JsonbIterator *it;
-} Items;
-
-static bool
-items_begin(Items *items, JsonbContainer *root, const char *path)
-{
-	JsonbContainer *array = root == NULL ? NULL : spinpanel_json_container(root, path);
-	JsonbValue	value;
-
-	items->it = NULL;
-	if (array == NULL || !JsonContainerIsArray(array))
-		return false;
-	items->it = JsonbIteratorInit(array);
-	(void) JsonbIteratorNext(&items->it, &value, false);
-	return true;
-}
-
-static JsonbContainer *
-items_next(Items *items)
-{
-	JsonbIteratorToken token;
-	JsonbValue	value;
-
-	while (items->it != NULL &&
-		   (token = JsonbIteratorNext(&items->it, &value, true)) != WJB_DONE)
-		if (token == WJB_ELEM && value.type == jbvBinary &&
-			JsonContainerIsObject(value.val.binary.data))
-			return value.val.binary.data;
-	return NULL;
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a != NULL && b != NULL && pg_strcasecmp(a, b) == 0;
-}
-
-/* Absent is as good as equal. */
-static bool
-text_fits(JsonbContainer *object, const char *path, const char *wanted)
-{
-	char	   *text = spinpanel_json_text(object, path);
-
-	return text == NULL || wanted == NULL || pg_strcasecmp(text, wanted) == 0;
-}
-
-/* For a path: order ids may be of any kind. */
-static char *
-encoded(const char *text)
-{
-	StringInfoData buffer;
-
-	initStringInfo(&buffer);
-	for (; *text; text++)
-	{
-		if (isalnum((unsigned char) *text) || strchr("-._~", *text) != NULL)
-			appendStringInfoChar(&buffer, *text);
-		else
-			appendStringInfo(&buffer, "%%%02X", (unsigned char) *text);
-	}
-	return buffer.data;
-}
-
-static char *
-base_text(const Operation *op, const char *name)
-{
-	return op->base == NULL ? NULL : spinpanel_json_text(&op->base->root, name);
-}
-
-/* False: the operation makes no sense.  In the order's context. */
-static bool
-understand(Order *order)
-{
-	JsonbContainer *wanted = &order->op->wanted->root;
-	char	   *colon;
-
-	order->checkout = strcmp(order->op->kind, "checkout") == 0;
-	order->cart_id = spinpanel_json_text(wanted, "cartId");
-	order->item = spinpanel_json_text(wanted, "catalogItemId");
-	order->term = spinpanel_json_text(wanted, "termDuration");
-	order->cycle = spinpanel_json_text(wanted, "billingCycle");
-	order->reseller = spinpanel_json_text(wanted, "resellerId");
-	if (order->item == NULL || !spinpanel_json_int(wanted, "quantity", &order->quantity) ||
-		order->quantity < 1 || order->quantity > INT32_MAX ||
-		(order->checkout && (order->cart_id == NULL || order->cart_id[0] == '\0')))
-		return false;
-
-	order->product = pstrdup(order->item);
-	colon = strchr(order->product, ':');
-	if (colon == NULL || colon == order->product)
-		return false;
-	*colon = '\0';
-	order->sku = colon + 1;
-	colon = strchr(order->sku, ':');
-	if (colon != NULL)
-	{
-		*colon = '\0';
-		order->availability = colon + 1;
-		if (order->availability[0] == '\0')
-			return false;
-	}
-	return order->sku[0] != '\0' && (!order->checkout || order->availability != NULL);
 }
 
 /* ---- ends ------------------------------------------------------------------------ */
@@ -393,59 +283,6 @@ is_final(PartnerOutcome outcome, int http_status)
 
 /* ---- the cart ------------------------------------------------------------------------ */
 
-/* What is offered, in full; NULL, with reason: nothing, or not one thing. */
-static char *
-choose_offer(Order *order, Jsonb *availabilities, char **term, char **cycle, char **reason)
-{
-	Items		items;
-	JsonbContainer *item;
-	char	   *found = NULL;
-	int			count = 0;
-
-	*term = *cycle = NULL;
-	(void) items_begin(&items, &availabilities->root, "items");
-	while ((item = items_next(&items)) != NULL)
-	{
-		Items		terms;
-		JsonbContainer *one;
-		bool		purchasable;
-		char	   *id = spinpanel_json_text(item, "catalogItemId");
-
-		if (id == NULL ||
-			(spinpanel_json_bool(item, "isPurchasable", &purchasable) && !purchasable) ||
-			!text_fits(item, "id", order->availability))
-			continue;
-		(void) items_begin(&terms, item, "terms");
-		while ((one = items_next(&terms)) != NULL)
-		{
-			char	   *duration = spinpanel_json_text(one, "duration");
-			char	   *billed = spinpanel_json_text(one, "billingCycle");
-
-			if (duration == NULL || billed == NULL ||
-				(order->term != NULL && !same_text(duration, order->term)) ||
-				(order->cycle != NULL && !same_text(billed, order->cycle)))
-				continue;
-			count++;
-			if (found == NULL)
-			{
-				found = id;
-				*term = duration;
-				*cycle = billed;
-			}
-		}
-	}
-	if (found == NULL)
-		*reason = psprintf("%s is not offered to the customer with term %s, billed %s", order->item,
-						   order->term ? order->term : "any", order->cycle ? order->cycle : "in any way");
-	else if (count > 1 && (order->term == NULL || order->cycle == NULL))
-	{
-		*reason = psprintf("%s is offered with several terms or billing cycles: the rule has to name one",
-						   order->item);
-		return NULL;
-	}
-	return found;
-}
-
 typedef struct Judging
 {
 	Order	   *order;
@@ -459,54 +296,24 @@ do_judge_cart(void *arg)
 	Judging    *judging = arg;
 	Order	   *order = judging->order;
 	Operation  *op = order->op;
-	StringInfoData buffer;
-	char	   *item = order->item;
-	char	   *term = order->term;
-	char	   *cycle = order->cycle;
+	char	   *item = order->purchase.item;
+	char	   *term = order->purchase.term;
+	char	   *cycle = order->purchase.cycle;
 	char	   *reason;
-	char	   *c;
 
 	if (order->availabilities_read >= 0)
 	{
-		item = choose_offer(order, order->reads.answers[order->availabilities_read].json,
-							&term, &cycle, &reason);
+		item = spinpanel_purchase_offer(&order->purchase,
+										order->reads.answers[order->availabilities_read].json,
+										&term, &cycle, &reason);
 		if (item == NULL)
 		{
 			over(order, "refused", 0, "no_such_offer", reason);
 			return;
 		}
 	}
-	cycle = pstrdup(cycle);
-	for (c = cycle; *c; c++)
-		*c = pg_ascii_tolower((unsigned char) *c);
-
-	initStringInfo(&buffer);
-	appendStringInfoString(&buffer, "{\"catalogItemId\": ");
-	escape_json(&buffer, item);
-	appendStringInfoString(&buffer, ", \"termDuration\": ");
-	escape_json(&buffer, term);
-	appendStringInfoString(&buffer, ", \"billingCycle\": ");
-	escape_json(&buffer, cycle);
-	appendStringInfoChar(&buffer, '}');
-	op->base = keep_jsonb(order, jsonb_of(buffer.data));
-
-	resetStringInfo(&buffer);
-	appendStringInfoString(&buffer, "{\"lineItems\": [{\"id\": 0, \"catalogItemId\": ");
-	escape_json(&buffer, item);
-	appendStringInfo(&buffer, ", \"quantity\": " INT64_FORMAT ", \"termDuration\": ", order->quantity);
-	escape_json(&buffer, term);
-	appendStringInfoString(&buffer, ", \"billingCycle\": ");
-	escape_json(&buffer, cycle);
-	if (order->reseller != NULL)
-	{
-		appendStringInfoString(&buffer, ", \"attestationAccepted\": true,"
-							   " \"participants\": [{\"key\": \"transaction_reseller\", \"value\": ");
-		escape_json(&buffer, order->reseller);
-		appendStringInfoString(&buffer, "}]");
-	}
-	appendStringInfo(&buffer, "}]%s}", order->reseller == NULL ? "" :
-					 ", \"PartnerOnRecordAttestationAccepted\": true");
-	op->body = keep_jsonb(order, jsonb_of(buffer.data));
+	op->base = keep_jsonb(order, spinpanel_purchase_cart_base(item, term, cycle));
+	op->body = keep_jsonb(order, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
 	spinpanel_outbox_new_ids(op);
 	judging->send = spinpanel_outbox_sending(op);
 }
@@ -523,39 +330,6 @@ do_resolve_cart(void *arg)
 		spinpanel_outbox_requeue(op, 0, NULL, "no cart is known to have been made", 0, true);
 	else
 		judging->send = spinpanel_outbox_resend(op);
-}
-
-/* Is it the cart that was asked for, without errors?  Else code and words. */
-static bool
-is_our_cart(Order *order, const char *item, JsonbContainer *cart, char **code, char **words)
-{
-	Items		lines;
-	JsonbContainer *line;
-	int			count = 0;
-	bool		same = true;
-
-	*code = "cart_differs";
-	*words = "the cart holds something else than what was asked for";
-	(void) items_begin(&lines, cart, "lineItems");
-	while ((line = items_next(&lines)) != NULL)
-	{
-		int64		quantity;
-
-		count++;
-		if (spinpanel_json_container(line, "error") != NULL)
-		{
-			*code = spinpanel_json_text(line, "error.errorCode");
-			*words = spinpanel_json_text(line, "error.errorDescription");
-			if (*words == NULL)
-				*words = "the cart's line has an error";
-			return false;
-		}
-		if (!same_text(spinpanel_json_text(line, "catalogItemId"), item) ||
-			!spinpanel_json_int(line, "quantity", &quantity) || quantity != order->quantity ||
-			!text_fits(line, "termDuration", order->checkout ? order->term : base_text(order->op, "termDuration")))
-			same = false;
-	}
-	return count == 1 && same;
 }
 
 /* The cart is there: its id goes into the table with the checkout it is for. */
@@ -578,7 +352,8 @@ do_cart_made(void *arg)
 		spinpanel_outbox_unknown(op, 0, NULL, "the answer is no cart", later(retry_delay(op->attempts)));
 		return;
 	}
-	if (!is_our_cart(order, base_text(op, "catalogItemId"), &answer->root, &code, &words))
+	if (!spinpanel_purchase_is_cart(&order->purchase, base_text(op, "catalogItemId"),
+									base_text(op, "termDuration"), &answer->root, &code, &words))
 	{
 		over(order, "refused", order->sent.http_status, code, words);
 		return;
@@ -599,178 +374,7 @@ do_cart_made(void *arg)
 									spinpanel_json_with(jsonb_of("{}"), "cartId", text_jsonb(id)));
 }
 
-/* ---- which order it became --------------------------------------------------------------- */
-
-static JsonbContainer *
-our_line(Order *order, JsonbContainer *candidate)
-{
-	Items		lines;
-	JsonbContainer *line;
-
-	(void) items_begin(&lines, candidate, "lineItems");
-	while ((line = items_next(&lines)) != NULL)
-	{
-		int64		quantity;
-
-		if (same_text(spinpanel_json_text(line, "offerId"), order->item) &&
-			spinpanel_json_int(line, "quantity", &quantity) && quantity == order->quantity &&
-			text_fits(line, "termDuration", order->term) &&
-			text_fits(line, "transactionType", "New"))
-			return line;
-	}
-	return NULL;
-}
-
-/* Was it there before the cart was ordered? */
-static bool
-is_older(Order *order, JsonbContainer *candidate, const char *order_id)
-{
-	JsonbContainer *before = order->op->base == NULL ? NULL :
-		spinpanel_json_container(&order->op->base->root, "ordersBefore");
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	value;
-	TimestampTz created;
-
-	if (spinpanel_json_time(candidate, "creationDate", &created) &&
-		created < order->op->created_at - CLOCK_MARGIN)
-		return true;
-	if (before == NULL || !JsonContainerIsArray(before))
-		return false;
-	it = JsonbIteratorInit(before);
-	(void) JsonbIteratorNext(&it, &value, false);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-		if (token == WJB_ELEM && value.type == jbvString &&
-			same_text(pnstrdup(value.val.string.val, value.val.string.len), order_id))
-			return true;
-	return false;
-}
-
-static void
-take_order(Order *order, JsonbContainer *candidate)
-{
-	JsonbContainer *line = our_line(order, candidate);
-	Items		lines;
-	pg_uuid_t	id;
-
-	/* The answer to our checkout is ours, however it names the offer. */
-	if (line == NULL && items_begin(&lines, candidate, "lineItems"))
-		line = items_next(&lines);
-	order->order_id = keep_text(order, spinpanel_json_text(candidate, "id"));
-	order->order_status = keep_text(order, spinpanel_json_text(candidate, "status"));
-	if (line != NULL && spinpanel_json_uuid(line, "subscriptionId", &id))
-		order->subscription_id = keep_text(order, spinpanel_uuid_text(&id));
-}
-
-static Jsonb *
-read_json(Order *order, int read)
-{
-	return read < 0 || order->reads.answers[read].outcome != PARTNER_OK ? NULL :
-		order->reads.answers[read].json;
-}
-
-static void
-find_order(Order *order)
-{
-	Jsonb	   *list = read_json(order, order->orders_read);
-	Jsonb	   *one = read_json(order, order->order_read);
-	Jsonb	   *subscriptions = read_json(order, order->subscriptions_read);
-	Items		items;
-	JsonbContainer *item;
-	char	   *known = base_text(order->op, "orderId");
-
-	order->order_id = keep_text(order, known);
-	order->order_status = order->subscription_id = NULL;
-	if (one != NULL && same_text(spinpanel_json_text(&one->root, "id"), known))
-		take_order(order, &one->root);
-	if (list != NULL && order->order_id == NULL)
-	{
-		(void) items_begin(&items, &list->root, "items");
-		while (order->order_id == NULL && (item = items_next(&items)) != NULL)
-		{
-			char	   *id = spinpanel_json_text(item, "id");
-
-			if (id != NULL && our_line(order, item) != NULL && !is_older(order, item, id))
-				take_order(order, item);
-		}
-	}
-
-	/* The subscription may be listed before its order knows it. */
-	if (subscriptions == NULL || order->subscription_id != NULL)
-		return;
-	(void) items_begin(&items, &subscriptions->root, "items");
-	while (order->subscription_id == NULL && (item = items_next(&items)) != NULL)
-	{
-		char	   *its_order = spinpanel_json_text(item, "orderId");
-		int64		quantity;
-		pg_uuid_t	id;
-
-		if (!spinpanel_json_uuid(item, "id", &id) || its_order == NULL)
-			continue;
-		if (order->order_id != NULL ? !same_text(its_order, order->order_id) :
-			(!same_text(spinpanel_json_text(item, "offerId"), order->item) ||
-			 !spinpanel_json_int(item, "quantity", &quantity) || quantity != order->quantity ||
-			 is_older(order, item, its_order)))
-			continue;
-		order->order_id = keep_text(order, its_order);
-		order->subscription_id = keep_text(order, spinpanel_uuid_text(&id));
-	}
-}
-
-static CartState
-cart_state(Order *order)
-{
-	Jsonb	   *cart = read_json(order, order->cart_read);
-	char	   *status;
-	TimestampTz expires;
-
-	if (cart == NULL)
-		return CART_GONE;
-	status = spinpanel_json_text(&cart->root, "status");
-	if (same_text(status, "Ordered"))
-		return CART_ORDERED;
-	if (same_text(status, "Expired") ||
-		(same_text(status, "Active") &&
-		 spinpanel_json_time(&cart->root, "expirationTimestamp", &expires) &&
-		 expires <= spinpanel_now()))
-		return CART_EXPIRED;
-	return same_text(status, "Active") ? CART_ACTIVE : CART_ODD;
-}
-
 /* ---- judging a checkout -------------------------------------------------------------------- */
-
-/* Orders like ours that are there already, so that none of them is taken for it. */
-static void
-write_base(Order *order)
-{
-	Operation  *op = order->op;
-	Jsonb	   *list = read_json(order, order->orders_read);
-	StringInfoData buffer;
-	Items		items;
-	JsonbContainer *item;
-	int			count = 0;
-
-	if (op->base != NULL && spinpanel_json_container(&op->base->root, "ordersBefore") != NULL)
-		return;					/* from before it was sent for the first time */
-	initStringInfo(&buffer);
-	appendStringInfoString(&buffer, "{\"ordersBefore\": [");
-	(void) items_begin(&items, &list->root, "items");
-	while ((item = items_next(&items)) != NULL)
-	{
-		char	   *id = spinpanel_json_text(item, "id");
-		TimestampTz created;
-
-		if (id == NULL || our_line(order, item) == NULL ||
-			(spinpanel_json_time(item, "creationDate", &created) &&
-			 created < op->created_at - CLOCK_MARGIN))
-			continue;
-		if (count++ > 0)
-			appendStringInfoString(&buffer, ", ");
-		escape_json(&buffer, id);
-	}
-	appendStringInfoString(&buffer, "]}");
-	op->base = jsonb_of(buffer.data);
-}
 
 static void
 wait_unknown(Order *order, const char *why)
@@ -809,7 +413,8 @@ do_judge(void *arg)
 	/* More than one was sent, or one of which nothing is known. */
 	bool		uncertain = op->attempts > 1 || !order->refusal;
 	Jsonb	   *subscriptions = read_json(order, order->subscriptions_read);
-	CartState	state = cart_state(order);
+	CartState	state = spinpanel_purchase_cart_state(read_json(order, order->cart_read), spinpanel_now());
+	PlacedOrder placed;
 	char	   *code;
 	char	   *words;
 
@@ -821,28 +426,31 @@ do_judge(void *arg)
 									   answer->digest, answer->started_at);
 	}
 
-	order->order_id = order->subscription_id = NULL;
+	memset(&placed, 0, sizeof(placed));
 	if (sent_before || state == CART_ORDERED)
-		find_order(order);
-	if (order->subscription_id != NULL)
+		spinpanel_purchase_find(&order->purchase, op->base, op->created_at,
+								read_json(order, order->orders_read),
+								read_json(order, order->order_read), subscriptions, &placed);
+	keep_placed(order, &placed);
+	if (order->placed.subscription_id != NULL)
 	{
 		judging->bought = true;
 		return;
 	}
-	if (order->order_id != NULL)
+	if (order->placed.order_id != NULL)
 	{
-		if (same_text(order->order_status, "cancelled") || same_text(order->order_status, "error") ||
-			same_text(order->order_status, "po_review_rejected"))
+		if (spinpanel_purchase_same(order->placed.status, "cancelled") || spinpanel_purchase_same(order->placed.status, "error") ||
+			spinpanel_purchase_same(order->placed.status, "po_review_rejected"))
 		{
 			over(order, "refused", 0, "order_ended",
-				 psprintf("order %s ended as \"%s\"", order->order_id, order->order_status));
+				 psprintf("order %s ended as \"%s\"", order->placed.order_id, order->placed.status));
 			return;
 		}
-		wait_unknown(order, psprintf("order %s is placed; its subscription does not show yet", order->order_id));
+		wait_unknown(order, psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id));
 		if (!sent_before || base_text(op, "orderId") == NULL)
 		{
 			op->base = keep_jsonb(order, spinpanel_json_with(op->base ? op->base : jsonb_of("{}"), "orderId",
-															 text_jsonb(order->order_id)));
+															 text_jsonb(order->placed.order_id)));
 			(void) spinpanel_outbox_learned(op);
 		}
 		return;
@@ -876,8 +484,9 @@ do_judge(void *arg)
 	}
 
 	/* The cart is open. */
-	if (!is_our_cart(order, order->item, &read_json(order, order->cart_read)->root, &code, &words) &&
-		!sent_before)
+	if (!sent_before &&
+		!spinpanel_purchase_is_cart(&order->purchase, order->purchase.item, order->purchase.term,
+									&read_json(order, order->cart_read)->root, &code, &words))
 	{
 		over(order, "refused", 0, code, words);
 		return;
@@ -900,14 +509,17 @@ do_judge(void *arg)
 									 later(Min(1000, spinpanel_retry_max_delay)), false);
 			return;
 		}
-		write_base(order);
-		op->base = keep_jsonb(order, op->base);
+		/* From before it was sent for the first time. */
+		if (op->base == NULL || spinpanel_json_container(&op->base->root, "ordersBefore") == NULL)
+			op->base = keep_jsonb(order, spinpanel_purchase_orders_before(&order->purchase,
+																		  read_json(order, order->orders_read),
+																		  op->created_at));
 		op->body = NULL;
 		spinpanel_outbox_new_ids(op);
 		judging->send = spinpanel_outbox_sending(op);
 		return;
 	}
-	if (op->http_status == 202 && spinpanel_now() - begun(op) < CLOCK_MARGIN)
+	if (op->http_status == 202 && spinpanel_now() - begun(op) < ACCEPTED_PATIENCE)
 		spinpanel_outbox_unknown(op, 202, NULL, "accepted; does not show yet", next_look(op));
 	else if (too_long(op))
 		over(order, "failed", 0, "given_up", "the cart could not be ordered, and nothing was bought");
@@ -928,7 +540,7 @@ do_bought(void *arg)
 	pg_uuid_t	id;
 
 	/* It may take minutes until it can be read: it is bought all the same. */
-	op->has_subscription = spinpanel_parse_uuid(order->subscription_id, &op->subscription_id);
+	op->has_subscription = spinpanel_parse_uuid(order->placed.subscription_id, &op->subscription_id);
 	if (subscription->outcome == PARTNER_OK && subscription->json != NULL &&
 		spinpanel_json_uuid(&subscription->json->root, "id", &id) &&
 		memcmp(&id, &op->subscription_id, sizeof(id)) == 0)
@@ -938,16 +550,16 @@ do_bought(void *arg)
 		(void) spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, skus->json,
 												skus->digest, skus->started_at);
 
-	if (!spinpanel_outbox_done(op, (int32) order->quantity, answer_of(order), 0,
+	if (!spinpanel_outbox_done(op, (int32) order->purchase.quantity, answer_of(order), 0,
 							   order->answer != NULL && !order->refusal ? NULL :
 							   "the answer was lost; reading showed that it was ordered"))
 		return;
 	if (op->has_sku)
-		spinpanel_mirror_added(&op->customer_id, &op->sku_id, (int32) order->quantity);
+		spinpanel_mirror_added(&op->customer_id, &op->sku_id, (int32) order->purchase.quantity);
 	initStringInfo(&buffer);
-	appendStringInfo(&buffer, "{\"subscriptionId\": \"%s\", \"orderId\": ", order->subscription_id);
-	escape_json(&buffer, order->order_id);
-	appendStringInfo(&buffer, ", \"quantity\": " INT64_FORMAT "}", order->quantity);
+	appendStringInfo(&buffer, "{\"subscriptionId\": \"%s\", \"orderId\": ", order->placed.subscription_id);
+	escape_json(&buffer, order->placed.order_id);
+	appendStringInfo(&buffer, ", \"quantity\": " INT64_FORMAT "}", order->purchase.quantity);
 	spinpanel_demand_operation_over(op, "done", NULL, NULL, jsonb_of(buffer.data));
 }
 
@@ -957,10 +569,10 @@ do_ordered(void *arg)
 	Order	   *order = arg;
 	Operation  *op = order->op;
 
-	op->base = keep_jsonb(order, spinpanel_json_with(op->base, "orderId", text_jsonb(order->order_id)));
+	op->base = keep_jsonb(order, spinpanel_json_with(op->base, "orderId", text_jsonb(order->placed.order_id)));
 	(void) spinpanel_outbox_learned(op);
 	spinpanel_outbox_unknown(op, order->sent.http_status, NULL,
-							 psprintf("order %s is placed; its subscription does not show yet", order->order_id),
+							 psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id),
 							 next_look(op));
 }
 
@@ -995,7 +607,7 @@ missing_read(Order *order)
 		ReadAnswer *offers = &answers[order->availabilities_read];
 
 		if (offers->outcome == PARTNER_OK &&
-			(offers->json == NULL || !items_begin(&items, &offers->json->root, "items")))
+			(offers->json == NULL || !spinpanel_items_begin(&items, &offers->json->root, "items")))
 		{
 			offers->outcome = PARTNER_UNKNOWN;
 			strlcpy(offers->error, "the answer is no list of availabilities", sizeof(offers->error));
@@ -1007,7 +619,7 @@ missing_read(Order *order)
 		ReadAnswer *cart = &answers[order->cart_read];
 
 		if (cart->outcome == PARTNER_OK &&
-			(cart->json == NULL || !same_text(spinpanel_json_text(&cart->json->root, "id"), order->cart_id)))
+			(cart->json == NULL || !spinpanel_purchase_same(spinpanel_json_text(&cart->json->root, "id"), order->purchase.cart_id)))
 		{
 			cart->outcome = PARTNER_UNKNOWN;
 			strlcpy(cart->error, "the answer is not that cart", sizeof(cart->error));
@@ -1023,7 +635,7 @@ missing_read(Order *order)
 		ReadAnswer *list = &answers[order->orders_read];
 
 		if (list->outcome == PARTNER_OK &&
-			(list->json == NULL || !items_begin(&items, &list->json->root, "items")))
+			(list->json == NULL || !spinpanel_items_begin(&items, &list->json->root, "items")))
 		{
 			list->outcome = PARTNER_UNKNOWN;
 			strlcpy(list->error, "the answer is no list of orders", sizeof(list->error));
@@ -1090,16 +702,16 @@ order_read(Order *order, OrderStep step)
 		order->availabilities_read =
 			spinpanel_reads_ask(&order->reads,
 								psprintf("%s/products/%s/skus/%s/availabilities", customer,
-										 encoded(order->product), encoded(order->sku)), NULL);
+										 spinpanel_purchase_encoded(order->purchase.product), spinpanel_purchase_encoded(order->purchase.sku)), NULL);
 		return;
 	}
 	if (known != NULL)
 		order->order_read =
-			spinpanel_reads_ask(&order->reads, psprintf("%s/orders/%s", customer, encoded(known)), NULL);
+			spinpanel_reads_ask(&order->reads, psprintf("%s/orders/%s", customer, spinpanel_purchase_encoded(known)), NULL);
 	else
 	{
 		order->cart_read =
-			spinpanel_reads_ask(&order->reads, psprintf("%s/carts/%s", customer, encoded(order->cart_id)), NULL);
+			spinpanel_reads_ask(&order->reads, psprintf("%s/carts/%s", customer, spinpanel_purchase_encoded(order->purchase.cart_id)), NULL);
 		order->orders_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/orders", customer), NULL);
 	}
@@ -1117,7 +729,7 @@ order_read_back(Order *order)
 	spinpanel_reads_again(&order->reads);
 	order->subscription_read =
 		spinpanel_reads_ask(&order->reads,
-							psprintf("%s/subscriptions/%s", customer, order->subscription_id), NULL);
+							psprintf("%s/subscriptions/%s", customer, order->placed.subscription_id), NULL);
 	order->skus_read = spinpanel_reads_ask(&order->reads, psprintf("%s/subscribedskus", customer), NULL);
 }
 
@@ -1128,13 +740,13 @@ checkout_answered(Order *order, JsonbContainer *answer)
 	Items		items;
 	JsonbContainer *item;
 	JsonbContainer *ours = NULL;
+	PlacedOrder placed;
 	char	   *code;
 	char	   *words;
 
-	order->order_id = order->subscription_id = NULL;
-	if (items_begin(&items, answer, "orders"))
+	if (spinpanel_items_begin(&items, answer, "orders"))
 	{
-		while (ours == NULL && (item = items_next(&items)) != NULL)
+		while (ours == NULL && (item = spinpanel_items_next(&items)) != NULL)
 			if (spinpanel_json_text(item, "id") != NULL)
 				ours = item;
 	}
@@ -1143,8 +755,9 @@ checkout_answered(Order *order, JsonbContainer *answer)
 		ours = answer;
 	if (ours != NULL)
 	{
-		take_order(order, ours);
-		if (order->subscription_id != NULL)
+		spinpanel_purchase_take(&order->purchase, ours, &placed);
+		keep_placed(order, &placed);
+		if (order->placed.subscription_id != NULL)
 			order_read_back(order);
 		else
 		{
@@ -1154,8 +767,8 @@ checkout_answered(Order *order, JsonbContainer *answer)
 		return;
 	}
 
-	(void) items_begin(&items, answer, "orderErrors");
-	if ((item = items_next(&items)) != NULL)
+	(void) spinpanel_items_begin(&items, answer, "orderErrors");
+	if ((item = spinpanel_items_next(&items)) != NULL)
 	{
 		code = spinpanel_json_text(item, "code");
 		words = spinpanel_json_text(item, "description");
@@ -1260,7 +873,7 @@ order_send(Order *order)
 	memset(&call, 0, sizeof(call));
 	call.method = "POST";
 	call.path = order->checkout ?
-		psprintf("%s/carts/%s/checkout", customer, encoded(order->cart_id)) :
+		psprintf("%s/carts/%s/checkout", customer, spinpanel_purchase_encoded(order->purchase.cart_id)) :
 		psprintf("%s/carts", customer);
 	call.body = order->checkout ? NULL : JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
 	call.request_id = &op->ms_request_id;
@@ -1313,7 +926,8 @@ take_up(const Operation *found)
 	order->context = context;
 	order->op = spinpanel_outbox_copy(found, context);
 	order->availabilities_read = -1;
-	good = understand(order);
+	order->checkout = strcmp(found->kind, "checkout") == 0;
+	good = spinpanel_purchase_of(&order->purchase, order->op->wanted, order->checkout);
 	MemoryContextSwitchTo(old);
 	spinpanel_reads_start(&order->reads, context, spinpanel_partner_find(found->account_id),
 						  PARTNER_URGENT, reads_done, order);
@@ -1333,7 +947,7 @@ take_up(const Operation *found)
 		order_read(order, queued ? STEP_READ : STEP_RESOLVE);
 	else if (!queued)
 		judge_and_send(order, do_resolve_cart, "resolving a cart");
-	else if (order->availability == NULL || order->term == NULL || order->cycle == NULL)
+	else if (order->purchase.availability == NULL || order->purchase.term == NULL || order->purchase.cycle == NULL)
 		order_read(order, STEP_READ);
 	else
 		judge_and_send(order, do_judge_cart, "judging a cart");

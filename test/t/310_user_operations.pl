@@ -121,15 +121,44 @@ is_deeply([ @$op{qw(status error_code)} ], [ 'refused', 'no_such_user' ], 'a use
 is($t->sql("SELECT count(*) FROM spinpanel.customer_user WHERE user_id = '$new->{id}'"), '0', '... is gone from the mirror');
 is(run('Contoso', 'assign', { userId => 'nobody' })->{error_code}, 'bad_operation', 'an operation without sense fails');
 
+# SKUs of the other licence group are read as well
+$t->act({ customer => 'Contoso', do => 'foreign', sku => 'MINECRAFT_EDU', seats => 2 });
+($sku{MINECRAFT_EDU}) = map { $_->{sku_id} } $t->pool('Contoso', 'MINECRAFT_EDU');
+$op = run('Contoso', 'assign', assign('four@contoso.example', 'MINECRAFT_EDU'));
+is_deeply([ @$op{qw(status attempts)} ], [ 'done', 1 ], 'a SKU of another licence group');
+
+# No access to the customer's users: a person has to act
+$t->act({ customer => 'Contoso', do => 'licence_access', on => JSON::PP::false });
+is_deeply([ @{ run('Contoso', 'assign', assign('three@contoso.example', 'EMS')) }{qw(status error_code http_status)} ], [ 'refused', '900308', 403 ], 'no access: refused');
+$t->act({ customer => 'Contoso', do => 'licence_access', on => JSON::PP::true });
+
+# Somebody else was faster, while our call failed
+$t->act({ customer => 'Contoso', do => 'create_user', upn => "$_\@contoso.example", usage_location => $_ eq 'six' ? 'DE' : undef }) for qw(five six);
+$user{ $_->{upn} } = $_->{id} for @{ $t->state('Contoso', users => 1)->{users} };
+$t->act({ customer => 'Contoso', do => 'consume', sku => 'SPB', n => -1 });
+$t->fault({ action => 'status', status => 500, match => { kind => 'patch_user' }, count => 1,
+	before_act => { customer => 'Contoso', do => 'usage_location', user => 'five@contoso.example', usage_location => 'CH' } });
+is(run('Contoso', 'set_usage_location', { userId => $user{'five@contoso.example'}, usageLocation => 'AT' })->{status}, 'done', 'somebody sets a location while ours fails');
+is_deeply([ map { $_->{after}{usage_location} } grep { $_->{user} eq $user{'five@contoso.example'} } $t->ledger(action => ['usage_location']) ], ['CH'], '... it stands');
+$t->fault({ action => 'status', status => 500, match => { kind => 'licenseupdates' }, count => 1,
+	before_act => { customer => 'Contoso', do => 'assign', user => 'six@contoso.example', sku => 'SPB' } });
+is(run('Contoso', 'assign', assign('six@contoso.example', 'SPB', 'EMS'))->{status}, 'done', 'somebody assigns one of two while ours fails');
+($last) = reverse $t->requests(kind => 'licenseupdates');
+unlike($last->{body}, qr/$sku{SPB}/, '... it is not assigned again');
+$t->act({ customer => 'Contoso', do => 'unassign', user => 'six@contoso.example', sku => $_ }) for qw(SPB EMS);
+$t->act({ customer => 'Contoso', do => 'consume', sku => 'SPB', n => 1 });
+$t->clear_faults;
+
 # A location that has not arrived everywhere: refused, tried again with other ids, not for ever
 $t->act({ customer => 'Contoso', do => 'consume', sku => 'SPB', n => -3 });
 my %lagging = (action => 'status', status => 400, code => 800002, description => 'License assignment cannot be done for user with invalid usage location.', match => { kind => 'licenseupdates' });
 $t->fault({ %lagging, count => 3 });
 $op = run('Contoso', 'assign', assign('three@contoso.example', 'SPB'));
 is_deeply([ @$op{qw(status attempts)} ], [ 'done', 4 ], 'a location that comes late is waited for');
+my $since = $t->counts->{last_seq};
 $t->fault({ %lagging });
 my $id = queue('Contoso', 'assign', assign('three@contoso.example', 'EMS'));
-$t->poll(sub { scalar grep { $_->{fault} } $t->requests(kind => 'licenseupdates') });
+$t->poll(sub { scalar $t->requests(since => $since, kind => 'licenseupdates') });
 $t->advance(minutes => 11);
 is_deeply([ @{ ended($id) }{qw(status error_code)} ], [ 'refused', '800002' ], '... for ten minutes');
 $t->clear_faults;
@@ -172,15 +201,26 @@ is(run('Contoso', 'create_cart', cart(termDuration => 'P3Y'))->{error_code}, 'no
 is(run('Contoso', 'create_cart', cart(catalogItemId => 'CFQ7TTC0XXXX:0001'))->{error_code}, '400013', 'a product that is not there');
 is(actions('Contoso', 'new'), $had, '... and nothing is bought');
 
-# The cart expires while nothing can be sent
-$t->sql(q{SELECT spinpanel.pause()});
-$t->sql(q{UPDATE spinpanel.operation SET purpose = 'restore' WHERE operation_id = } . queue('Contoso', 'create_cart', cart()));
-$id = $t->sql(q{SELECT max(operation_id) FROM spinpanel.operation});
-ended($id);
-$checkout = $t->sql("UPDATE spinpanel.operation SET purpose = 'buy' WHERE after_operation = $id RETURNING operation_id");
-is($t->sql("SELECT status FROM spinpanel.operation WHERE operation_id = $checkout"), 'queued', 'paused: the checkout waits') if 0;
-$t->sql(q{SELECT spinpanel.resume()});
-quiet();
+# A cart that expires: never sent, or sent and never answered; nothing is bought, and the second is not given up early
+$t->emulator('POST', 'options', { request_id_memory_seconds => 0 });
+for my $case ([ 'before its checkout is sent', 'get_cart', 8 ], [ 'after its checkout was sent, in vain', 'checkout', 8 ])
+{
+	my ($title, $kind, $days) = @$case;
+	$since = $t->counts->{last_seq};
+	$t->fault({ action => 'status', status => 500, match => { kind => $kind } });
+	$id = queue('Contoso', 'create_cart', cart());
+	ended($id);
+	$id = $t->sql("SELECT operation_id FROM spinpanel.operation WHERE after_operation = $id");
+	$t->poll(sub { scalar $t->requests(since => $since, kind => $kind) });
+	$t->sql(q{SELECT spinpanel.pause()});
+	$t->conf('spinpanel.provisioning_timeout' => '30d');
+	$t->advance(days => $days);
+	$t->clear_faults;
+	$t->sql(q{SELECT spinpanel.resume()});
+	is_deeply([ @{ ended($id) }{qw(status error_code)} ], [ 'refused', 'cart_expired' ], "a cart that expires $title");
+}
+is(actions('Contoso', 'new'), $had, '... nothing is bought');
+$t->set('spinpanel.provisioning_timeout' => '24h');
 
 # An order that shows minutes later, its answer lost: waited for, and bought once
 $had = actions('Contoso', 'new');
@@ -193,6 +233,30 @@ $t->wait_for("SELECT status FROM spinpanel.operation WHERE operation_id = $id AN
 $t->advance(minutes => 11);
 is(ended($id)->{status}, 'done', 'an order that shows minutes later is waited for');
 is(actions('Contoso', 'new') - $had, 1, '... and bought once');
+
+# ... also where meanwhile neither the cart nor the order can be found, which is no reason to buy again
+$had = actions('Contoso', 'new');
+$t->fault({ action => 'reset_after', match => { kind => 'checkout' }, count => 1 });
+$t->fault({ action => 'status', status => 404, code => 1000, description => 'Not found.', match => { kind => 'get_cart' }, nth => 2, count => 1000 });
+$id = queue('Contoso', 'create_cart', cart());
+ended($id);
+$id = $t->sql("SELECT operation_id FROM spinpanel.operation WHERE after_operation = $id");
+$t->wait_for("SELECT status FROM spinpanel.operation WHERE operation_id = $id AND error LIKE '%cart is gone%'", 'unknown');
+$t->advance(minutes => 5);
+$t->wait_for("SELECT status FROM spinpanel.operation WHERE operation_id = $id", 'unknown');
+$t->advance(minutes => 6);
+is(ended($id)->{status}, 'done', 'an order that shows minutes later, its cart gone: waited for');
+is(actions('Contoso', 'new') - $had, 1, '... and bought once');
+$t->clear_faults;
+
+# Another change in the pool comes first
+$t->sql("UPDATE spinpanel.operation SET status = 'unknown', not_before = 'infinity', sku_id = '$sku{SPB}' WHERE operation_id = $id");
+$id = queue('Contoso', 'create_cart', cart(), sku_id => "'$sku{SPB}'");
+ended($id);
+$t->wait_for("SELECT error FROM spinpanel.operation WHERE after_operation = $id", qr/another change in the pool/);
+is(actions('Contoso', 'new') - $had, 1, 'a purchase waits for another change in its pool');
+$t->sql("UPDATE spinpanel.operation SET status = 'done' WHERE not_before = 'infinity'");
+is(ended($t->sql("SELECT operation_id FROM spinpanel.operation WHERE after_operation = $id"))->{status}, 'done', '... and is made then');
 
 # --- each kind of call x each fault, many at once, and MS-RequestId forgotten at once
 my @faults = (

@@ -172,7 +172,7 @@ $t->fault({ match => { kind => 'patch_subscription' }, count => 1, action => 'no
 $t->fault({ match => { kind => 'patch_subscription' }, count => 1, action => 'delay', ms => 300 });
 @ids = request([12]);
 $t->poll(sub { $t->sql("SELECT status FROM spinpanel.license_request WHERE request_id = $ids[0]") ne 'queued' });
-push @ids, request([12]);
+push @ids, request([13]);
 is(finished(@ids), 'done:1 failed:1', 'gone while another waits: one is done');
 quiet();
 ledger_is({ seats => 1, assigns => 1 }, '... on one seat');
@@ -264,7 +264,8 @@ $t->sql('UPDATE spinpanel.subscription SET our_suspension = true, auto_renew_bef
 is(finished(@ids), 'done:2', 'two requests: done');
 quiet();
 my $again = $t->subscription('Contoso', 'SPB');
-is("$again->{status} $again->{quantity}", 'active 2', '... on the one that was suspended, lowered to what is needed');
+is("$again->{status} $again->{quantity}", 'active 2', '... on the one that was suspended, lowered to what is needed')
+  or diag($t->sql(q{SELECT string_agg(concat_ws(' ', at, event, request_id, before, after, reason), E'\n' ORDER BY history_id) FROM spinpanel.history WHERE event ~ 'operation|request|seat'}));
 is($t->pool('Contoso', 'SPB')->{consumed}, 2, '... and both hold the licence');
 
 # --- a new order where nothing can be raised
