@@ -159,6 +159,9 @@ extern void spinpanel_demand_await_approval(Demand *demand, DemandRequest **requ
  *     create_cart           {"cartId": ...}; its checkout is queued already
  *     checkout              {"subscriptionId": ..., "orderId": ..., "quantity": n}
  *
+ * Operations that were to follow one that did not succeed are cancelled with it,
+ * without a call of their own.
+ *
  * Codes that are not Partner Center's: no_such_user, no_usage_location,
  * held_by_group, not_applied, bad_operation, no_such_offer, cart_expired,
  * cart_differs, order_ended, order_unknown (something may have been bought: a

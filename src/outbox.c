@@ -174,11 +174,13 @@ spinpanel_outbox_due(OutboxClass class, int limit, Operation ***operations,
 		" AND (o.status <> 'queued' OR NOT EXISTS (SELECT FROM spinpanel.operation b"
 		"  WHERE b.customer_id = o.customer_id AND (b.wanted ->> 'userId') = (o.wanted ->> 'userId')"
 		"  AND b.operation_id <> o.operation_id AND (b.status IN ('sending', 'unknown')"
-		"   OR b.status = 'queued' AND b.operation_id < o.operation_id"
+		/* + 0: by the user's index, not by the primary key. */
+		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id"
 		"    AND (jsonb_path_query_array(b.wanted, '$.add[*]') || jsonb_path_query_array(b.wanted, '$.remove[*]'))"
 		"     ?| ARRAY(SELECT jsonb_array_elements_text(jsonb_path_query_array(o.wanted, '$.add[*]')"
 		"      || jsonb_path_query_array(o.wanted, '$.remove[*]'))))))"
-		DUE_ORDER, "Ti", NULL
+		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
+		" ORDER BY o.operation_id LIMIT $2", "Ti", NULL
 	};
 	static StateQuery orders = {
 		"SELECT " OPERATION_COLUMNS DUE_WHERE

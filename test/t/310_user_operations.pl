@@ -127,6 +127,22 @@ $t->act({ customer => 'Contoso', do => 'foreign', sku => 'MINECRAFT_EDU', seats 
 $op = run('Contoso', 'assign', assign('four@contoso.example', 'MINECRAFT_EDU'));
 is_deeply([ @$op{qw(status attempts)} ], [ 'done', 1 ], 'a SKU of another licence group');
 
+# What Partner Center refuses once and for all
+$t->act({ customer => 'Contoso', do => 'foreign', sku => 'SPE_E3', seats => 2 });
+($sku{SPE_E3}) = map { $_->{sku_id} } $t->pool('Contoso', 'SPE_E3');
+$op = run('Contoso', 'assign', assign('two@contoso.example', 'SPE_E3'));
+is_deeply([ @$op{qw(status error_code attempts)} ], [ 'refused', '800002', 1 ], 'service plans that exclude each other: refused');
+like($op->{error}, qr/mutually exclusive/, '... in its words');
+$t->fault({ action => 'status', status => 400, code => 800002, description => 'ProhibitedInUsageLocationViolation', match => { kind => 'licenseupdates' }, count => 1 });
+is_deeply([ @{ run('Contoso', 'assign', assign('two@contoso.example', 'EMS')) }{qw(status attempts)} ], [ 'refused', 1 ], 'a licence that is prohibited in the country: refused at once');
+
+# A licence that the read back shows late
+$before = $t->counts->{by_kind}{licenseupdates};
+$t->fault({ action => 'override', where => { 'productSku.skuPartNumber' => 'EMS' }, remove => JSON::PP::true, match => { kind => 'licenses' }, nth => 2, count => 3 });
+is_deeply([ @{ run('Contoso', 'assign', assign('two@contoso.example', 'EMS')) }{qw(status attempts)} ], [ 'done', 1 ], 'a licence that shows late: waited for');
+is($t->counts->{by_kind}{licenseupdates} - $before, 1, '... and not sent again');
+is(run('Contoso', 'unassign', unassign('two@contoso.example', 'EMS'))->{status}, 'done', '... and taken again');
+
 # No access to the customer's users: a person has to act
 $t->act({ customer => 'Contoso', do => 'licence_access', on => JSON::PP::false });
 is_deeply([ @{ run('Contoso', 'assign', assign('three@contoso.example', 'EMS')) }{qw(status error_code http_status)} ], [ 'refused', '900308', 403 ], 'no access: refused');
@@ -266,7 +282,7 @@ my @faults = (
 	[ '503', { action => 'status', status => 503 } ], [ '503 with advice after', { action => 'status', status => 503, retry_after => 1, when => 'after' } ],
 	[ '429', { action => 'status', status => 429, retry_after => 1 } ], [ 'truncated', { action => 'truncate' } ], [ 'garbage', { action => 'garbage' } ],
 	[ 'empty', { action => 'empty' } ], [ '202 after', { action => 'status', status => 202, when => 'after', body => {} } ],
-	[ '409', { action => 'status', status => 409, code => 800064 } ]);
+	[ '409', { action => 'status', status => 409, code => 800064 } ], [ 'late', { action => 'delay', ms => 1500 } ]);
 my @cases;
 for my $kind (qw(user licenses licenseupdates patch_user availabilities cart get_cart orders checkout))
 {
@@ -286,8 +302,13 @@ sub all_of
 sub wrong
 {
 	my ($name, $ledger, $open) = @_;
-	my %count;
-	$count{ $_->{action} }++ for @{ $ledger->{ $customer{$name} } // [] };
+	my (%count, %locations);
+	for my $entry (@{ $ledger->{ $customer{$name} } // [] })
+	{
+		# One that arrives late, after it was sent again, sets what is set already
+		next if $entry->{action} eq 'usage_location' && $locations{"$entry->{user} $entry->{after}{usage_location}"}++;
+		$count{ $entry->{action} }++;
+	}
 	my $is = join ' ', map { "$_=" . ($count{$_} // 0) } qw(assign new unassign usage_location);
 	my @wrong;
 	push @wrong, $is if $is ne 'assign=2 new=1 unassign=1 usage_location=1';
