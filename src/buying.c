@@ -27,8 +27,11 @@
 /* What was learnt of a user holds this long. */
 #define LOOK_AGE (15 * USECS_PER_MINUTE)
 
-/* A pool's purchases wait so long for releases that are under way. */
+/* A pool's purchases wait so long for releases that are under way, */
 #define RELEASE_PATIENCE (60 * USECS_PER_SEC)
+
+/* ... and for users that are still to be looked up. */
+#define LOOK_PATIENCE (60 * USECS_PER_SEC)
 
 /* Looked at again in case nobody wakes them. */
 #define BLOCKED_MS 5000
@@ -346,6 +349,28 @@ releases_pending(const Demand *demand, const pg_uuid_t *sku_id)
 	return false;
 }
 
+/*
+ * Many came at once: their users are looked up before anything is bought, so
+ * that one change of quantity serves all; but not for long.
+ */
+static bool
+looks_pending(const Demand *demand, const pg_uuid_t *sku_id, DemandRequest **lacking, int count)
+{
+	int			i;
+
+	for (i = 0; i < count; i++)
+		if (demand->now - lacking[i]->looked_at > LOOK_PATIENCE)
+			return false;
+	for (i = 0; i < demand->count; i++)
+	{
+		const DemandRequest *r = &demand->requests[i];
+
+		if (!r->release && !r->moved && same_uuid(&r->sku_id, sku_id) && is_due(demand, r) && to_look_at(demand, r))
+			return true;
+	}
+	return false;
+}
+
 /* ---- buying ------------------------------------------------------------------------------------ */
 
 typedef struct Pool
@@ -588,6 +613,7 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	int64		free_seats;
 	int64		assignable;
 	bool		increment;
+	bool		tried = false;
 	int			i;
 	int			level;
 
@@ -606,7 +632,10 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 
 		if (r->moved || !r->seat_bought)
 			continue;
+
+		/* The report lags: now and then the oldest tries without it. */
 		ready = assignable > 0 || f->active >= r->active_level ||
+			(!tried && r->attempts > 0 && r->attempts % 2 == 0) ||
 			demand->now - r->provisioning_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 		if (ready && r->not_before <= demand->now)
 		{
@@ -616,6 +645,7 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 		}
 		else
 			put_off_provisioning(demand, r);
+		tried = true;
 	}
 
 	for (i = 0; i < count; i++)
@@ -642,6 +672,8 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	}
 	if (lacking_count == 0)
 		return;
+	if (looks_pending(demand, sku_id, lacking, lacking_count))
+		return;					/* due as they are: the next turn */
 	if (releases_pending(demand, sku_id))
 	{
 		for (i = 0; i < lacking_count; i++)

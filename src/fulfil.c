@@ -3,8 +3,9 @@
  *
  * Drives requests: one Errand in memory per customer that has some due.
  *
- *     load ──► look users up that nobody looked at ──► read pool and
- *              subscriptions, if somebody needs a seat ──► decide
+ *     load ──► look users up that nobody looked at
+ *          ──► read pools and subscriptions, if somebody needs a seat
+ *          ──► look up SKUs of offers not met before ──► decide
  *
  * Each arrow is a transaction of its own, and what is decided goes into the
  * tables in the last one: an errand that is cut off anywhere is begun again.
@@ -23,6 +24,7 @@
 #include "fulfil.h"
 #include "json.h"
 #include "mirror.h"
+#include "offers.h"
 #include "reads.h"
 #include "settings.h"
 #include "state.h"
@@ -42,7 +44,8 @@ typedef enum ErrandStep
 {
 	ERRAND_USERS,
 	ERRAND_LICENSES,			/* of users known by name only till now */
-	ERRAND_POOLS
+	ERRAND_POOLS,
+	ERRAND_OFFERS				/* of subscriptions that nobody met before */
 } ErrandStep;
 
 typedef struct Look
@@ -74,6 +77,13 @@ typedef struct Errand
 	bool		subscriptions;
 	int			units_read;
 	int			subscriptions_read;
+	bool		with_units;		/* taken in */
+	bool		with_subscriptions;
+	char	   *trouble;		/* why not, in words; NULL = none */
+	bool		trouble_final;
+	long		retry_after;
+	UnmappedOffer *offers;
+	int			offer_count;
 	bool		finished;
 } Errand;
 
@@ -314,59 +324,109 @@ users_read(Errand *errand)
 
 /* ---- pools and the decision -------------------------------------------------------------- */
 
+/* A list that was not read, or not whole: what needs it waits, or cannot be. */
+static void
+note_trouble(Errand *errand, const ReadAnswer *answer, bool whole, const char *what)
+{
+	if (answer->outcome == PARTNER_OK && whole)
+		return;
+	errand->trouble = MemoryContextStrdup(errand->context,
+										  psprintf("the customer's %s cannot be read: %s", what,
+												   answer->outcome == PARTNER_OK ? "the list is not whole" :
+												   in_words(answer)));
+	errand->trouble_final = answer->outcome == PARTNER_NO_ACCESS || answer->outcome == PARTNER_NOT_FOUND ||
+		answer->outcome == PARTNER_REFUSED;
+	errand->retry_after = answer->retry_after;
+}
+
 static void
 do_decide(void *arg)
 {
 	Errand	   *errand = arg;
-	DemandCustomer *c = &errand->customer;
-	ReadAnswer *units = errand->units_read < 0 ? NULL : &errand->reads.answers[errand->units_read];
-	ReadAnswer *subscriptions = errand->subscriptions_read < 0 ? NULL :
-		&errand->reads.answers[errand->subscriptions_read];
-	bool		with_units = false;
-	bool		with_subscriptions = false;
 
-	if (subscriptions != NULL && subscriptions->json != NULL)
-		with_subscriptions =
-			spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
-										   subscriptions->digest, subscriptions->started_at);
-	if (units != NULL && units->json != NULL)
-		with_units = spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, units->json,
-													  units->digest, units->started_at);
-	/* A list that is not whole is a read that failed. */
-	if (units != NULL && units->outcome == PARTNER_OK && !with_units)
+	spinpanel_buying_decide(spinpanel_demand_load(&errand->customer.customer_id),
+							errand->with_units, errand->with_subscriptions);
+}
+
+/* Where nothing else has to be looked up, the decision goes with it. */
+static void
+do_take_pools(void *arg)
+{
+	Errand	   *errand = arg;
+	DemandCustomer *c = &errand->customer;
+
+	errand->with_units = false;
+	errand->with_subscriptions = false;
+	errand->offer_count = 0;
+	errand->trouble = NULL;
+	if (errand->subscriptions_read >= 0)
 	{
-		units->outcome = PARTNER_UNKNOWN;
-		strlcpy(units->error, "the list of subscribed SKUs could not be read as a whole", sizeof(units->error));
+		ReadAnswer *read = &errand->reads.answers[errand->subscriptions_read];
+
+		if (read->json != NULL)
+			errand->with_subscriptions =
+				spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, read->json,
+											   read->digest, read->started_at);
+		note_trouble(errand, read, errand->with_subscriptions, "subscriptions");
+		if (errand->with_subscriptions)
+			errand->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id, READS_MAX / 2,
+															&errand->offers, errand->context);
 	}
-	if (subscriptions != NULL && subscriptions->outcome == PARTNER_OK && !with_subscriptions)
+	if (errand->units_read >= 0)
 	{
-		subscriptions->outcome = PARTNER_UNKNOWN;
-		strlcpy(subscriptions->error, "the list of subscriptions could not be read as a whole", sizeof(subscriptions->error));
+		ReadAnswer *read = &errand->reads.answers[errand->units_read];
+
+		if (read->json != NULL)
+			errand->with_units =
+				spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, read->json,
+												 read->digest, read->started_at);
+		note_trouble(errand, read, errand->with_units, "seats");
 	}
-	spinpanel_buying_decide(spinpanel_demand_load(&c->customer_id), with_units, with_subscriptions);
+	if (errand->offer_count == 0)
+		do_decide(errand);
+}
+
+static void
+do_take_offers(void *arg)
+{
+	Errand	   *errand = arg;
+	int			i;
+
+	for (i = 0; i < errand->offer_count; i++)
+	{
+		ReadAnswer *answer = &errand->reads.answers[i];
+
+		/* Bad weather is no answer: the next turn asks again. */
+		if (answer->json != NULL || answer->outcome == PARTNER_NOT_FOUND || answer->outcome == PARTNER_REFUSED ||
+			answer->outcome == PARTNER_NO_ACCESS)
+			spinpanel_offers_answered(&errand->offers[i], answer->json,
+									  answer->json == NULL ? (answer->error[0] ? answer->error : "no usable answer") : NULL);
+	}
+	do_decide(errand);
 }
 
 static void
 decide(Errand *errand)
 {
-	ReadAnswer *bad = NULL;
+	bool		good;
+	int			i;
 
-	if (!spinpanel_unit("deciding about requests", do_decide, errand, UNIT_DURABLE))
+	if (errand->step == ERRAND_POOLS)
+		good = spinpanel_unit("deciding about requests", do_take_pools, errand, UNIT_DURABLE);
+	else
+		good = spinpanel_unit("deciding about requests", do_take_offers, errand, UNIT_DURABLE);
+	if (good && errand->step == ERRAND_POOLS && errand->offer_count > 0)
 	{
-		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
-		errand_end(errand);
+		errand->step = ERRAND_OFFERS;
+		spinpanel_reads_again(&errand->reads);
+		for (i = 0; i < errand->offer_count; i++)
+			spinpanel_reads_ask(&errand->reads, spinpanel_offers_path(&errand->offers[i]), NULL);
 		return;
 	}
-	if (errand->units_read >= 0 && errand->reads.answers[errand->units_read].outcome != PARTNER_OK)
-		bad = &errand->reads.answers[errand->units_read];
-	else if (errand->subscriptions_read >= 0 &&
-			 errand->reads.answers[errand->subscriptions_read].outcome != PARTNER_OK)
-		bad = &errand->reads.answers[errand->subscriptions_read];
-	/* What could be decided without it is; the rest waits, or cannot be. */
-	if (bad != NULL)
-		put_off(errand, NULL, psprintf("the customer's seats cannot be read: %s", in_words(bad)),
-				bad->outcome == PARTNER_NO_ACCESS || bad->outcome == PARTNER_NOT_FOUND ||
-				bad->outcome == PARTNER_REFUSED, bad->retry_after);
+	if (!good)
+		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
+	else if (errand->trouble != NULL)
+		put_off(errand, NULL, errand->trouble, errand->trouble_final, errand->retry_after);
 	errand_end(errand);
 }
 
@@ -384,6 +444,7 @@ reads_done(void *arg)
 			users_read(errand);
 			break;
 		case ERRAND_POOLS:
+		case ERRAND_OFFERS:
 			decide(errand);
 			break;
 	}

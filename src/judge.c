@@ -625,7 +625,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		{
 			target = (int32) present - meant;
 			pool->cooldown = 0;
-			pool->settled_unused += meant;
+			pool->settled_unused = Max(pool->settled_unused, pool->active);
 		}
 
 		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
