@@ -54,7 +54,7 @@ sub finished
 	my $list = join ',', @ids;
 	$t->wait_for("SELECT count(*) FROM spinpanel.license_request WHERE request_id IN ($list) AND status IN ('done', 'failed', 'cancelled')",
 		scalar(@ids), 30)
-	  or diag($t->sql("SELECT string_agg(concat_ws(' ', request_id, status, error, seat_bought, not_before - spinpanel._now()), E'\n') FROM spinpanel.license_request WHERE request_id IN ($list)"));
+	  or diag($t->sql("SELECT string_agg(concat_ws(' ', request_id, status, error, seat_bought, not_before), E'\n') FROM spinpanel.license_request WHERE request_id IN ($list)"));
 	my %count;
 	$count{ $_->{status} }++ for $t->rows("SELECT status FROM spinpanel.license_request WHERE request_id IN ($list)");
 	return join ' ', map { "$_:$count{$_}" } sort keys %count;
@@ -267,6 +267,66 @@ my $again = $t->subscription('Contoso', 'SPB');
 is("$again->{status} $again->{quantity}", 'active 2', '... on the one that was suspended, lowered to what is needed')
   or diag($t->sql(q{SELECT string_agg(concat_ws(' ', at, event, request_id, before, after, reason), E'\n' ORDER BY history_id) FROM spinpanel.history WHERE event ~ 'operation|request|seat'}));
 is($t->pool('Contoso', 'SPB')->{consumed}, 2, '... and both hold the licence');
+
+# --- waves of requests while the report lags
+fresh('waves', subscriptions => [ { product => $spb, quantity => 15, ends_in_days => 200 } ], user_count => 70, assigned => { SPB => 10 },
+	options => { report_delay_active => 2, report_delay_consumed => 2 });
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', purchase_limit_seats => 100)});
+@ids = ();
+for my $first (11, 26, 41, 56)
+{
+	push @ids, request([ $first .. $first + 14 ]);
+	$t->sql('SELECT pg_sleep(0.15)');
+}
+is(finished(@ids), 'done:60', 'four waves while the report lags: all done');
+quiet();
+ledger_is({ seats => 55, assigns => 60 }, '... 55 seats for 60 requests and five in stock');
+
+# --- several SKUs of one user, one of them not possible
+fresh('several', subscriptions => [ { product => $spb, quantity => 12, ends_in_days => 200 }, { product => 'CFQ7TTC0LFLX:0001', quantity => 5, ends_in_days => 200 } ]);
+my ($other) = map { $_->{part_number} } grep { $_->{part_number} ne 'SPB' } @{ $t->state('Contoso')->{pools} };
+@ids = (request([11]), request([11], sku => $other));
+is(finished(@ids), 'done:1 failed:1', "two SKUs that exclude each other (SPB, $other): one is done, one failed");
+like($t->sql("SELECT string_agg(error, '') FROM spinpanel.license_request WHERE status = 'failed'"), qr/exclusive/, '... with the reason');
+ledger_is({ seats => 0, assigns => 1 }, '... nothing is bought');
+
+# --- a person's schedule and an end of ours
+fresh('schedule', subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 100, next => 8 } ]);
+@ids = request([ 11, 12 ]);
+is(finished(@ids), 'done:2', 'with a schedule: done');
+quiet();
+is($t->subscription('Contoso', 'SPB')->{scheduled_next}{quantity}, 10, "... a person's schedule of 8 is 10 now");
+fresh('our end', subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 100, auto_renew => 0, ends => 1 } ]);
+$t->sql('UPDATE spinpanel.subscription SET our_end = true, auto_renew_before = true');
+@ids = request([11]);
+is(finished(@ids), 'done:1', 'on one that we let end: done');
+quiet();
+ok($t->subscription('Contoso', 'SPB')->{auto_renew}, '... it renews again');
+
+# --- a caller cancels while the purchase is on its way
+fresh('cancel');
+$t->fault({ action => 'hang', when => 'after', match => { kind => 'patch_subscription' }, count => 1 });
+my $seq = $t->counts->{last_seq};
+@ids = request([ 11, 12 ]);
+$t->poll(sub { scalar $t->requests(since => $seq, kind => 'patch_subscription') });
+$t->sql("UPDATE spinpanel.license_request SET status = 'cancelled', finished_at = now(), waiting = false WHERE request_id = $ids[0]");
+is(finished(@ids), 'cancelled:1 done:1', 'cancelled while its seat is bought: the other is done');
+quiet();
+ledger_is({ seats => 1, assigns => 1 }, '... and the seat goes back');
+
+# --- bad weather of every read and of the assignment itself
+for my $kind (qw(user licenses subscriptions subscribedskus subscription licenseupdates))
+{
+	for my $fault ({ action => 'status', status => 503 }, $kind eq 'licenseupdates' ? { action => 'reset_after' } : { action => 'garbage' })
+	{
+		fresh("weather: $kind $fault->{action}");
+		$t->fault({ %$fault, match => { kind => $kind }, count => 2 });
+		@ids = request([ 11, 12 ]);
+		is(finished(@ids), 'done:2', "$kind $fault->{action} " . ($fault->{status} // '') . ': done');
+		quiet();
+		ledger_is({ seats => 2, assigns => 2 }, '... two seats');
+	}
+}
 
 # --- a new order where nothing can be raised
 fresh('order', subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 200, auto_renew => 0, ends => 1 } ]);
