@@ -345,21 +345,55 @@ void
 spinpanel_demand_count(const Operation *op, int32 *open, int32 *refused, int32 *linked)
 {
 	static StateQuery select = {
-		"SELECT count(*)::int, (count(*) FILTER (WHERE seat_refused_at IS NOT NULL))::int,"
-		" (count(*) FILTER (WHERE status = 'buying' AND buy_operation = $3))::int"
+		"SELECT count(*)::int, (count(*) FILTER (WHERE seat_refused_at IS NOT NULL))::int"
 		" FROM spinpanel.license_request WHERE customer_id = $1 AND sku_id = $2 AND status IN ('queued', 'buying', 'provisioning')"
 		" AND kind = 'assign' AND NOT seat_bought AND follows IS NULL AND looked_at IS NOT NULL AND operation_id IS NULL",
-		"uuI", NULL
+		"uu", NULL
 	};
-	StateArg	args[3];
+	static StateQuery hold = {
+		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'"
+		" FOR UPDATE SKIP LOCKED", "I", NULL
+	};
+	StateArg	args[2];
 
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	*linked = (int32) spinpanel_state_run(&hold, args, 0);
 	args[0] = spinpanel_arg_uuid(&op->customer_id);
 	args[1] = spinpanel_arg_uuid(&op->sku_id);
-	args[2] = spinpanel_arg_int64(op->operation_id);
 	spinpanel_state_run(&select, args, 0);
 	*open = spinpanel_row_int(0, 1);
 	*refused = spinpanel_row_int(0, 2);
-	*linked = spinpanel_row_int(0, 3);
+}
+
+DemandHold
+spinpanel_demand_hold(const Operation *op, int wanted)
+{
+	static StateQuery served = {
+		"SELECT 1 FROM spinpanel.license_request WHERE operation_id = $1 AND status IN " OPEN_STATES, "I", NULL
+	};
+	static StateQuery hold_served = {
+		"SELECT 1 FROM spinpanel.license_request WHERE operation_id = $1 AND status IN " OPEN_STATES
+		" FOR UPDATE SKIP LOCKED", "I", NULL
+	};
+	static StateQuery bought = {
+		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'", "I", NULL
+	};
+	static StateQuery hold_bought = {
+		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'"
+		" FOR UPDATE SKIP LOCKED", "I", NULL
+	};
+	bool		buys = is(op->purpose, "buy");
+	uint64		held;
+	StateArg	args[1];
+
+	if (op->request_id == 0)
+		return DEMAND_READY;
+	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0 ?
+								  op->after_operation : op->operation_id);
+	held = spinpanel_state_run(buys ? &hold_bought : &hold_served, args, 0);
+	if (spinpanel_state_run(buys ? &bought : &served, args, 0) > held)
+		return DEMAND_LOCKED;
+	return held < (uint64) wanted ? DEMAND_CHANGED : DEMAND_READY;
 }
 
 void
@@ -974,7 +1008,9 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 		}
 	}
 
-	/* Somebody cancelled meanwhile. */
+	/* Somebody cancelled meanwhile.  Who asked without a request keeps them. */
+	if (op->request_id == 0)
+		given = (int32) seats;
 	for (; given < seats && pass_seat_on(demand, &spare); given++)
 		;
 	if (given < seats && give_seats_back(demand, &spare, (int32) (seats - given)) == 0)

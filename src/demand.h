@@ -119,8 +119,22 @@ extern void spinpanel_demand_pool(const Demand *demand, const pg_uuid_t *sku_id,
 extern void spinpanel_demand_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 								   const pg_uuid_t *ids, int count, NeedTerms *terms);
 /* Open assignments of the pool that have no seat, and those of them refused;
- * linked: those for which the operation would buy one. */
+ * linked: those for which the operation would buy one, held till the unit ends. */
 extern void spinpanel_demand_count(const Operation *op, int32 *open, int32 *refused, int32 *linked);
+
+typedef enum DemandHold
+{
+	DEMAND_READY,				/* its requests are held till the unit ends */
+	DEMAND_LOCKED,				/* a caller may just be cancelling one */
+	DEMAND_CHANGED				/* fewer want it than when it was queued */
+} DemandHold;
+
+/*
+ * Right before an operation of a user or an order is marked as sending: no
+ * request that it serves may be cancelled from here on.  wanted: how many it
+ * was queued for.  An operation that serves none is always ready.
+ */
+extern DemandHold spinpanel_demand_hold(const Operation *op, int wanted);
 
 /* A user was looked at: every request that means them knows. */
 extern void spinpanel_demand_looked(const pg_uuid_t *customer_id, const char *upn,

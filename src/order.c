@@ -290,6 +290,29 @@ typedef struct Judging
 	bool		bought;			/* the subscription is to be read */
 } Judging;
 
+/* Everybody for whom it buys still wants it; else it is over, or waits. */
+static bool
+is_held(Order *order)
+{
+	Operation  *op = order->op;
+
+	switch (spinpanel_demand_hold(op, (int) order->purchase.quantity))
+	{
+		case DEMAND_READY:
+			return true;
+		case DEMAND_LOCKED:
+			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
+									 later(Min(200, spinpanel_retry_max_delay)), false);
+			return false;
+		case DEMAND_CHANGED:
+			break;
+	}
+	if (op->sent_at != 0)
+		return true;
+	over(order, "cancelled", 0, NULL, "a request that it serves was cancelled");
+	return false;
+}
+
 static void
 do_judge_cart(void *arg)
 {
@@ -312,6 +335,8 @@ do_judge_cart(void *arg)
 			return;
 		}
 	}
+	if (!is_held(order))
+		return;
 	op->base = keep_jsonb(order, spinpanel_purchase_cart_base(item, term, cycle));
 	op->body = keep_jsonb(order, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
 	spinpanel_outbox_new_ids(op);
@@ -509,6 +534,8 @@ do_judge(void *arg)
 									 later(Min(1000, spinpanel_retry_max_delay)), false);
 			return;
 		}
+		if (!is_held(order))
+			return;
 		/* From before it was sent for the first time. */
 		if (op->base == NULL || spinpanel_json_container(&op->base->root, "ordersBefore") == NULL)
 			op->base = keep_jsonb(order, spinpanel_purchase_orders_before(&order->purchase,

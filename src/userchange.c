@@ -618,6 +618,18 @@ do_judge(void *arg)
 		return;
 	}
 
+	switch (spinpanel_demand_hold(op, change->kind == USER_LOCATION ? 1 : change->sku_count))
+	{
+		case DEMAND_READY:
+			break;
+		case DEMAND_LOCKED:
+			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
+									 later(Min(200, spinpanel_retry_max_delay)), false);
+			return;
+		case DEMAND_CHANGED:
+			over(change, "cancelled", 0, NULL, "a request that it serves was cancelled");
+			return;
+	}
 	write_base(change);
 	write_body(change);
 	spinpanel_outbox_new_ids(op);

@@ -314,6 +314,20 @@ is(finished(@ids), 'cancelled:1 done:1', 'cancelled while its seat is bought: th
 quiet();
 ledger_is({ seats => 1, assigns => 1 }, '... and the seat goes back');
 
+# --- a caller holds a request, and then cancels it
+fresh('held by a caller');
+my $caller = $t->session;
+$t->fault({ action => 'delay', ms => 300, match => { kind => 'subscription' }, count => 1 });
+@ids = request([ 11, 12 ]);
+$t->poll(sub { $t->sql("SELECT status FROM spinpanel.license_request WHERE request_id = $ids[0]") eq 'buying' });
+$caller->query("BEGIN; UPDATE spinpanel.license_request SET status = 'cancelled', finished_at = now(), waiting = false WHERE request_id = $ids[0]");
+is(finished($ids[1]), 'done:1', 'one is held by an open transaction: the other is done meanwhile');
+$caller->query('COMMIT');
+$caller->finish;
+is(finished(@ids), 'cancelled:1 done:1', '... and it is cancelled');
+quiet();
+ledger_is({ seats => 1, raises => 1, assigns => 1 }, '... one seat, bought once');
+
 # --- bad weather of every read and of the assignment itself
 for my $kind (qw(user licenses subscriptions subscribedskus subscription licenseupdates))
 {
