@@ -734,6 +734,7 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 	int			wanting_count = 0;
 	int			release_count = 0;
 	int			assign_count = 0;
+	bool		approved = false;
 	int			i;
 	int			j;
 
@@ -755,6 +756,13 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 		if (is(r->status, "provisioning"))
 		{
 			wanting[wanting_count++] = r;
+			continue;
+		}
+		if (is(r->approval, "queued"))
+			approved = true;
+		if (!r->has_user && r->upn == NULL)
+		{
+			spinpanel_demand_finish(demand, r, "failed", "it names no user");
 			continue;
 		}
 		/* Not looked at yet, or again: the next turn. */
@@ -792,6 +800,8 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 		decide_pool(demand, pools, &wanting[i]->sku_id, same, count, assign, &assign_count);
 	}
 	assign_users(demand, assign, assign_count);
+	if (approved)
+		spinpanel_demand_close_approvals(demand);
 }
 
 /* ---- right before a purchase is sent ---------------------------------------------------------------- */

@@ -738,6 +738,32 @@ spinpanel_demand_await_approval(Demand *demand, DemandRequest **requests, int co
 	}
 }
 
+void
+spinpanel_demand_close_approvals(Demand *demand)
+{
+	static StateQuery close = {
+		"UPDATE spinpanel.adjustment SET status = 'skipped', finished_at = $2, error = 'no seat had to be bought any more'"
+		" WHERE adjustment_id IN (SELECT j.adjustment_id FROM spinpanel.adjustment j WHERE j.customer_id = $1"
+		"  AND j.action = 'raise' AND j.run_id IS NULL AND j.status = 'queued'"
+		"  AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.adjustment_id = j.adjustment_id)"
+		"  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.adjustment_id = j.adjustment_id"
+		"   AND q.status IN " OPEN_STATES ") FOR UPDATE SKIP LOCKED) RETURNING adjustment_id", "uT", NULL
+	};
+	StateArg	args[2];
+	int64	   *ids;
+	uint64		rows;
+	uint64		row;
+
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_time(demand->now);
+	rows = spinpanel_state_run(&close, args, 0);
+	ids = palloc(sizeof(int64) * (rows + 1));
+	for (row = 0; row < rows; row++)
+		ids[row] = spinpanel_row_int64(row, 1);
+	for (row = 0; row < rows; row++)
+		notify_adjustment(demand, ids[row], "skipped");
+}
+
 /* ---- an operation has ended ------------------------------------------------------------------ */
 
 static int64

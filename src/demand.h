@@ -162,6 +162,9 @@ extern void spinpanel_demand_begin_again(Demand *demand, DemandRequest *request,
 extern void spinpanel_demand_await_approval(Demand *demand, DemandRequest **requests, int count,
 											int32 quantity, const char *reason);
 
+/* Approved purchases that nobody needs any more. */
+extern void spinpanel_demand_close_approvals(Demand *demand);
+
 /*
  * An operation of a user or an order, or one that buys or gives back for
  * requests, has ended.  Called in the unit that writes it: status done,

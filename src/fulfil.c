@@ -31,6 +31,10 @@
 #include "unit.h"
 #include "utils/memutils.h"
 
+/* A customer about whom nothing could be done is left alone for so long: a
+ * caller has the rows, or the database is in trouble. */
+#define REST_MS 1000
+
 /* Customers at the same time. */
 #define ERRANDS_AT_ONCE 32
 
@@ -75,6 +79,7 @@ typedef struct Errand
 	int			look_asked;
 	bool		units;
 	bool		subscriptions;
+	int			found;			/* requests, but those that a caller has */
 	int			units_read;
 	int			subscriptions_read;
 	bool		with_units;		/* taken in */
@@ -85,6 +90,7 @@ typedef struct Errand
 	UnmappedOffer *offers;
 	int			offer_count;
 	bool		finished;
+	int64		rest_until;		/* real clock, ms: the customer is left alone */
 } Errand;
 
 static Errand *errands = NULL;
@@ -100,6 +106,13 @@ errand_end(Errand *errand)
 }
 
 static void
+errand_rest(Errand *errand)
+{
+	errand->rest_until = GetCurrentTimestamp() / 1000 + REST_MS;
+	errand_end(errand);
+}
+
+static void
 sweep(void)
 {
 	Errand	  **link = &errands;
@@ -108,7 +121,8 @@ sweep(void)
 	{
 		Errand	   *errand = *link;
 
-		if (errand->finished && errand->reads.pending == 0)
+		if (errand->finished && errand->reads.pending == 0 &&
+			(errand->rest_until == 0 || GetCurrentTimestamp() / 1000 >= errand->rest_until))
 		{
 			*link = errand->next;
 			errands_active--;
@@ -283,7 +297,7 @@ users_read(Errand *errand)
 	if (!spinpanel_unit("taking in users of requests", do_take_users, errand, UNIT_REPEATABLE))
 	{
 		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
-		errand_end(errand);
+		errand_rest(errand);
 		return;
 	}
 	for (i = 0; i < errand->look_asked; i++)
@@ -424,8 +438,12 @@ decide(Errand *errand)
 		return;
 	}
 	if (!good)
+	{
 		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
-	else if (errand->trouble != NULL)
+		errand_rest(errand);
+		return;
+	}
+	if (errand->trouble != NULL)
 		put_off(errand, NULL, errand->trouble, errand->trouble_final, errand->retry_after);
 	errand_end(errand);
 }
@@ -500,6 +518,7 @@ do_begin(void *arg)
 	int			i;
 
 	spinpanel_buying_reads(demand, &wanted);
+	errand->found = demand->count;
 	errand->units = wanted.units;
 	errand->subscriptions = wanted.subscriptions;
 	errand->look_count = 0;
@@ -588,6 +607,11 @@ spinpanel_fulfil_work(void)
 		errand->next = errands;
 		errands = errand;
 		errands_active++;
+		if (errand->found == 0)
+		{
+			errand_rest(errand);
+			continue;
+		}
 		old = MemoryContextSwitchTo(context);
 		errand_next(errand);
 		MemoryContextSwitchTo(old);
@@ -608,5 +632,8 @@ spinpanel_fulfil_forget(void)
 	Errand	   *errand;
 
 	for (errand = errands; errand != NULL; errand = errand->next)
+	{
+		errand->rest_until = 0;
 		errand_end(errand);
+	}
 }
