@@ -353,4 +353,17 @@ is(finished(@ids), 'done:2', 'with a default offer: done');
 quiet();
 ledger_is({ seats => 2, raises => 0, assigns => 2 }, '... by one order');
 
+# --- a SKU that the customer never had: one order, then more of what was ordered
+fresh('new SKU');
+my $e3 = '05e9a617-0261-4cee-bb44-138d3ef5d965';
+$t->sql("INSERT INTO spinpanel.license_rule (sku_id, default_offer) VALUES ('$e3', 'CFQ7TTC0LFLX:0001')");
+@ids = request([ 11, 12 ], sku => $e3);
+is(finished(@ids), 'done:2', 'a SKU that the customer never had: done');
+quiet();
+$t->act({ customer => 'Contoso', do => 'create_user', upn => 'user13@contoso.example', usage_location => 'US' });
+@ids = request([13], sku => $e3);
+is(finished(@ids), 'done:1', '... one more: done');
+quiet();
+ledger_is({ seats => 3, raises => 1, assigns => 3 }, '... one order of two, and one seat more of it');
+
 done_testing();
