@@ -379,6 +379,12 @@ CREATE TABLE license_request (
     buy_operation   bigint,                     -- buys (bought) its seat
     operation_id    bigint,                     -- assigns or removes
     seat_refused_at timestamptz,                -- Partner Center said that no seat is free
+    seats_lost      int NOT NULL DEFAULT 0,     -- bought for it and taken by somebody else
+    provisioning_at timestamptz,                -- its seat was bought
+    active_level    int,                        -- active units that show the seat bought for it
+    consumed_level  int,                        -- consumed units that show its assignment
+    follows         bigint,                     -- ends with that one: same user and SKU
+    adjustment_id   bigint,                     -- purchase that a person has to approve
     attempts        int NOT NULL DEFAULT 0,
     not_before      timestamptz NOT NULL DEFAULT '-infinity',
     created_at      timestamptz NOT NULL,
@@ -387,6 +393,13 @@ CREATE TABLE license_request (
 CREATE INDEX license_request_waiting_idx ON license_request (customer_id, sku_id) WHERE waiting;
 CREATE INDEX license_request_open_idx ON license_request (customer_id, sku_id)
     WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
+CREATE INDEX license_request_due_idx ON license_request (not_before)
+    WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
+CREATE INDEX license_request_operation_idx ON license_request (operation_id) WHERE operation_id IS NOT NULL;
+CREATE INDEX license_request_buy_idx ON license_request (buy_operation) WHERE buy_operation IS NOT NULL;
+CREATE INDEX license_request_follows_idx ON license_request (follows) WHERE follows IS NOT NULL;
+CREATE INDEX license_request_released_idx ON license_request (customer_id, sku_id, confirmed_at)
+    WHERE kind = 'release' AND status = 'done';
 
 -- What is decided and done --------------------------------------------------------
 
@@ -461,6 +474,8 @@ CREATE INDEX operation_open_idx ON operation (operation_id) WHERE status IN ('qu
 CREATE INDEX operation_verify_idx ON operation (verify_at) WHERE verify_at IS NOT NULL;
 CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
 CREATE INDEX operation_after_idx ON operation (after_operation) WHERE after_operation IS NOT NULL;
+CREATE INDEX operation_user_idx ON operation (customer_id, (wanted ->> 'userId'))
+    WHERE status IN ('queued', 'sending', 'unknown') AND (wanted ->> 'userId') IS NOT NULL;
 CREATE UNIQUE INDEX operation_one_in_flight_idx ON operation (subscription_id)
     WHERE status IN ('sending', 'unknown') AND subscription_id IS NOT NULL;
 
@@ -1975,6 +1990,12 @@ COMMENT ON COLUMN license_request.looked_at IS 'when the user and their licences
 COMMENT ON COLUMN license_request.buy_operation IS 'the operation that buys, or bought, its seat';
 COMMENT ON COLUMN license_request.operation_id IS 'the operation that assigns or removes the licence';
 COMMENT ON COLUMN license_request.seat_refused_at IS 'Partner Center said that no seat was free';
+COMMENT ON COLUMN license_request.seats_lost IS 'seats bought for it that somebody else took';
+COMMENT ON COLUMN license_request.provisioning_at IS 'when its seat was bought';
+COMMENT ON COLUMN license_request.active_level IS 'active units that show the seat bought for it';
+COMMENT ON COLUMN license_request.consumed_level IS 'consumed units that show its assignment';
+COMMENT ON COLUMN license_request.follows IS 'the request of the same user and SKU that it ends with';
+COMMENT ON COLUMN license_request.adjustment_id IS 'the purchase that has to be approved before its seat is bought';
 COMMENT ON COLUMN license_request.attempts IS 'failed attempts';
 COMMENT ON COLUMN license_request.not_before IS 'the next attempt';
 COMMENT ON COLUMN license_request.created_at IS 'when it was asked for';

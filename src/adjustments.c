@@ -427,7 +427,7 @@ spinpanel_adjustments_take_approved(void)
 		" a.from_quantity, a.to_quantity, coalesce(f.minimum, 1), coalesce(a.merge, 0),"
 		" coalesce(s.our_end, false) FROM spinpanel.adjustment a LEFT JOIN spinpanel.subscription s USING (subscription_id)"
 		" LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key"
-		" WHERE a.status = 'queued' AND a.approved AND NOT EXISTS (SELECT FROM spinpanel.operation o"
+		" WHERE a.status = 'queued' AND a.approved AND a.run_id IS NOT NULL AND NOT EXISTS (SELECT FROM spinpanel.operation o"
 		"  WHERE o.adjustment_id = a.adjustment_id)"
 		" ORDER BY a.adjustment_id LIMIT 500", "", NULL
 	};
@@ -482,12 +482,12 @@ spinpanel_adjustments_operation_over(const Operation *op, const char *reason)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.adjustment SET finished_at = $2, error = $3, status = CASE"
-		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule')"
+		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule', 'buy')"
 		"  AND o.status IN ('refused', 'failed')) THEN 'failed'"
-		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule')"
+		" WHEN EXISTS (SELECT FROM spinpanel.operation o WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule', 'buy')"
 		"  AND o.status = 'cancelled') THEN 'skipped' ELSE 'done' END"
 		" WHERE adjustment_id = $1 AND status = 'queued' AND NOT EXISTS (SELECT FROM spinpanel.operation o"
-		"  WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule') AND o.status IN ('queued', 'sending', 'unknown'))"
+		"  WHERE o.adjustment_id = $1 AND o.purpose IN ('remove', 'merge', 'schedule', 'buy') AND o.status IN ('queued', 'sending', 'unknown'))"
 		" RETURNING adjustment_id, status, run_id, account_id", "ITt", NULL
 	};
 	/* Followers that were cancelled with it belong to other adjustments. */

@@ -12,6 +12,7 @@
 #include "adjustments.h"
 #include "aftermath.h"
 #include "clock.h"
+#include "demand.h"
 #include "history.h"
 #include "json.h"
 #include "judge.h"
@@ -116,7 +117,12 @@ spinpanel_aftermath_prepare(const Operation *op, Jsonb *subscription)
 						 object_with("scheduledNextTermInstructions", schedule));
 	}
 	actions = member_of(subscription, "scheduledActions");
-	if (actions != NULL && JB_ROOT_IS_ARRAY(actions) && JB_ROOT_COUNT(actions) > 0)
+
+	/* Who buys wants it to go on: an end of ours is taken back. */
+	if (is_purpose(op, "buy") && spinpanel_mirror_is_our_end(&op->subscription_id))
+		(void) follow_up(op, "set_auto_renew", "restore",
+						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+	else if (actions != NULL && JB_ROOT_IS_ARRAY(actions) && JB_ROOT_COUNT(actions) > 0)
 		(void) follow_up(op, "set_actions", "restore",
 						 object_with("scheduledActions", actions));
 }
@@ -449,6 +455,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		buy_back_taken(op, subscription, -seats);
 
 	spinpanel_adjustments_operation_over(op, remark);
+	if (is_purpose(op, "buy") || is_purpose(op, "give_back"))
+		spinpanel_demand_operation_over(op, "done", NULL, remark, NULL);
 }
 
 void
@@ -546,4 +554,6 @@ spinpanel_aftermath_over(Operation *op, const char *status, int http_status,
 										   spinpanel_judge_base(head, "quantity", 1))));
 	}
 	spinpanel_adjustments_operation_over(op, error);
+	if (is_purpose(op, "buy") || is_purpose(op, "give_back"))
+		spinpanel_demand_operation_over(op, status, code, error, NULL);
 }

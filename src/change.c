@@ -125,7 +125,7 @@ patient_delay(TimestampTz since, int64 at_least)
 static int
 attempts_allowed(const Operation *op)
 {
-	return restoring(op) ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
+	return restoring(op) || strcmp(op->purpose, "buy") == 0 ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
 }
 
 /* The change leaves memory; its row says what is next. */
@@ -854,7 +854,7 @@ change_send(Change *change)
 	call.if_match = etag && etag[0] ? etag : NULL;
 	call.request_id = &op->ms_request_id;
 	call.correlation_id = &op->correlation_id;
-	call.priority = restoring(op) ? PARTNER_URGENT : PARTNER_CHANGE;
+	call.priority = restoring(op) || op->request_id != 0 ? PARTNER_URGENT : PARTNER_CHANGE;
 	call.done = sent;
 	call.arg = change;
 	spinpanel_partner_call(change->reads.account, &call);
@@ -876,17 +876,10 @@ do_due(void *arg)
 {
 	Due		   *due = arg;
 	int32	   *accounts;
-	int			count = spinpanel_connection_list(&accounts);
-	int			usable = 0;
-	int			i;
+	int			count = spinpanel_connection_usable_list(&accounts);
 
-	/* One account that cannot act keeps no other waiting. */
-	for (i = 0; i < count; i++)
-		if (spinpanel_connection_usable(accounts[i]))
-			accounts[usable++] = accounts[i];
-	due->count = usable == 0 ? 0 :
-		spinpanel_outbox_due(accounts, usable, CHANGES_AT_ONCE * 2, &due->operations,
-							 due->context);
+	due->count = spinpanel_outbox_due(OUTBOX_SUBSCRIPTIONS, accounts, count, CHANGES_AT_ONCE * 2,
+									  &due->operations, due->context);
 }
 
 static bool
@@ -935,7 +928,7 @@ spinpanel_change_work(void)
 		change->op = spinpanel_outbox_copy(found, context);
 		spinpanel_reads_start(&change->reads, context,
 							  spinpanel_partner_find(found->account_id),
-							  restoring(found) ? PARTNER_URGENT : PARTNER_CHANGE,
+							  restoring(found) || found->request_id != 0 ? PARTNER_URGENT : PARTNER_CHANGE,
 							  reads_done, change);
 		change->next = changes;
 		changes = change;

@@ -227,6 +227,19 @@ spinpanel_connection_list(int32 **ids)
 	return n;
 }
 
+int
+spinpanel_connection_usable_list(int32 **ids)
+{
+	int			count = spinpanel_connection_list(ids);
+	int			usable = 0;
+	int			i;
+
+	for (i = 0; i < count; i++)
+		if (spinpanel_connection_usable((*ids)[i]))
+			(*ids)[usable++] = (*ids)[i];
+	return usable;
+}
+
 /* ---- hooks: what must outlive the process ---------------------------------- */
 
 typedef struct TokenWork

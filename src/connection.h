@@ -26,6 +26,9 @@ extern const char *spinpanel_connection_trouble(int32 account_id);
 /* Ids of all accounts in the table that are not disconnected; palloc'd. */
 extern int	spinpanel_connection_list(int32 **ids);
 
+/* Ids of those that are usable; palloc'd.  One that is not keeps no other waiting. */
+extern int	spinpanel_connection_usable_list(int32 **ids);
+
 /* Hooks for spinpanel_partner_start(). */
 extern const PartnerHooks spinpanel_connection_hooks;
 

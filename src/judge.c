@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "adjustments.h"
+#include "buying.h"
 #include "clock.h"
 #include "json.h"
 #include "judge.h"
@@ -330,6 +331,73 @@ spinpanel_judge_merge_head(const Operation *op)
 	return head;
 }
 
+/*
+ * A purchase buys what is needed by the figures of this moment, never more
+ * than it was queued for, and takes no lock: callers only add to the need.
+ */
+static Verdict
+judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *status,
+			   bool licenses_known, TimestampTz *wait_until, char *reason, Size reason_size)
+{
+	TimestampTz now = spinpanel_now();
+	SpinpanelPools *pools;
+	PlanPool   *pool;
+	int32		index = -1;
+	int32		unshown;
+	int32		seats;
+	int64		target;
+
+	if (!licenses_known)
+	{
+		strlcpy(reason, "licence usage could not be read", reason_size);
+		*wait_until = now + 60 * USECS_PER_SEC;
+		return VERDICT_WAIT;
+	}
+	pools = spinpanel_pools_load(&op->customer_id, now, now, op->operation_id);
+	pool = find_pool(op, pools, &index);
+	if (pool == NULL)
+	{
+		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
+		return VERDICT_DROP;
+	}
+
+	/*
+	 * It was sent before, and the quantity is another one since: the seats may
+	 * be ours.  Nothing more is bought until the units tell.
+	 */
+	if (op->sent_at != 0 && spinpanel_judge_base(op, "active", -1) >= 0 &&
+		present > spinpanel_judge_base(op, "quantity", 0) &&
+		pool->active < spinpanel_judge_base(op, "active", 0) + present - spinpanel_judge_base(op, "quantity", 0) &&
+		now - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
+	{
+		strlcpy(reason, "seats were added meanwhile that the active units do not show yet", reason_size);
+		*wait_until = now + 2 * USECS_PER_SEC;
+		return VERDICT_WAIT;
+	}
+
+	seats = spinpanel_buying_judge(op, pool, &unshown, reason, reason_size);
+	if (seats <= 0)
+		return VERDICT_DROP;
+	if (is_kind(op, "set_quantity"))
+	{
+		if (pg_strcasecmp(status, "active") != 0)
+		{
+			strlcpy(reason, "the subscription is not active any more", reason_size);
+			return VERDICT_DROP;
+		}
+		target = Min(present + seats, (int64) pool->subscriptions[index].maximum);
+		if (target <= present)
+		{
+			strlcpy(reason, "the subscription is at its maximum", reason_size);
+			return VERDICT_DROP;
+		}
+		op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", (int) target));
+	}
+	fill_in(op, subscription, pool, owned_seats(pool));
+	op->base = spinpanel_json_with(op->base, "unshown", jsonb_of(psprintf("%d", unshown)));
+	return VERDICT_SEND;
+}
+
 Verdict
 spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 				TimestampTz *wait_until, char *reason, Size reason_size)
@@ -367,6 +435,10 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		*wait_until = now + 60 * USECS_PER_SEC;
 		return VERDICT_WAIT;
 	}
+
+	if (is_purpose(op, "buy"))
+		return judge_purchase(op, subscription, present, status, licenses_known, wait_until,
+							  reason, reason_size);
 
 	removal = is_purpose(op, "remove") || is_purpose(op, "merge") ||
 		is_purpose(op, "schedule") || is_purpose(op, "give_back");
@@ -566,6 +638,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	{
 		Operation  *head = is_purpose(op, "remove") ? NULL : spinpanel_judge_merge_head(op);
 		int32		target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
+		int32		meant = is_purpose(op, "give_back") ? spinpanel_judge_base(op, "meant", 0) : 0;
 		int32		lowest;
 		PlanAction	action = is_kind(op, "suspend") ? PLAN_SUSPEND :
 			is_kind(op, "cancel") ? PLAN_CANCEL : PLAN_REDUCE;
@@ -595,6 +668,14 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 				return VERDICT_DROP;
 			}
 		}
+		/* Seats bought for requests that did not need them: no cool-down. */
+		if (meant > 0)
+		{
+			target = (int32) present - meant;
+			pool->cooldown = 0;
+			pool->settled_unused = Max(pool->settled_unused, pool->active);
+		}
+
 		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
 		{
 			bool		approved;

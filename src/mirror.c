@@ -845,6 +845,18 @@ spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id)
 	return spinpanel_state_run(&select, args, 0) > 0 && spinpanel_row_bool(0, 1);
 }
 
+bool
+spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id)
+{
+	static StateQuery select = {
+		"SELECT our_end FROM spinpanel.subscription WHERE subscription_id = $1", "u", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_uuid(subscription_id);
+	return spinpanel_state_run(&select, args, 0) > 0 && spinpanel_row_bool(0, 1);
+}
+
 /* ---- subscribed SKUs ------------------------------------------------------------------- */
 
 /* False: no whole list. */
@@ -915,6 +927,32 @@ spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
 	page.started_at = started_at;
 	page.whole = true;
 	return for_each_item(collection, take_user, &page) && page.whole;
+}
+
+bool
+spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
+{
+	UsersPage	page;
+
+	memset(&page, 0, sizeof(page));
+	page.customer_id = customer_id;
+	page.started_at = started_at;
+	page.whole = true;
+	take_user(&body->root, 0, &page);
+	return page.whole;
+}
+
+void
+spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_id)
+{
+	static StateQuery gone = {
+		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2", "uu", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(user_id);
+	spinpanel_state_run(&gone, args, 0);
 }
 
 void

@@ -48,6 +48,10 @@ extern int	spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t *
 extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id,
 										   const pg_uuid_t *user_id, Jsonb *body,
 										   TimestampTz started_at);
+/* One user, read alone; false: that is no user.  And one who is gone. */
+extern bool spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body,
+								  TimestampTz started_at);
+extern void spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_id);
 extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
 											   TimestampTz started_at);
 
@@ -83,6 +87,7 @@ typedef struct MirrorRoom
 extern int	spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 								   const pg_uuid_t *except, MirrorRoom **rooms);
 
+extern bool spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id);
 /* After a removal: no further one until active units show active_left. */
 extern void spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 									 int32 active_left);

@@ -170,23 +170,45 @@ spinpanel_outbox_add(const Operation *operation)
 	return op.operation_id;
 }
 
+#define DUE_WHERE \
+	" FROM spinpanel.operation o" \
+	" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation" \
+	" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id" \
+	" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1 AND o.account_id = ANY ($3)" \
+	" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)" \
+	" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
+#define DUE_ORDER \
+	" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2"
+
 int
-spinpanel_outbox_due(const int32 *accounts, int account_count, int limit,
-					 Operation ***operations, MemoryContext context)
+spinpanel_outbox_due(OutboxClass class, const int32 *accounts, int account_count,
+					 int limit, Operation ***operations, MemoryContext context)
 {
-	static StateQuery select = {
-		"(SELECT " OPERATION_COLUMNS
-		" FROM spinpanel.operation o"
-		" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation"
-		" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id"
-		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1 AND o.account_id = ANY ($3)"
-		" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)"
-		" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
-		" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2)"
+	static StateQuery subscriptions = {
+		"(SELECT " OPERATION_COLUMNS DUE_WHERE
+		" AND o.kind NOT IN ('assign', 'unassign', 'set_usage_location', 'create_cart', 'checkout')" DUE_ORDER ")"
 		" UNION ALL"
 		" (SELECT " OPERATION_COLUMNS
 		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1 AND o.account_id = ANY ($3)"
 		" ORDER BY o.verify_at LIMIT $2)", "TiAi", NULL
+	};
+	static StateQuery users = {
+		"SELECT " OPERATION_COLUMNS DUE_WHERE
+		" AND o.kind IN ('assign', 'unassign', 'set_usage_location')"
+		" AND (o.status <> 'queued' OR NOT EXISTS (SELECT FROM spinpanel.operation b"
+		"  WHERE b.customer_id = o.customer_id AND (b.wanted ->> 'userId') = (o.wanted ->> 'userId')"
+		"  AND b.operation_id <> o.operation_id AND (b.status IN ('sending', 'unknown')"
+		/* + 0: by the user's index, not by the primary key. */
+		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id"
+		"    AND (jsonb_path_query_array(b.wanted, '$.add[*]') || jsonb_path_query_array(b.wanted, '$.remove[*]'))"
+		"     ?| ARRAY(SELECT jsonb_array_elements_text(jsonb_path_query_array(o.wanted, '$.add[*]')"
+		"      || jsonb_path_query_array(o.wanted, '$.remove[*]'))))))"
+		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
+		" ORDER BY o.operation_id LIMIT $2", "TiAi", NULL
+	};
+	static StateQuery orders = {
+		"SELECT " OPERATION_COLUMNS DUE_WHERE
+		" AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER, "TiAi", NULL
 	};
 	StateArg	args[3];
 	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
@@ -200,11 +222,32 @@ spinpanel_outbox_due(const int32 *accounts, int account_count, int limit,
 	args[1] = spinpanel_arg_int(limit);
 	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
 																  4, true, TYPALIGN_INT)));
-	rows = spinpanel_state_run(&select, args, 0);
+	rows = spinpanel_state_run(class == OUTBOX_USERS ? &users :
+							   class == OUTBOX_ORDERS ? &orders : &subscriptions, args, 0);
 	*operations = MemoryContextAlloc(context, sizeof(Operation *) * (rows + 1));
 	for (row = 0; row < rows; row++)
 		(*operations)[row] = operation_from_row(row, context);
 	return (int) rows;
+}
+
+void
+spinpanel_outbox_new_ids(Operation *op)
+{
+	pg_uuid_t  *ids[2];
+	int			i;
+
+	ids[0] = &op->ms_request_id;
+	ids[1] = &op->correlation_id;
+	for (i = 0; i < 2; i++)
+	{
+		if (!pg_strong_random(ids[i]->data, UUID_LEN))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate random values")));
+		/* version 4, variant 1 */
+		ids[i]->data[6] = (ids[i]->data[6] & 0x0f) | 0x40;
+		ids[i]->data[8] = (ids[i]->data[8] & 0x3f) | 0x80;
+	}
 }
 
 Operation *
@@ -408,6 +451,20 @@ spinpanel_outbox_over(Operation *op, const char *status, int http_status,
 	args[1] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&followers, args, 0);
 	return true;
+}
+
+bool
+spinpanel_outbox_learned(Operation *op)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.operation SET base = $2 WHERE operation_id = $1"
+		" AND status IN ('sending', 'unknown')", "Ij", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(op->operation_id);
+	args[1] = spinpanel_arg_jsonb(op->base);
+	return spinpanel_state_run(&update, args, 0) == 1;
 }
 
 void

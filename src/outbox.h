@@ -60,6 +60,14 @@ typedef struct Operation
 	int32		other_accounts[OUTBOX_OTHERS];
 } Operation;
 
+/* Which driver carries it out. */
+typedef enum OutboxClass
+{
+	OUTBOX_SUBSCRIPTIONS,		/* change.c */
+	OUTBOX_USERS,				/* userchange.c */
+	OUTBOX_ORDERS				/* order.c */
+} OutboxClass;
+
 /* Writes a new queued operation; its id. */
 extern int64 spinpanel_outbox_add(const Operation *operation);
 
@@ -69,12 +77,19 @@ extern int64 spinpanel_outbox_add(const Operation *operation);
  * back go on), those being sent or of unknown outcome, and done ones to be
  * looked at again.  One that is "sending" and that the caller knows nothing of
  * was being sent when the worker ended: its outcome is unknown.
+ *
+ * Those of one user come one after the other, in the order they were queued:
+ * a queued one is not due while another of that user is sending or unknown, or
+ * while an earlier one about the same SKU is open.
  */
-extern int	spinpanel_outbox_due(const int32 *accounts, int account_count, int limit,
-								 Operation ***operations, MemoryContext context);
+extern int	spinpanel_outbox_due(OutboxClass class, const int32 *accounts, int account_count,
+								 int limit, Operation ***operations, MemoryContext context);
 extern Operation *spinpanel_outbox_copy(const Operation *operation,
 										MemoryContext context);
 extern Operation *spinpanel_outbox_get(int64 operation_id, MemoryContext context);
+
+/* Fresh ids of a request and its correlation: for a call not made before. */
+extern void spinpanel_outbox_new_ids(Operation *operation);
 
 /* When the next operation becomes due; DT_NOEND = none. */
 extern TimestampTz spinpanel_outbox_next_due(void);
@@ -95,6 +110,8 @@ extern bool spinpanel_outbox_done(Operation *operation, int32 seats,
 extern bool spinpanel_outbox_over(Operation *operation, const char *status,
 								  int http_status, const char *code,
 								  const char *error, const Jsonb *answer);
+/* What became known while it is unknown, beside what was read before: base. */
+extern bool spinpanel_outbox_learned(Operation *operation);
 /* Its second look is over. */
 extern void spinpanel_outbox_verify_later(const Operation *op, TimestampTz verify_at);
 extern void spinpanel_outbox_verified(Operation *operation, const char *remark);

@@ -630,7 +630,7 @@ turn_next(Turn *turn)
 		turn->user_asked = Min(READS_MAX, turn->user_count - turn->user_next);
 		for (i = 0; i < turn->user_asked; i++)
 			spinpanel_reads_ask(&turn->reads,
-								psprintf("/customers/%s/users/%s/licenses", customer,
+								psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", customer,
 										 spinpanel_uuid_text(&turn->users[turn->user_next + i])),
 								NULL);
 		return;

@@ -9,8 +9,8 @@
  * it may end at any point: SIGTERM and errors end the process, the postmaster
  * starts it again, and it goes on with what the tables say.
  *
- * It decides nothing.  What to do is in night.c (runs), turn.c (customers) and
- * change.c (operations).
+ * It decides nothing.  What to do is in night.c (runs), turn.c (customers),
+ * fulfil.c (requests) and change.c, userchange.c and order.c (operations).
  */
 #include "postgres.h"
 
@@ -19,11 +19,14 @@
 #include "clock.h"
 #include "compat.h"
 #include "connection.h"
+#include "demand.h"
+#include "fulfil.h"
 #include "http.h"
 #include "keep.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "night.h"
+#include "order.h"
 #include "outbox.h"
 #include "partner.h"
 #include "pgstat.h"
@@ -36,6 +39,7 @@
 #include "tcop/tcopprot.h"
 #include "turn.h"
 #include "unit.h"
+#include "userchange.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "wake.h"
@@ -73,7 +77,7 @@ do_next_due(void *arg)
 
 	a = spinpanel_runs_next_due();
 	b = spinpanel_outbox_next_due();
-	moments->next_due = Min(a, b);
+	moments->next_due = Min(Min(a, b), spinpanel_demand_next_due());
 }
 
 /* Milliseconds until something in the tables becomes due; at most limit. */
@@ -91,6 +95,12 @@ until_due(int64 limit)
 	return Max(0, Min(wait, limit));
 }
 
+static int
+operations_active(void)
+{
+	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
+}
+
 static void
 report_state(bool looking)
 {
@@ -100,10 +110,10 @@ report_state(bool looking)
 
 	if (!spinpanel_enabled)
 		strlcpy(now, "switched off by spinpanel.enabled", sizeof(now));
-	else if (requests > 0 || spinpanel_turn_active() > 0 || spinpanel_change_active() > 0)
+	else if (requests > 0 || spinpanel_turn_active() > 0 || operations_active() > 0)
 		snprintf(now, sizeof(now),
 				 "talking to Partner Center: %d requests, %d customers, %d operations under way",
-				 requests, spinpanel_turn_active(), spinpanel_change_active());
+				 requests, spinpanel_turn_active(), operations_active());
 	else
 		strlcpy(now, "waiting for work", sizeof(now));
 
@@ -217,7 +227,10 @@ spinpanel_worker_main(Datum main_arg)
 					refresh = false;
 					spinpanel_night_work();
 					spinpanel_turn_look();
+					spinpanel_fulfil_work();
 					spinpanel_change_work();
+					spinpanel_userchange_work();
+					spinpanel_order_work();
 					if (now_ms() >= next_keep)
 					{
 						spinpanel_keep_short();
@@ -234,7 +247,10 @@ spinpanel_worker_main(Datum main_arg)
 			ereport(LOG,
 					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
 			spinpanel_turn_forget();
+			spinpanel_fulfil_forget();
 			spinpanel_change_forget();
+			spinpanel_userchange_forget();
+			spinpanel_order_forget();
 			spinpanel_night_forget();
 			spinpanel_connection_forget();
 			spinpanel_unit_forget_extension();
@@ -243,7 +259,7 @@ spinpanel_worker_main(Datum main_arg)
 		}
 
 		/* How long to sleep. */
-		active = spinpanel_turn_active() > 0 || spinpanel_change_active() > 0 ||
+		active = spinpanel_turn_active() > 0 || operations_active() > 0 ||
 			spinpanel_night_active() > 0;
 		if (!active && looked && spinpanel_enabled)
 			next_look = Min(next_look, now_ms() + until_due(spinpanel_poll_interval));

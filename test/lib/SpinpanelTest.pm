@@ -234,7 +234,9 @@ sub wait_for
 	my $last = '';
 	$expected //= 't';
 	return 1 if $self->poll(sub {
-		my ($code, $out, $err) = $self->node->psql($self->{database}, $query);
+		# psql may be gone before it is written to, while a server comes up
+		my ($code, $out, $err) = eval { $self->node->psql($self->{database}, $query) };
+		($code, $err) = (2, $@) unless defined $code;
 		$last = $code == 0 ? $out : "error: $err";
 		return $code == 0 && (ref $expected ? $out =~ $expected : $out eq $expected);
 	}, $seconds);
