@@ -225,6 +225,29 @@ spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bo
 	return true;
 }
 
+char *
+spinpanel_name_user(const char *text, const char *parameter, bool *guid, pg_uuid_t *user_id)
+{
+	const char *at;
+	const char *c;
+	bool odd = false;
+
+	text = trimmed(text, parameter);
+	*guid = spinpanel_name_is_guid(text, user_id);
+	if (*guid)
+		return NULL;
+	for (c = text; *c; c++)
+		if ((unsigned char) *c <= ' ' || *c == 0x7f)
+			odd = true;
+	at = strchr(text, '@');
+	if (odd || at == NULL || at == text || at[1] == '\0' || c - text > NAME_USER_LENGTH)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is not a user's name", text),
+						errhint("Give the userPrincipalName, for instance ann@contoso.com, or the "
+								"user's object id (a GUID).")));
+	return unconstify(char *, text);
+}
+
 int32
 spinpanel_name_account(const char *text, const char *parameter)
 {
