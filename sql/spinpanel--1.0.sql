@@ -382,11 +382,14 @@ CREATE TABLE license_request (
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz
 ) WITH (fillfactor = 70);
-CREATE INDEX license_request_waiting_idx ON license_request (customer_id, sku_id) WHERE waiting;
--- open ones of a pool, and of a user in it by either name
-CREATE INDEX license_request_open_idx ON license_request (customer_id, sku_id, user_id)
+-- What counts or is open in a pool; and a user's open ones by either name.
+-- The latter do not begin with the pool: of two indexes that do, a plan made
+-- while the table was small may use the wrong one for ever.
+CREATE INDEX license_request_pool_idx ON license_request (customer_id, sku_id)
+    WHERE waiting OR status IN ('queued', 'buying', 'provisioning', 'assigning');
+CREATE INDEX license_request_user_idx ON license_request (user_id)
     WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
-CREATE INDEX license_request_upn_idx ON license_request (customer_id, sku_id, lower(upn))
+CREATE INDEX license_request_upn_idx ON license_request (lower(upn))
     WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
 
 -- What is decided and done --------------------------------------------------------
@@ -675,6 +678,36 @@ CREATE TRIGGER wake AFTER UPDATE ON adjustment FOR EACH STATEMENT EXECUTE FUNCTI
 CREATE TRIGGER wake AFTER UPDATE ON license_request FOR EACH STATEMENT EXECUTE FUNCTION _wake();
 CREATE TRIGGER wake AFTER INSERT OR UPDATE ON account FOR EACH STATEMENT EXECUTE FUNCTION _wake();
 CREATE TRIGGER wake AFTER UPDATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+
+-- Sessions that ask for licences remember names, settings and rules; what they
+-- remember is void as soon as one of these tables was written (demand.c).
+CREATE VIEW _remembered AS SELECT false AS remembered WHERE false;
+COMMENT ON VIEW _remembered IS 'internal: empty; a message about it makes sessions forget what they know of settings';
+COMMENT ON COLUMN _remembered.remembered IS 'nothing';
+CREATE FUNCTION _forget() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_forget_trigger';
+COMMENT ON FUNCTION _forget() IS 'internal: sessions forget what they know of settings when the transaction commits';
+
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON customer FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON license_rule FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON sku FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON never_assigned_sku FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON never_assigned_sku_shipped FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+-- The worker writes other columns of these two often
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OF status OR DELETE ON account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OF gone_at OR DELETE ON customer_account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget_all AFTER TRUNCATE ON account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget_all AFTER TRUNCATE ON customer_account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+-- Also where session_replication_role says "replica"
+ALTER TABLE account ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE customer ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE relationship ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE license_rule ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE sku ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE never_assigned_sku ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE never_assigned_sku_shipped ENABLE ALWAYS TRIGGER forget;
 
 CREATE FUNCTION _refuse() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -5,196 +5,202 @@
  * refuses in the caller's transaction what is bound to fail.  What it lets
  * pass the worker judges again, on data that it reads from Partner Center.
  *
- * Asking must stay cheap.  So there is one statement for everything about a
- * pool, and requests are counted only where the number decides: where a limit
- * is set, or where nothing can be bought.  Then few of them can be waiting.
+ * Asking must stay cheap.  So a session remembers names, settings and rules of
+ * the pools it asked for: they are a dozen tables that hardly ever change.  A
+ * trigger on each sends an invalidation message of PostgreSQL's own about the
+ * view _remembered, which no plan uses.  Such messages go out with the commit
+ * (of prepared transactions, too), are undone with a rollback, and are taken
+ * in before a transaction does anything; we ask for them at each call.
+ *
+ * And requests are counted only where the number decides: where a limit is
+ * set, or where nothing can be bought.  Then few of them can be waiting.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/trigger.h"
 #include "demand.h"
-#include "lib/stringinfo.h"
+#include "fmgr.h"
+#include "names.h"
 #include "outbox.h"
 #include "state.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 
 #define NOBODY "'00000000-0000-0000-0000-000000000000'"
 
-/* A rule as it was read; the first with a value counts, column by column. */
-typedef struct Rule
-{
-	int rank; /* 0: (customer, SKU) ... 3: ('*', '*') */
-	int32 max_seats; /* -1 = says nothing */
-	char *default_offer;
-	char *term_duration;
-	char *billing_cycle;
-} Rule;
+/* ---- what a session remembers ----------------------------------------------------------- */
 
-/* Columns of the statement below, as they repeat in its rows */
+/* Longer names are not remembered, and not more pools than this. */
+#define NAMES_LENGTH 200
+#define POOLS_REMEMBERED 8192
+
+typedef struct Remembered
+{
+	char names[NAMES_LENGTH]; /* as given: customer, line feed, SKU */
+	Demand demand;
+} Remembered;
+
+static MemoryContext memory = NULL;
+static HTAB *remembered = NULL; /* NULL = nothing */
+static Oid message_relation = InvalidOid;
+static uint64 generation = 0; /* of what was forgotten */
+static bool listening = false;
+
+/* May be called at any time: only marks.  InvalidOid = everything. */
+static void
+forget(Datum arg, Oid relation)
+{
+	if (relation == InvalidOid || relation == message_relation)
+		generation++;
+}
+
+static void
+start_anew(void)
+{
+	HASHCTL control;
+
+	if (!listening)
+	{
+		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		listening = true;
+	}
+	if (memory == NULL)
+		memory = AllocSetContextCreate(TopMemoryContext, "spinpanel pools", ALLOCSET_DEFAULT_SIZES);
+	remembered = NULL;
+	MemoryContextReset(memory);
+	message_relation = get_relname_relid("_remembered", get_namespace_oid("spinpanel", false));
+	memset(&control, 0, sizeof(control));
+	control.keysize = NAMES_LENGTH;
+	control.entrysize = sizeof(Remembered);
+	control.hcxt = memory;
+	remembered =
+		hash_create("spinpanel pools", 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+static const char *
+keep(const char *text)
+{
+	return text == NULL ? NULL : MemoryContextStrdup(memory, text);
+}
+
+static void
+remember(const char *names, const Demand *demand)
+{
+	Remembered *entry = hash_search(remembered, names, HASH_ENTER, NULL);
+	Demand *d = &entry->demand;
+
+	*d = *demand;
+	d->customer = keep(d->customer);
+	d->sku = keep(d->sku);
+	d->default_offer = keep(d->default_offer);
+	d->term_duration = keep(d->term_duration);
+	d->billing_cycle = keep(d->billing_cycle);
+}
+
+/* spinpanel._forget() trigger */
+PG_FUNCTION_INFO_V1(spinpanel_forget_trigger);
+
+Datum
+spinpanel_forget_trigger(PG_FUNCTION_ARGS)
+{
+	Oid relation;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("spinpanel._forget() must be called as a trigger")));
+	relation = get_relname_relid("_remembered", get_namespace_oid("spinpanel", false));
+	if (OidIsValid(relation))
+		CacheInvalidateRelcacheByRelid(relation);
+	return PointerGetDatum(NULL); /* not an SQL null */
+}
+
+/* ---- names, settings and rules ---------------------------------------------------------- */
+
+/* Columns of a rule in the statement below */
 enum
 {
-	RULE_CUSTOMER = 9,
+	RULE_CUSTOMER = 8,
 	RULE_SKU,
 	RULE_MAX_SEATS,
 	RULE_OFFER,
 	RULE_TERM,
 	RULE_CYCLE,
-	SUB_ID,
-	SUB_ACCOUNT,
-	SUB_USABLE,
-	SUB_STATUS,
-	SUB_RENEWS,
-	SUB_OURS,
-	SUB_ROOM,
-	SUB_TERM,
-	SUB_CYCLE,
-	SUB_NAME
+	ACCOUNTS
 };
 
+/* False: must not be remembered. */
 static bool
-same(const char *wanted, const char *is)
-{
-	return wanted == NULL || (is != NULL && pg_strcasecmp(wanted, is) == 0);
-}
-
-/* Where a seat can come from, in the order in which the worker looks. */
-static void
-find_source(Demand *demand, const Rule *rule, uint64 rows, MemoryContext context)
-{
-	bool raise = false;
-	bool reactivate = false;
-	char *suspended = NULL;
-	const char *obstacle = NULL;
-	uint64 row;
-
-	for (row = 0; row < rows; row++)
-	{
-		char *status;
-
-		if (spinpanel_row_isnull(row, SUB_ID) || !spinpanel_row_bool(row, SUB_USABLE))
-			continue;
-		status = spinpanel_row_text(row, SUB_STATUS, CurrentMemoryContext);
-		if (strcmp(status, "suspended") == 0)
-		{
-			if (spinpanel_row_bool(row, SUB_OURS))
-				reactivate = true;
-			else if (suspended == NULL)
-				suspended = spinpanel_row_text(row, SUB_NAME, context);
-		}
-		else if (strcmp(status, "active") == 0)
-		{
-			if (!spinpanel_row_bool(row, SUB_RENEWS))
-				obstacle = "Its subscription is set to end.";
-			else if (!spinpanel_row_bool(row, SUB_ROOM))
-				obstacle = "Its subscription has the most seats that the offer allows.";
-			else if (!same(rule->term_duration,
-						   spinpanel_row_text(row, SUB_TERM, CurrentMemoryContext)) ||
-					 !same(rule->billing_cycle,
-						   spinpanel_row_text(row, SUB_CYCLE, CurrentMemoryContext)))
-				obstacle =
-					"Its subscription has another term or billing cycle than the rule wants.";
-			else
-				raise = true;
-		}
-	}
-
-	MemoryContextSwitchTo(context);
-	demand->remedy = "Give an offer to order: spinpanel.set_license_rule(customer, sku, "
-					 "default_offer => 'productId:skuId').";
-	if (raise || reactivate)
-		demand->source = true;
-	else if (suspended != NULL)
-	{
-		demand->no_source =
-			psprintf("Subscription %s was suspended, and not by spinpanel.", suspended);
-		demand->remedy = "Reactivate that subscription in Partner Center, or release a licence.";
-	}
-	else if (rule->default_offer != NULL)
-		demand->source = true;
-	else
-		demand->no_source = obstacle ? obstacle
-									 : "There is no subscription of ours to raise, and no rule "
-									   "with a default_offer to order.";
-}
-
-void
-spinpanel_demand_load(Demand *demand, const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-					  MemoryContext context)
+read_settings(Demand *demand)
 {
 	/*
-	 * One row, times rules, times subscriptions: there are few of either.
-	 * Rules are found by the expressions of their unique index.  A customer
-	 * that a disconnected account listed is not ours any more.
+	 * One row, times rules.  Rules are found by the expressions of their
+	 * unique index.  Which of two SKUs of one part number is meant depends on
+	 * what the customer has.
 	 */
 	static StateQuery select = {
-		"SELECT c.name, coalesce(u.part_number, k.part_number, $2::text), c.gone_at IS NOT NULL,"
-		" coalesce(r.purchases, true), coalesce(r.auto_increment, false), u.target_type,"
-		" coalesce(n.never_assigned, h.part_number IS NOT NULL), x.account_id,"
+		"SELECT c.name, coalesce(k.part_number, $2::text), c.gone_at IS NOT NULL,"
+		" coalesce(r.purchases, true), coalesce(r.auto_increment, false),"
+		" coalesce(n.never_assigned, h.part_number IS NOT NULL),"
+		" (SELECT count(*) FROM spinpanel.sku j WHERE lower(j.part_number) = lower(k.part_number)) < 2,"
 		" l.customer_id IS NOT NULL, l.sku_id IS NOT NULL, l.max_seats, l.default_offer, l.term_duration, l.billing_cycle,"
-		" s.subscription_id, s.account_id, s.usable, s.status, s.renews, s.our_suspension, s.room,"
-		" s.term_duration, s.billing_cycle, s.shown"
+		" ARRAY(SELECT y.account_id FROM spinpanel.customer_account y JOIN spinpanel.account a ON a.account_id = y.account_id"
+		"  WHERE y.customer_id = $1 AND y.gone_at IS NULL AND a.status = 'active' ORDER BY 1)"
 		" FROM spinpanel.customer c"
-		" CROSS JOIN (SELECT min(y.account_id) AS account_id FROM spinpanel.customer_account y"
-		"  JOIN spinpanel.account a ON a.account_id = y.account_id"
-		"  WHERE y.customer_id = $1 AND y.gone_at IS NULL AND a.status = 'active') x"
 		" LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
-		" LEFT JOIN spinpanel.subscribed_sku u ON u.customer_id = c.customer_id AND u.sku_id = $2 AND u.gone_at IS NULL"
 		" LEFT JOIN spinpanel.sku k ON k.sku_id = $2"
-		" LEFT JOIN spinpanel.never_assigned_sku_shipped h ON h.part_number = upper(coalesce(u.part_number, k.part_number))"
-		" LEFT JOIN spinpanel.never_assigned_sku n ON n.part_number = upper(coalesce(u.part_number, k.part_number))"
+		" LEFT JOIN spinpanel.never_assigned_sku_shipped h ON h.part_number = upper(k.part_number)"
+		" LEFT JOIN spinpanel.never_assigned_sku n ON n.part_number = upper(k.part_number)"
 		" LEFT JOIN spinpanel.license_rule l"
 		"  ON coalesce(l.customer_id, " NOBODY ") = ANY (ARRAY[$1, " NOBODY "]::uuid[])"
 		"  AND coalesce(l.sku_id, " NOBODY ") = ANY (ARRAY[$2, " NOBODY "]::uuid[])"
-		" LEFT JOIN (SELECT t.subscription_id, t.account_id, t.customer_id, t.status, t.our_suspension,"
-		"  t.term_duration, t.billing_cycle, concat_ws(' ', t.friendly_name, t.subscription_id) AS shown,"
-		"  a.status = 'active' AND NOT t.is_trial AND t.commerce IN ('nce', 'legacy')"
-		"   AND coalesce(y.gone_at IS NULL, true) AS usable,"
-		"  t.auto_renew AND NOT t.cancel_at_term OR t.our_end AS renews,"
-		"  coalesce(t.quantity < o.maximum, true) AS room"
-		"  FROM spinpanel.subscription t JOIN spinpanel.account a ON a.account_id = t.account_id"
-		"  LEFT JOIN spinpanel.customer_account y ON y.customer_id = t.customer_id AND y.account_id = t.account_id"
-		"  LEFT JOIN spinpanel.offer o ON o.offer_key = t.offer_key"
-		"  WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL) s ON s.customer_id = c.customer_id"
 		" WHERE c.customer_id = $1",
 		"uu", NULL
 	};
+	const char **texts[] = { &demand->default_offer, &demand->term_duration,
+							 &demand->billing_cycle };
+	int ranks[1 + lengthof(texts)] = { 4, 4, 4, 4 }; /* of the rule that each column is from */
 	StateArg args[2];
-	Rule rule = { 0, -1, NULL, NULL, NULL };
-	int ranks[4] = { 4, 4, 4, 4 }; /* of what is in rule, column by column */
+	ArrayType *accounts;
 	uint64 rows;
 	uint64 row;
-	int32 owner = 0;
-	char *target;
+	bool isnull;
 
-	memset(demand, 0, sizeof(*demand));
-	demand->customer_id = *customer_id;
-	demand->sku_id = *sku_id;
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_uuid(sku_id);
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(&demand->sku_id);
 	rows = spinpanel_state_run_generic(&select, args);
 	if (rows == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("the customer is not known any more")));
-
-	demand->customer = spinpanel_row_text(0, 1, context);
-	demand->sku = spinpanel_row_text(0, 2, context);
+	demand->customer = spinpanel_row_text(0, 1, CurrentMemoryContext);
+	demand->sku = spinpanel_row_text(0, 2, CurrentMemoryContext);
 	demand->gone = spinpanel_row_bool(0, 3);
 	demand->purchases = spinpanel_row_bool(0, 4);
 	demand->auto_increment = spinpanel_row_bool(0, 5);
-	target = spinpanel_row_text(0, 6, CurrentMemoryContext);
-	demand->tenant = target != NULL && pg_strcasecmp(target, "Tenant") == 0;
-	demand->never_assigned = spinpanel_row_bool(0, 7);
-	demand->account_id = spinpanel_row_int(0, 8);
+	demand->never_assigned = spinpanel_row_bool(0, 6);
 
+	accounts = DatumGetArrayTypeP(
+		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, ACCOUNTS, &isnull));
+	demand->account_count =
+		Min(ArrayGetNItems(ARR_NDIM(accounts), ARR_DIMS(accounts)), DEMAND_ACCOUNTS);
+	memcpy(demand->accounts, ARR_DATA_PTR(accounts), sizeof(int32) * demand->account_count);
+
+	demand->max_seats = -1;
 	for (row = 0; row < rows; row++)
 	{
+		/* (customer, SKU), (customer, '*'), ('*', SKU), ('*', '*') */
 		int rank = (spinpanel_row_bool(row, RULE_CUSTOMER) ? 0 : 2) +
 				   (spinpanel_row_bool(row, RULE_SKU) ? 0 : 1);
-		char **texts[] = { &rule.default_offer, &rule.term_duration, &rule.billing_cycle };
 		int i;
 
 		if (!spinpanel_row_isnull(row, RULE_MAX_SEATS) && rank < ranks[0])
 		{
-			rule.max_seats = spinpanel_row_int(row, RULE_MAX_SEATS);
+			demand->max_seats = spinpanel_row_int(row, RULE_MAX_SEATS);
 			ranks[0] = rank;
 		}
 		for (i = 0; i < lengthof(texts); i++)
@@ -203,21 +209,184 @@ spinpanel_demand_load(Demand *demand, const pg_uuid_t *customer_id, const pg_uui
 				*texts[i] = spinpanel_row_text(row, RULE_OFFER + i, CurrentMemoryContext);
 				ranks[i + 1] = rank;
 			}
-		if (spinpanel_row_bool(row, SUB_USABLE) &&
-			(owner == 0 || spinpanel_row_int(row, SUB_ACCOUNT) < owner) &&
-			strcmp(spinpanel_row_text(row, SUB_STATUS, CurrentMemoryContext), "active") == 0)
-			owner = spinpanel_row_int(row, SUB_ACCOUNT);
 	}
-	if (owner != 0)
-		demand->account_id = owner;
-	demand->max_seats = rule.max_seats;
+	return spinpanel_row_bool(0, 7);
+}
 
+void
+spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
+{
+	static uint64 known_generation = 0;
+	char names[NAMES_LENGTH];
+	uint64 before;
+	bool short_enough;
+	bool lasting;
+
+	AcceptInvalidationMessages();
+	if (remembered == NULL || generation != known_generation ||
+		hash_get_num_entries(remembered) >= POOLS_REMEMBERED)
 	{
-		MemoryContext old = CurrentMemoryContext;
-
-		find_source(demand, &rule, rows, context);
-		MemoryContextSwitchTo(old);
+		known_generation = generation;
+		start_anew();
 	}
+	short_enough = customer != NULL && sku != NULL &&
+				   snprintf(names, sizeof(names), "%s\n%s", customer, sku) < sizeof(names);
+	if (short_enough)
+	{
+		Remembered *entry = hash_search(remembered, names, HASH_FIND, NULL);
+
+		if (entry != NULL)
+		{
+			*demand = entry->demand;
+			return;
+		}
+	}
+
+	before = generation;
+	memset(demand, 0, sizeof(*demand));
+	(void) spinpanel_name_customer(customer, false, "customer", &demand->customer_id);
+	(void) spinpanel_name_sku(&demand->customer_id, sku, false, true, "sku", &demand->sku_id);
+	lasting = read_settings(demand);
+
+	/* Neither what an old snapshot showed, nor what changed while it was read. */
+	if (short_enough && lasting && !IsolationUsesXactSnapshot() && before == generation &&
+		generation == known_generation)
+		remember(names, demand);
+}
+
+/* ---- what Partner Center said ----------------------------------------------------------- */
+
+enum
+{
+	SUB_TENANT = 1,
+	SUB_ACCOUNT,
+	SUB_USABLE,
+	SUB_STATUS,
+	SUB_RENEWS,
+	SUB_OURS,
+	SUB_ROOM,
+	SUB_TERM,
+	SUB_CYCLE,
+	SUB_ID,
+	SUB_NAME
+};
+
+static bool
+same(const char *wanted, int row, int column)
+{
+	const char *is;
+
+	if (wanted == NULL)
+		return true;
+	is = spinpanel_row_text(row, column, CurrentMemoryContext);
+	return is != NULL && pg_strcasecmp(wanted, is) == 0;
+}
+
+static bool
+ours(const Demand *demand, int32 account_id)
+{
+	int i;
+
+	for (i = 0; i < demand->account_count; i++)
+		if (demand->accounts[i] == account_id)
+			return true;
+	return false;
+}
+
+/*
+ * Where a seat can come from, in the order in which the worker looks: raise,
+ * reactivate, order.
+ */
+void
+spinpanel_demand_load(Demand *demand)
+{
+	static StateQuery select = {
+		"SELECT NULL, t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status,"
+		" t.auto_renew AND NOT t.cancel_at_term OR t.our_end, t.our_suspension,"
+		" coalesce(t.quantity < (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), true),"
+		" t.term_duration, t.billing_cycle, t.subscription_id, t.friendly_name"
+		" FROM spinpanel.subscription t"
+		" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL"
+		" UNION ALL SELECT u.target_type, NULL, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+		" FROM spinpanel.subscribed_sku u"
+		" WHERE u.customer_id = $1 AND u.sku_id = $2 AND u.gone_at IS NULL AND lower(u.target_type) = 'tenant'",
+		"uu", NULL
+	};
+	StateArg args[2];
+	uint64 rows;
+	uint64 row;
+	bool reactivate = false;
+	char *suspended = NULL;
+
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(&demand->sku_id);
+	rows = spinpanel_state_run_generic(&select, args);
+	demand->tenant = false;
+	demand->no_source = NULL;
+	demand->account_id = 0;
+	demand->source = false;
+
+	for (row = 0; row < rows; row++)
+	{
+		char *status;
+
+		if (!spinpanel_row_isnull(row, SUB_TENANT))
+			demand->tenant = true;
+		if (!spinpanel_row_bool(row, SUB_USABLE) ||
+			!ours(demand, spinpanel_row_int(row, SUB_ACCOUNT)))
+			continue;
+		status = spinpanel_row_text(row, SUB_STATUS, CurrentMemoryContext);
+		if (strcmp(status, "suspended") == 0)
+		{
+			pg_uuid_t id;
+
+			if (spinpanel_row_bool(row, SUB_OURS))
+				reactivate = true;
+			else if (suspended == NULL)
+			{
+				char *name = spinpanel_row_text(row, SUB_NAME, CurrentMemoryContext);
+
+				spinpanel_row_uuid(row, SUB_ID, &id);
+				suspended =
+					psprintf("%s%s%s", name ? name : "", name ? " " : "", spinpanel_uuid_text(&id));
+			}
+		}
+		else if (strcmp(status, "active") == 0)
+		{
+			int32 account = spinpanel_row_int(row, SUB_ACCOUNT);
+
+			if (demand->account_id == 0 || account < demand->account_id)
+				demand->account_id = account;
+			if (!spinpanel_row_bool(row, SUB_RENEWS))
+				demand->no_source = "Its subscription is set to end.";
+			else if (!spinpanel_row_bool(row, SUB_ROOM))
+				demand->no_source = "Its subscription has the most seats that the offer allows.";
+			else if (!same(demand->term_duration, row, SUB_TERM) ||
+					 !same(demand->billing_cycle, row, SUB_CYCLE))
+				demand->no_source =
+					"Its subscription has another term or billing cycle than the rule wants.";
+			else
+				demand->source = true;
+		}
+	}
+
+	demand->remedy = "Give an offer to order: spinpanel.set_license_rule(customer, sku, "
+					 "default_offer => 'productId:skuId').";
+	if (demand->source || reactivate)
+		demand->source = true;
+	else if (suspended != NULL)
+	{
+		demand->no_source =
+			psprintf("Subscription %s was suspended, and not by spinpanel.", suspended);
+		demand->remedy = "Reactivate that subscription in Partner Center, or release a licence.";
+	}
+	else if (demand->default_offer != NULL)
+		demand->source = true;
+	else if (demand->no_source == NULL)
+		demand->no_source = "There is no subscription of ours to raise, and no rule with a "
+							"default_offer to order.";
+	if (demand->account_id == 0 && demand->account_count > 0)
+		demand->account_id = demand->accounts[0];
 }
 
 void

@@ -11,27 +11,42 @@
 
 #include "utils/uuid.h"
 
+/* So many accounts of ours may share a customer */
+#define DEMAND_ACCOUNTS 16
+
 typedef struct Demand
 {
+	/* found: names, settings and rules */
 	pg_uuid_t customer_id;
 	pg_uuid_t sku_id;
-	char *customer; /* in messages: its name ... */
-	char *sku; /* ... and the part number, or the GUID */
-	int32 account_id; /* carries requests out; 0 = none can */
+	const char *customer; /* in messages: its name ... */
+	const char *sku; /* ... and the part number, or the GUID */
 	bool gone; /* no account lists the customer any more */
 	bool purchases;
 	bool auto_increment;
-	bool tenant; /* seats are not assigned to users */
-	bool never_assigned;
+	bool never_assigned; /* no user gets it */
 	int32 max_seats; /* -1 = no limit */
+	const char *default_offer; /* these may be NULL */
+	const char *term_duration;
+	const char *billing_cycle;
+	int32 accounts[DEMAND_ACCOUNTS]; /* active, and the customer is theirs; ascending */
+	int account_count;
+	/* loaded: what Partner Center said */
+	bool tenant; /* seats are not assigned to users */
+	int32 account_id; /* carries requests out; 0 = none can */
 	bool source; /* there is a way to buy a seat */
 	const char *no_source; /* else why not ... */
 	const char *remedy; /* ... and what helps */
 } Demand;
 
-/* One statement; SPI must be connected, strings are in context. */
-extern void spinpanel_demand_load(Demand *demand, const pg_uuid_t *customer_id,
-								  const pg_uuid_t *sku_id, MemoryContext context);
+/*
+ * By names, as in names.h (NULL = SQL NULL).  Remembered by the session until
+ * one of the tables behind it is written.  SPI must be connected.
+ */
+extern void spinpanel_demand_find(Demand *demand, const char *customer, const char *sku);
+
+/* The rest, which is never remembered. */
+extern void spinpanel_demand_load(Demand *demand);
 
 /* 55000 where nobody could carry a request out. */
 extern void spinpanel_demand_require_account(const Demand *demand);

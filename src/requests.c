@@ -65,18 +65,16 @@ typedef struct User
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-/* Customer and SKU, with SPI connected from here on. */
+/* Customer and SKU and what is known of them, with SPI connected from here on. */
 static void
-take_pool(FunctionCallInfo fcinfo, int sku_argument, pg_uuid_t *customer_id, pg_uuid_t *sku_id)
+take_pool(FunctionCallInfo fcinfo, int sku_argument, Demand *demand)
 {
 	spinpanel_require_primary();
 	spinpanel_require_worker();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	(void) spinpanel_name_customer(spinpanel_name_argument(fcinfo, 0), false, "customer",
-								   customer_id);
-	(void) spinpanel_name_sku(customer_id, spinpanel_name_argument(fcinfo, sku_argument), false,
-							  true, "sku", sku_id);
+	spinpanel_demand_find(demand, spinpanel_name_argument(fcinfo, 0),
+						  spinpanel_name_argument(fcinfo, sku_argument));
 }
 
 static void
@@ -94,21 +92,27 @@ take_user(User *user, char *text, const char *parameter)
  * (more than one: ambiguous), and the newest open requests by either.  A upn
  * may have gone from one user to another.
  */
+/*
+ * The pool's columns stand where no index can serve them: see the indexes of
+ * license_request.
+ */
 #define USERS_SQL(source) \
 	"SELECT a.ord::int, coalesce(u.user_id, a.user_id), coalesce(a.upn, u.upn), d.assign, d.release," \
-	" EXISTS (SELECT FROM spinpanel.user_license l WHERE l.customer_id = $1 AND l.sku_id = $2" \
-	"  AND l.user_id = coalesce(u.user_id, a.user_id))," \
-	" coalesce(coalesce(u.user_id, a.user_id)::text, lower(a.upn))" \
+	" l.sku_id IS NOT NULL, coalesce(coalesce(u.user_id, a.user_id)::text, lower(a.upn))" \
 	" FROM " source " LEFT JOIN LATERAL (SELECT k.user_id, k.upn FROM spinpanel.customer_user k" \
 	"   WHERE k.customer_id = $1 AND k.user_id = a.user_id" \
 	"  UNION ALL SELECT k.user_id, k.upn FROM spinpanel.customer_user k" \
 	"   WHERE k.customer_id = $1 AND lower(k.upn) = lower(a.upn)) u ON true" \
+	" LEFT JOIN spinpanel.user_license l ON l.customer_id = $1 AND l.sku_id = $2" \
+	"  AND l.user_id = coalesce(u.user_id, a.user_id)" \
 	" CROSS JOIN LATERAL (SELECT max(q.request_id) FILTER (WHERE q.kind = 'assign') AS assign," \
 	"  max(q.request_id) FILTER (WHERE q.kind = 'release') AS release FROM (" \
-	"   SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r.customer_id = $1" \
-	"    AND r.sku_id = $2 AND r." OPEN " AND r.user_id = coalesce(u.user_id, a.user_id)" \
-	"   UNION ALL SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r.customer_id = $1" \
-	"    AND r.sku_id = $2 AND r." OPEN " AND lower(r.upn) = lower(coalesce(a.upn, u.upn))" \
+	"   SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r." OPEN \
+	"    AND r.user_id = coalesce(u.user_id, a.user_id)" \
+	"    AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE" \
+	"   UNION ALL SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r." OPEN \
+	"    AND lower(r.upn) = lower(coalesce(a.upn, u.upn))" \
+	"    AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE" \
 	"    AND coalesce(r.user_id = coalesce(u.user_id, a.user_id), true)) q) d"
 
 static StateArg
@@ -169,40 +173,119 @@ refuse_ambiguous(const User *user, int position, uint64 rows)
 					errdetail("It may be: %s.", list.data), errhint("Give the GUID.")));
 }
 
-/* What is known of the users, in one statement however many. */
+/* The newest open requests of a user, from rows (tag, user_id, upn, request_id, kind). */
 static void
-look_up(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *users, int count)
+note_request(User *user, uint64 row)
 {
-	static StateQuery one = { USERS_SQL("(SELECT 1 AS ord, $3 AS user_id, $4 AS upn) a"), "uuut",
-							  NULL };
-	static StateQuery many = {
+	char *kind = spinpanel_row_text(row, 5, CurrentMemoryContext);
+	int64 *newest = strcmp(kind, "assign") == 0 ? &user->assign : &user->release;
+
+	*newest = Max(*newest, spinpanel_row_int64(row, 4));
+}
+
+/*
+ * One user.  Says the same as USERS_SQL, in two statements that only look into
+ * indexes: starting a plan with joins costs more than all else in here.
+ */
+static void
+look_up_one(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *user)
+{
+	static StateQuery by_upn = {
+		"SELECT 1, k.user_id, k.upn, NULL, NULL FROM spinpanel.customer_user k"
+		" WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
+		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind FROM spinpanel.license_request r"
+		" WHERE r." OPEN " AND lower(r.upn) = lower($3)"
+		" AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE",
+		"uut", NULL
+	};
+	static StateQuery by_id = {
+		"SELECT 1, NULL, k.upn, NULL, NULL FROM spinpanel.customer_user k"
+		" WHERE k.customer_id = $1 AND k.user_id = $3 AND $4"
+		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind FROM spinpanel.license_request r"
+		" WHERE r." OPEN " AND r.user_id = $3"
+		" AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE"
+		" UNION ALL SELECT 3, NULL, NULL, NULL, NULL FROM spinpanel.user_license l"
+		" WHERE l.customer_id = $1 AND l.sku_id = $2 AND l.user_id = $3",
+		"uuub", NULL
+	};
+	MemoryContext context = CurrentMemoryContext;
+	bool by_guid = user->has_id;
+	StateArg args[4];
+	uint64 rows;
+	uint64 row;
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(sku_id);
+	if (by_guid)
+	{
+		args[2] = spinpanel_arg_uuid(&user->id);
+		args[3] = spinpanel_arg_bool(true);
+		rows = spinpanel_state_run_generic(&by_id, args);
+		for (row = 0; row < rows; row++)
+			if (spinpanel_row_int(row, 1) == 1)
+				user->upn = spinpanel_row_text(row, 3, context);
+			else if (spinpanel_row_int(row, 1) == 2)
+				note_request(user, row);
+			else
+				user->held = true;
+		if (user->upn == NULL)
+			return;
+	}
+
+	args[2] = spinpanel_arg_text(user->upn);
+	rows = spinpanel_state_run_generic(&by_upn, args);
+	for (row = 0; row < rows && !by_guid; row++)
+	{
+		if (spinpanel_row_int(row, 1) != 1)
+			continue;
+		if (user->has_id)
+			refuse_ambiguous(user, 1, rows);
+		user->has_id = spinpanel_row_uuid(row, 2, &user->id);
+	}
+	for (row = 0; row < rows; row++)
+	{
+		pg_uuid_t id;
+
+		/* A upn may have gone from one user to another. */
+		if (spinpanel_row_int(row, 1) == 2 && (!spinpanel_row_uuid(row, 2, &id) || !user->has_id ||
+											   memcmp(&id, &user->id, UUID_LEN) == 0))
+			note_request(user, row);
+	}
+	if (by_guid || !user->has_id)
+		return;
+
+	args[2] = spinpanel_arg_uuid(&user->id);
+	args[3] = spinpanel_arg_bool(false);
+	rows = spinpanel_state_run_generic(&by_id, args);
+	for (row = 0; row < rows; row++)
+		if (spinpanel_row_int(row, 1) == 2)
+			note_request(user, row);
+		else
+			user->held = true;
+}
+
+/* What is known of many users, in one statement. */
+static void
+look_up_many(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *users, int count)
+{
+	static StateQuery select = {
 		USERS_SQL("unnest($3, $4) WITH ORDINALITY AS a (user_id, upn, ord)") " ORDER BY a.ord, 2",
 		"uuAuAt", NULL
 	};
 	MemoryContext context = CurrentMemoryContext;
+	User **all = palloc(sizeof(User *) * count);
 	StateArg args[4];
 	uint64 rows;
 	uint64 row;
 	int previous = 0;
+	int i;
 
+	for (i = 0; i < count; i++)
+		all[i] = &users[i];
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
-	if (count == 1)
-	{
-		args[2] = users->has_id ? spinpanel_arg_uuid(&users->id) : spinpanel_arg_null();
-		args[3] = spinpanel_arg_text(users->upn);
-		rows = spinpanel_state_run_generic(&one, args);
-	}
-	else
-	{
-		User **all = palloc(sizeof(User *) * count);
-		int i;
-
-		for (i = 0; i < count; i++)
-			all[i] = &users[i];
-		users_as_arrays(all, count, &args[2], &args[3]);
-		rows = spinpanel_state_run_generic(&many, args);
-	}
+	users_as_arrays(all, count, &args[2], &args[3]);
+	rows = spinpanel_state_run_generic(&select, args);
 	for (row = 0; row < rows; row++)
 	{
 		int position = spinpanel_row_int(row, 1);
@@ -283,7 +366,7 @@ insert_one(const char *kind, const Demand *demand, const User *user, bool waitin
 	args[6] = spinpanel_arg_text(reference);
 	args[7] = spinpanel_arg_bool(waiting);
 	args[8] = spinpanel_arg_time(spinpanel_now());
-	(void) spinpanel_state_run(&insert, args, 0);
+	(void) spinpanel_state_run_generic(&insert, args);
 	spinpanel_wake_at_commit();
 	return answer();
 }
@@ -457,20 +540,18 @@ PG_FUNCTION_INFO_V1(spinpanel_wait_for_request);
 Datum
 spinpanel_assign_license(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t customer_id;
-	pg_uuid_t sku_id;
 	Demand demand;
 	User user;
 	Datum row;
 
-	take_pool(fcinfo, 2, &customer_id, &sku_id);
+	take_pool(fcinfo, 2, &demand);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up(&customer_id, &sku_id, &user, 1);
+	look_up_one(&demand.customer_id, &demand.sku_id, &user);
 	if (assign_under_way(&user))
 		row = request(user.assign);
 	else
 	{
-		spinpanel_demand_load(&demand, &customer_id, &sku_id, CurrentMemoryContext);
+		spinpanel_demand_load(&demand);
 		spinpanel_demand_require_account(&demand);
 		spinpanel_demand_require_seats(&demand, reserves(&user) ? 1 : 0);
 		row = insert_one("assign", &demand, &user, reserves(&user),
@@ -484,20 +565,18 @@ spinpanel_assign_license(PG_FUNCTION_ARGS)
 Datum
 spinpanel_release_license(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t customer_id;
-	pg_uuid_t sku_id;
 	Demand demand;
 	User user;
 	Datum row;
 
-	take_pool(fcinfo, 2, &customer_id, &sku_id);
+	take_pool(fcinfo, 2, &demand);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up(&customer_id, &sku_id, &user, 1);
+	look_up_one(&demand.customer_id, &demand.sku_id, &user);
 	if (user.release > user.assign)
 		row = request(user.release);
 	else
 	{
-		spinpanel_demand_load(&demand, &customer_id, &sku_id, CurrentMemoryContext);
+		spinpanel_demand_load(&demand);
 		spinpanel_demand_require_account(&demand);
 		cancel_assignments(&demand, &user);
 		row = insert_one("release", &demand, &user, false, spinpanel_name_argument(fcinfo, 3));
@@ -600,8 +679,6 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPITupleTable *inserted = NULL;
-	pg_uuid_t customer_id;
-	pg_uuid_t sku_id;
 	Demand demand;
 	Datum *texts;
 	bool *nulls;
@@ -616,7 +693,7 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	spinpanel_require_primary();
 	spinpanel_require_value(!PG_ARGISNULL(1), "upns");
-	take_pool(fcinfo, 2, &customer_id, &sku_id);
+	take_pool(fcinfo, 2, &demand);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls,
 					  &count);
 	users = palloc(sizeof(User) * (count + 1));
@@ -628,11 +705,11 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 	}
 	if (count > 0)
 	{
-		look_up(&customer_id, &sku_id, users, count);
+		look_up_many(&demand.customer_id, &demand.sku_id, users, count);
 		fresh_count = sort_out(users, count, fresh, &seats);
 		if (fresh_count > 0)
 		{
-			spinpanel_demand_load(&demand, &customer_id, &sku_id, CurrentMemoryContext);
+			spinpanel_demand_load(&demand);
 			spinpanel_demand_require_account(&demand);
 			spinpanel_demand_require_seats(&demand, seats);
 			insert_many(&demand, fresh, fresh_count, spinpanel_name_argument(fcinfo, 3));

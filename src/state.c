@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "state.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -84,16 +85,38 @@ prepare(StateQuery *query, int options, Oid *oids)
 	return nargs;
 }
 
+/*
+ * A generic plan stays for long, and the tables may have been empty when it
+ * was made: then it would scan them for ever after.
+ */
+static int
+plan_by_index(void)
+{
+	static const char *const ways[] = {"enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
+									   "enable_mergejoin"};
+	int			level = NewGUCNestLevel();
+	int			i;
+
+	for (i = 0; i < lengthof(ways); i++)
+		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	return level;
+}
+
 static uint64
 run(StateQuery *query, const StateArg *args, int options, bool latest, long limit)
 {
 	Oid			oids[STATE_MAX_ARGS];
 	Datum		values[STATE_MAX_ARGS];
 	char		nulls[STATE_MAX_ARGS];
+	bool		planned = query->plan != NULL && SPI_plan_is_valid(query->plan);
 	int			nargs = prepare(query, options, oids);
+	int			level = 0;
 	int			rc;
 	int			i;
 
+	if ((options & CURSOR_OPT_GENERIC_PLAN) && !planned)
+		level = plan_by_index();
 	for (i = 0; i < nargs; i++)
 	{
 		values[i] = args[i].value;
@@ -104,6 +127,8 @@ run(StateQuery *query, const StateArg *args, int options, bool latest, long limi
 								  InvalidSnapshot, true, false, limit);
 	else
 		rc = SPI_execute_plan(query->plan, values, nulls, false, limit);
+	if (level != 0)
+		AtEOXact_GUC(true, level);
 	if (rc < 0)
 		elog(ERROR, "could not run \"%s\": %s", query->sql,
 			 SPI_result_code_string(rc));
