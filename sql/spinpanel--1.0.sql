@@ -383,14 +383,14 @@ CREATE TABLE license_request (
     finished_at     timestamptz
 ) WITH (fillfactor = 70);
 -- What counts or is open in a pool; and a user's open ones by either name.
--- The latter do not begin with the pool: of two indexes that do, a plan made
--- while the table was small may use the wrong one for ever.
+-- The predicates of the latter leave the planner no choice: a plan made while
+-- the table was empty must not use the wrong index ever after.
 CREATE INDEX license_request_pool_idx ON license_request (customer_id, sku_id)
     WHERE waiting OR status IN ('queued', 'buying', 'provisioning', 'assigning');
 CREATE INDEX license_request_user_idx ON license_request (user_id)
-    WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
+    WHERE finished_at IS NULL AND user_id IS NOT NULL;
 CREATE INDEX license_request_upn_idx ON license_request (lower(upn))
-    WHERE status IN ('queued', 'buying', 'provisioning', 'assigning');
+    WHERE finished_at IS NULL AND upn IS NOT NULL;
 
 -- What is decided and done --------------------------------------------------------
 

@@ -37,6 +37,14 @@
 
 #define OPEN "status IN ('queued', 'buying', 'provisioning', 'assigning')"
 
+/*
+ * Open ones of the pool ($1, $2), by whatever comes next; of license_request's
+ * indexes only the one of that can serve it.
+ */
+#define OPEN_OF_USER \
+	"r.finished_at IS NULL AND (r." OPEN ") IS TRUE AND (r.customer_id = $1) IS TRUE" \
+	" AND (r.sku_id = $2) IS TRUE"
+
 /* cancel_request() tries for so long while somebody has the row */
 #define CANCEL_PATIENCE_MS 1000
 #define CANCEL_LOOK_MS 10
@@ -92,10 +100,6 @@ take_user(User *user, char *text, const char *parameter)
  * (more than one: ambiguous), and the newest open requests by either.  A upn
  * may have gone from one user to another.
  */
-/*
- * The pool's columns stand where no index can serve them: see the indexes of
- * license_request.
- */
 #define USERS_SQL(source) \
 	"SELECT a.ord::int, coalesce(u.user_id, a.user_id), coalesce(a.upn, u.upn), d.assign, d.release," \
 	" l.sku_id IS NOT NULL, coalesce(coalesce(u.user_id, a.user_id)::text, lower(a.upn))" \
@@ -107,12 +111,10 @@ take_user(User *user, char *text, const char *parameter)
 	"  AND l.user_id = coalesce(u.user_id, a.user_id)" \
 	" CROSS JOIN LATERAL (SELECT max(q.request_id) FILTER (WHERE q.kind = 'assign') AS assign," \
 	"  max(q.request_id) FILTER (WHERE q.kind = 'release') AS release FROM (" \
-	"   SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r." OPEN \
+	"   SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE " OPEN_OF_USER \
 	"    AND r.user_id = coalesce(u.user_id, a.user_id)" \
-	"    AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE" \
-	"   UNION ALL SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE r." OPEN \
+	"   UNION ALL SELECT r.request_id, r.kind FROM spinpanel.license_request r WHERE " OPEN_OF_USER \
 	"    AND lower(r.upn) = lower(coalesce(a.upn, u.upn))" \
-	"    AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE" \
 	"    AND coalesce(r.user_id = coalesce(u.user_id, a.user_id), true)) q) d"
 
 static StateArg
@@ -194,16 +196,14 @@ look_up_one(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *user)
 		"SELECT 1, k.user_id, k.upn, NULL, NULL FROM spinpanel.customer_user k"
 		" WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
 		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind FROM spinpanel.license_request r"
-		" WHERE r." OPEN " AND lower(r.upn) = lower($3)"
-		" AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE",
+		" WHERE " OPEN_OF_USER " AND lower(r.upn) = lower($3)",
 		"uut", NULL
 	};
 	static StateQuery by_id = {
 		"SELECT 1, NULL, k.upn, NULL, NULL FROM spinpanel.customer_user k"
 		" WHERE k.customer_id = $1 AND k.user_id = $3 AND $4"
 		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind FROM spinpanel.license_request r"
-		" WHERE r." OPEN " AND r.user_id = $3"
-		" AND (r.customer_id = $1) IS TRUE AND (r.sku_id = $2) IS TRUE"
+		" WHERE " OPEN_OF_USER " AND r.user_id = $3"
 		" UNION ALL SELECT 3, NULL, NULL, NULL, NULL FROM spinpanel.user_license l"
 		" WHERE l.customer_id = $1 AND l.sku_id = $2 AND l.user_id = $3",
 		"uuub", NULL
@@ -504,9 +504,11 @@ static void
 cancel_assignments(const Demand *demand, const User *user)
 {
 	static StateQuery select = {
-		"SELECT q.request_id FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
-		" AND q." OPEN " AND q.status = 'queued' AND q.kind = 'assign' AND (q.user_id = $3"
-		" OR lower(q.upn) = lower($4) AND coalesce(q.user_id = $3, true)) ORDER BY q.request_id",
+		"SELECT r.request_id FROM spinpanel.license_request r WHERE " OPEN_OF_USER
+		" AND r.kind = 'assign' AND r.status = 'queued' AND r.user_id = $3"
+		" UNION SELECT r.request_id FROM spinpanel.license_request r WHERE " OPEN_OF_USER
+		" AND r.kind = 'assign' AND r.status = 'queued' AND lower(r.upn) = lower($4)"
+		" AND coalesce(r.user_id = $3, true) ORDER BY 1",
 		"uuut", NULL
 	};
 	StateArg args[4];
@@ -520,7 +522,7 @@ cancel_assignments(const Demand *demand, const User *user)
 	args[1] = spinpanel_arg_uuid(&demand->sku_id);
 	args[2] = user->has_id ? spinpanel_arg_uuid(&user->id) : spinpanel_arg_null();
 	args[3] = spinpanel_arg_text(user->upn);
-	rows = spinpanel_state_run(&select, args, 0);
+	rows = spinpanel_state_run_generic(&select, args);
 	ids = palloc(sizeof(int64) * (rows + 1));
 	for (row = 0; row < rows; row++)
 		ids[row] = spinpanel_row_int64(row, 1);
