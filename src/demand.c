@@ -131,7 +131,9 @@ enum
 	RULE_OFFER,
 	RULE_TERM,
 	RULE_CYCLE,
-	ACCOUNTS
+	ACCOUNTS,
+	LISTED,
+	TENANT
 };
 
 /* False: must not be remembered. */
@@ -150,10 +152,12 @@ read_settings(Demand *demand)
 		" (SELECT count(*) FROM spinpanel.sku j WHERE lower(j.part_number) = lower(k.part_number)) < 2,"
 		" l.customer_id IS NOT NULL, l.sku_id IS NOT NULL, l.max_seats, l.default_offer, l.term_duration, l.billing_cycle,"
 		" ARRAY(SELECT y.account_id FROM spinpanel.customer_account y JOIN spinpanel.account a ON a.account_id = y.account_id"
-		"  WHERE y.customer_id = $1 AND y.gone_at IS NULL AND a.status = 'active' ORDER BY 1)"
+		"  WHERE y.customer_id = $1 AND y.gone_at IS NULL AND a.status = 'active' ORDER BY 1),"
+		" u.sku_id IS NOT NULL, lower(u.target_type) = 'tenant'"
 		" FROM spinpanel.customer c"
 		" LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
 		" LEFT JOIN spinpanel.sku k ON k.sku_id = $2"
+		" LEFT JOIN spinpanel.subscribed_sku u ON u.customer_id = $1 AND u.sku_id = $2"
 		" LEFT JOIN spinpanel.never_assigned_sku_shipped h ON h.part_number = upper(k.part_number)"
 		" LEFT JOIN spinpanel.never_assigned_sku n ON n.part_number = upper(k.part_number)"
 		" LEFT JOIN spinpanel.license_rule l"
@@ -183,6 +187,8 @@ read_settings(Demand *demand)
 	demand->purchases = spinpanel_row_bool(0, 4);
 	demand->auto_increment = spinpanel_row_bool(0, 5);
 	demand->never_assigned = spinpanel_row_bool(0, 6);
+	demand->listed = spinpanel_row_bool(0, LISTED);
+	demand->tenant = spinpanel_row_bool(0, TENANT);
 
 	accounts = DatumGetArrayTypeP(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, ACCOUNTS, &isnull));
@@ -248,9 +254,13 @@ spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
 	(void) spinpanel_name_sku(&demand->customer_id, sku, false, true, "sku", &demand->sku_id);
 	lasting = read_settings(demand);
 
-	/* Neither what an old snapshot showed, nor what changed while it was read. */
-	if (short_enough && lasting && !IsolationUsesXactSnapshot() && before == generation &&
-		generation == known_generation)
+	/*
+	 * The customer may get the SKU at any time; then its type is known.  And
+	 * neither what an old snapshot showed, nor what changed while it was
+	 * read.
+	 */
+	if (short_enough && lasting && demand->listed && !IsolationUsesXactSnapshot() &&
+		before == generation && generation == known_generation)
 		remember(names, demand);
 }
 
@@ -258,8 +268,7 @@ spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
 
 enum
 {
-	SUB_TENANT = 1,
-	SUB_ACCOUNT,
+	SUB_ACCOUNT = 1,
 	SUB_USABLE,
 	SUB_STATUS,
 	SUB_RENEWS,
@@ -301,15 +310,12 @@ void
 spinpanel_demand_load(Demand *demand)
 {
 	static StateQuery select = {
-		"SELECT NULL, t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status,"
+		"SELECT t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status,"
 		" t.auto_renew AND NOT t.cancel_at_term OR t.our_end, t.our_suspension,"
 		" coalesce(t.quantity < (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), true),"
 		" t.term_duration, t.billing_cycle, t.subscription_id, t.friendly_name"
 		" FROM spinpanel.subscription t"
-		" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL"
-		" UNION ALL SELECT u.target_type, NULL, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-		" FROM spinpanel.subscribed_sku u"
-		" WHERE u.customer_id = $1 AND u.sku_id = $2 AND u.gone_at IS NULL AND lower(u.target_type) = 'tenant'",
+		" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL",
 		"uu", NULL
 	};
 	StateArg args[2];
@@ -321,7 +327,6 @@ spinpanel_demand_load(Demand *demand)
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(&demand->sku_id);
 	rows = spinpanel_state_run_generic(&select, args);
-	demand->tenant = false;
 	demand->no_source = NULL;
 	demand->account_id = 0;
 	demand->source = false;
@@ -330,8 +335,6 @@ spinpanel_demand_load(Demand *demand)
 	{
 		char *status;
 
-		if (!spinpanel_row_isnull(row, SUB_TENANT))
-			demand->tenant = true;
 		if (!spinpanel_row_bool(row, SUB_USABLE) ||
 			!ours(demand, spinpanel_row_int(row, SUB_ACCOUNT)))
 			continue;

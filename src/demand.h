@@ -31,8 +31,9 @@ typedef struct Demand
 	const char *billing_cycle;
 	int32 accounts[DEMAND_ACCOUNTS]; /* active, and the customer is theirs; ascending */
 	int account_count;
-	/* loaded: what Partner Center said */
+	bool listed; /* the customer has the SKU: then tenant is known, and stays so */
 	bool tenant; /* seats are not assigned to users */
+	/* loaded: what Partner Center said */
 	int32 account_id; /* carries requests out; 0 = none can */
 	bool source; /* there is a way to buy a seat */
 	const char *no_source; /* else why not ... */
