@@ -46,8 +46,18 @@ typedef struct Remembered
 	Demand demand;
 } Remembered;
 
+/* What is the same at all customers */
+typedef struct RememberedSku
+{
+	char name[NAMES_LENGTH]; /* as given */
+	pg_uuid_t sku_id;
+	char *shown; /* the part number, or the GUID */
+	bool never_assigned;
+} RememberedSku;
+
 static MemoryContext memory = NULL;
 static HTAB *remembered = NULL; /* NULL = nothing */
+static HTAB *skus = NULL;
 static Oid message_relation = InvalidOid;
 static uint64 generation = 0; /* of what was forgotten */
 static bool listening = false;
@@ -81,6 +91,8 @@ start_anew(void)
 	control.hcxt = memory;
 	remembered =
 		hash_create("spinpanel pools", 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	control.entrysize = sizeof(RememberedSku);
+	skus = hash_create("spinpanel SKUs", 64, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 static const char *
@@ -92,15 +104,15 @@ keep(const char *text)
 static void
 remember(const char *names, const Demand *demand)
 {
-	Remembered *entry = hash_search(remembered, names, HASH_ENTER, NULL);
-	Demand *d = &entry->demand;
+	Demand d = *demand;
 
-	*d = *demand;
-	d->customer = keep(d->customer);
-	d->sku = keep(d->sku);
-	d->default_offer = keep(d->default_offer);
-	d->term_duration = keep(d->term_duration);
-	d->billing_cycle = keep(d->billing_cycle);
+	d.customer = keep(d.customer);
+	d.sku = keep(d.sku);
+	d.default_offer = keep(d.default_offer);
+	d.term_duration = keep(d.term_duration);
+	d.billing_cycle = keep(d.billing_cycle);
+	/* Last: out of memory must leave no entry without its content. */
+	((Remembered *) hash_search(remembered, names, HASH_ENTER, NULL))->demand = d;
 }
 
 /* spinpanel._forget() trigger */
@@ -125,7 +137,7 @@ spinpanel_forget_trigger(PG_FUNCTION_ARGS)
 /* Columns of a rule in the statement below */
 enum
 {
-	RULE_CUSTOMER = 8,
+	RULE_CUSTOMER = 5,
 	RULE_SKU,
 	RULE_MAX_SEATS,
 	RULE_OFFER,
@@ -136,30 +148,22 @@ enum
 	TENANT
 };
 
-/* False: must not be remembered. */
-static bool
+static void
 read_settings(Demand *demand)
 {
 	/*
 	 * One row, times rules.  Rules are found by the expressions of their
-	 * unique index.  Which of two SKUs of one part number is meant depends on
-	 * what the customer has.
+	 * unique index.
 	 */
 	static StateQuery select = {
-		"SELECT c.name, coalesce(k.part_number, $2::text), c.gone_at IS NOT NULL,"
-		" coalesce(r.purchases, true), coalesce(r.auto_increment, false),"
-		" coalesce(n.never_assigned, h.part_number IS NOT NULL),"
-		" (SELECT count(*) FROM spinpanel.sku j WHERE lower(j.part_number) = lower(k.part_number)) < 2,"
+		"SELECT c.name, c.gone_at IS NOT NULL, coalesce(r.purchases, true), coalesce(r.auto_increment, false),"
 		" l.customer_id IS NOT NULL, l.sku_id IS NOT NULL, l.max_seats, l.default_offer, l.term_duration, l.billing_cycle,"
 		" ARRAY(SELECT y.account_id FROM spinpanel.customer_account y JOIN spinpanel.account a ON a.account_id = y.account_id"
 		"  WHERE y.customer_id = $1 AND y.gone_at IS NULL AND a.status = 'active' ORDER BY 1),"
 		" u.sku_id IS NOT NULL, lower(u.target_type) = 'tenant'"
 		" FROM spinpanel.customer c"
 		" LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
-		" LEFT JOIN spinpanel.sku k ON k.sku_id = $2"
 		" LEFT JOIN spinpanel.subscribed_sku u ON u.customer_id = $1 AND u.sku_id = $2"
-		" LEFT JOIN spinpanel.never_assigned_sku_shipped h ON h.part_number = upper(k.part_number)"
-		" LEFT JOIN spinpanel.never_assigned_sku n ON n.part_number = upper(k.part_number)"
 		" LEFT JOIN spinpanel.license_rule l"
 		"  ON coalesce(l.customer_id, " NOBODY ") = ANY (ARRAY[$1, " NOBODY "]::uuid[])"
 		"  AND coalesce(l.sku_id, " NOBODY ") = ANY (ARRAY[$2, " NOBODY "]::uuid[])"
@@ -182,11 +186,9 @@ read_settings(Demand *demand)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("the customer is not known any more")));
 	demand->customer = spinpanel_row_text(0, 1, CurrentMemoryContext);
-	demand->sku = spinpanel_row_text(0, 2, CurrentMemoryContext);
-	demand->gone = spinpanel_row_bool(0, 3);
-	demand->purchases = spinpanel_row_bool(0, 4);
-	demand->auto_increment = spinpanel_row_bool(0, 5);
-	demand->never_assigned = spinpanel_row_bool(0, 6);
+	demand->gone = spinpanel_row_bool(0, 2);
+	demand->purchases = spinpanel_row_bool(0, 3);
+	demand->auto_increment = spinpanel_row_bool(0, 4);
 	demand->listed = spinpanel_row_bool(0, LISTED);
 	demand->tenant = spinpanel_row_bool(0, TENANT);
 
@@ -216,7 +218,54 @@ read_settings(Demand *demand)
 				ranks[i + 1] = rank;
 			}
 	}
-	return spinpanel_row_bool(0, 7);
+}
+
+/*
+ * The SKU by name.  False: it must not be remembered, because which of two of
+ * one part number is meant depends on what the customer has.
+ */
+static bool
+find_sku(Demand *demand, const char *name)
+{
+	static StateQuery select = {
+		"SELECT coalesce(k.part_number, $1::text), coalesce(n.never_assigned, h.part_number IS NOT NULL),"
+		" (SELECT count(*) FROM spinpanel.sku j WHERE lower(j.part_number) = lower(k.part_number)) < 2"
+		" FROM (SELECT 1) one LEFT JOIN spinpanel.sku k ON k.sku_id = $1"
+		" LEFT JOIN spinpanel.never_assigned_sku_shipped h ON h.part_number = upper(k.part_number)"
+		" LEFT JOIN spinpanel.never_assigned_sku n ON n.part_number = upper(k.part_number)",
+		"u", NULL
+	};
+	uint64 before = generation;
+	RememberedSku *entry;
+	StateArg args[1];
+
+	entry = name != NULL && strlen(name) < NAMES_LENGTH ? hash_search(skus, name, HASH_FIND, NULL)
+														: NULL;
+	if (entry != NULL)
+	{
+		demand->sku_id = entry->sku_id;
+		demand->sku = entry->shown;
+		demand->never_assigned = entry->never_assigned;
+		return true;
+	}
+	(void) spinpanel_name_sku(&demand->customer_id, name, false, true, "sku", &demand->sku_id);
+	args[0] = spinpanel_arg_uuid(&demand->sku_id);
+	(void) spinpanel_state_run_generic(&select, args);
+	demand->sku = spinpanel_row_text(0, 1, CurrentMemoryContext);
+	demand->never_assigned = spinpanel_row_bool(0, 2);
+	if (!spinpanel_row_bool(0, 3))
+		return false;
+	if (strlen(name) < NAMES_LENGTH && !IsolationUsesXactSnapshot() && before == generation &&
+		hash_get_num_entries(skus) < POOLS_REMEMBERED)
+	{
+		char *shown = MemoryContextStrdup(memory, demand->sku);
+
+		entry = hash_search(skus, name, HASH_ENTER, NULL);
+		entry->sku_id = demand->sku_id;
+		entry->shown = shown;
+		entry->never_assigned = demand->never_assigned;
+	}
+	return true;
 }
 
 void
@@ -251,8 +300,8 @@ spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
 	before = generation;
 	memset(demand, 0, sizeof(*demand));
 	(void) spinpanel_name_customer(customer, false, "customer", &demand->customer_id);
-	(void) spinpanel_name_sku(&demand->customer_id, sku, false, true, "sku", &demand->sku_id);
-	lasting = read_settings(demand);
+	lasting = find_sku(demand, sku);
+	read_settings(demand);
 
 	/*
 	 * The customer may get the SKU at any time; then its type is known.  And
