@@ -22,7 +22,7 @@
 #include "catalog/pg_type.h"
 #include "clock.h"
 #include "compat.h"
-#include "demand.h"
+#include "asking.h"
 #include "entry.h"
 #include "history.h"
 #include "lib/stringinfo.h"
@@ -75,13 +75,13 @@ typedef struct User
 
 /* Customer and SKU and what is known of them, with SPI connected from here on. */
 static void
-take_pool(FunctionCallInfo fcinfo, int sku_argument, Demand *demand)
+take_pool(FunctionCallInfo fcinfo, int sku_argument, Asking *asking)
 {
 	spinpanel_require_primary();
 	spinpanel_require_worker();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
-	spinpanel_demand_find(demand, spinpanel_name_argument(fcinfo, 0),
+	spinpanel_asking_find(demand, spinpanel_name_argument(fcinfo, 0),
 						  spinpanel_name_argument(fcinfo, sku_argument));
 }
 
@@ -346,7 +346,7 @@ request(int64 request_id)
 
 /* In the pool's demand lock; the worker learns of it when this commits. */
 static Datum
-insert_one(const char *kind, const Demand *demand, const User *user, bool waiting,
+insert_one(const char *kind, const Asking *asking, const User *user, bool waiting,
 		   const char *reference)
 {
 	static StateQuery insert = {
@@ -356,13 +356,13 @@ insert_one(const char *kind, const Demand *demand, const User *user, bool waitin
 	};
 	StateArg args[9];
 
-	spinpanel_outbox_share_pool(&demand->customer_id, &demand->sku_id);
+	spinpanel_outbox_share_pool(&asking->customer_id, &asking->sku_id);
 	args[0] = spinpanel_arg_text(kind);
-	args[1] = spinpanel_arg_int(demand->account_id);
-	args[2] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_int(asking->account_id);
+	args[2] = spinpanel_arg_uuid(&asking->customer_id);
 	args[3] = user->has_id ? spinpanel_arg_uuid(&user->id) : spinpanel_arg_null();
 	args[4] = spinpanel_arg_text(user->upn);
-	args[5] = spinpanel_arg_uuid(&demand->sku_id);
+	args[5] = spinpanel_arg_uuid(&asking->sku_id);
 	args[6] = spinpanel_arg_text(reference);
 	args[7] = spinpanel_arg_bool(waiting);
 	args[8] = spinpanel_arg_time(spinpanel_now());
@@ -501,7 +501,7 @@ cancel(int64 request_id, const char *reason)
 
 /* A release takes back assignments of the user that have not begun. */
 static void
-cancel_assignments(const Demand *demand, const User *user)
+cancel_assignments(const Asking *asking, const User *user)
 {
 	static StateQuery select = {
 		"SELECT r.request_id FROM spinpanel.license_request r WHERE " OPEN_OF_USER
@@ -518,8 +518,8 @@ cancel_assignments(const Demand *demand, const User *user)
 
 	if (user->assign == 0)
 		return;
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(&demand->sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
 	args[2] = user->has_id ? spinpanel_arg_uuid(&user->id) : spinpanel_arg_null();
 	args[3] = spinpanel_arg_text(user->upn);
 	rows = spinpanel_state_run_generic(&select, args);
@@ -542,21 +542,21 @@ PG_FUNCTION_INFO_V1(spinpanel_wait_for_request);
 Datum
 spinpanel_assign_license(PG_FUNCTION_ARGS)
 {
-	Demand demand;
+	Asking asking;
 	User user;
 	Datum row;
 
-	take_pool(fcinfo, 2, &demand);
+	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up_one(&demand.customer_id, &demand.sku_id, &user);
+	look_up_one(&asking.customer_id, &asking.sku_id, &user);
 	if (assign_under_way(&user))
 		row = request(user.assign);
 	else
 	{
-		spinpanel_demand_load(&demand);
-		spinpanel_demand_require_account(&demand);
-		spinpanel_demand_require_seats(&demand, reserves(&user) ? 1 : 0);
-		row = insert_one("assign", &demand, &user, reserves(&user),
+		spinpanel_asking_load(&asking);
+		spinpanel_asking_require_account(&asking);
+		spinpanel_asking_require_seats(&asking, reserves(&user) ? 1 : 0);
+		row = insert_one("assign", &asking, &user, reserves(&user),
 						 spinpanel_name_argument(fcinfo, 3));
 	}
 	SPI_finish();
@@ -567,21 +567,21 @@ spinpanel_assign_license(PG_FUNCTION_ARGS)
 Datum
 spinpanel_release_license(PG_FUNCTION_ARGS)
 {
-	Demand demand;
+	Asking asking;
 	User user;
 	Datum row;
 
-	take_pool(fcinfo, 2, &demand);
+	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up_one(&demand.customer_id, &demand.sku_id, &user);
+	look_up_one(&asking.customer_id, &asking.sku_id, &user);
 	if (user.release > user.assign)
 		row = request(user.release);
 	else
 	{
-		spinpanel_demand_load(&demand);
-		spinpanel_demand_require_account(&demand);
-		cancel_assignments(&demand, &user);
-		row = insert_one("release", &demand, &user, false, spinpanel_name_argument(fcinfo, 3));
+		spinpanel_asking_load(&asking);
+		spinpanel_asking_require_account(&asking);
+		cancel_assignments(&asking, &user);
+		row = insert_one("release", &asking, &user, false, spinpanel_name_argument(fcinfo, 3));
 	}
 	SPI_finish();
 	return row;
@@ -589,7 +589,7 @@ spinpanel_release_license(PG_FUNCTION_ARGS)
 
 /* New ones of many users in one statement; their rows in column 1, in order. */
 static void
-insert_many(const Demand *demand, User *const *users, int count, const char *reference)
+insert_many(const Asking *asking, User *const *users, int count, const char *reference)
 {
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.license_request AS q (kind, account_id, customer_id, user_id, upn, sku_id,"
@@ -602,12 +602,12 @@ insert_many(const Demand *demand, User *const *users, int count, const char *ref
 	StateArg args[8];
 	int i;
 
-	spinpanel_outbox_share_pool(&demand->customer_id, &demand->sku_id);
+	spinpanel_outbox_share_pool(&asking->customer_id, &asking->sku_id);
 	for (i = 0; i < count; i++)
 		waiting[i] = BoolGetDatum(reserves(users[i]));
-	args[0] = spinpanel_arg_int(demand->account_id);
-	args[1] = spinpanel_arg_uuid(&demand->customer_id);
-	args[2] = spinpanel_arg_uuid(&demand->sku_id);
+	args[0] = spinpanel_arg_int(asking->account_id);
+	args[1] = spinpanel_arg_uuid(&asking->customer_id);
+	args[2] = spinpanel_arg_uuid(&asking->sku_id);
 	args[3] = spinpanel_arg_text(reference);
 	args[4] = spinpanel_arg_time(spinpanel_now());
 	users_as_arrays(users, count, &args[5], &args[6]);
@@ -681,7 +681,7 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	SPITupleTable *inserted = NULL;
-	Demand demand;
+	Asking asking;
 	Datum *texts;
 	bool *nulls;
 	User *users;
@@ -695,7 +695,7 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	spinpanel_require_primary();
 	spinpanel_require_value(!PG_ARGISNULL(1), "upns");
-	take_pool(fcinfo, 2, &demand);
+	take_pool(fcinfo, 2, &asking);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls,
 					  &count);
 	users = palloc(sizeof(User) * (count + 1));
@@ -707,14 +707,14 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 	}
 	if (count > 0)
 	{
-		look_up_many(&demand.customer_id, &demand.sku_id, users, count);
+		look_up_many(&asking.customer_id, &asking.sku_id, users, count);
 		fresh_count = sort_out(users, count, fresh, &seats);
 		if (fresh_count > 0)
 		{
-			spinpanel_demand_load(&demand);
-			spinpanel_demand_require_account(&demand);
-			spinpanel_demand_require_seats(&demand, seats);
-			insert_many(&demand, fresh, fresh_count, spinpanel_name_argument(fcinfo, 3));
+			spinpanel_asking_load(&asking);
+			spinpanel_asking_require_account(&asking);
+			spinpanel_asking_require_seats(&asking, seats);
+			insert_many(&asking, fresh, fresh_count, spinpanel_name_argument(fcinfo, 3));
 			inserted = SPI_tuptable;
 		}
 	}

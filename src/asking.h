@@ -1,20 +1,20 @@
 /*
- * demand.h
+ * asking.h
  *
  * What a caller must know of a pool before a seat of it is asked for: may it
  * be asked for at all, and is what can be refused at once refused now?
  */
-#ifndef SPINPANEL_DEMAND_H
-#define SPINPANEL_DEMAND_H
+#ifndef SPINPANEL_ASKING_H
+#define SPINPANEL_ASKING_H
 
 #include "postgres.h"
 
 #include "utils/uuid.h"
 
 /* So many accounts of ours may share a customer */
-#define DEMAND_ACCOUNTS 16
+#define ASKING_ACCOUNTS 16
 
-typedef struct Demand
+typedef struct Asking
 {
 	/* found: names, settings and rules */
 	pg_uuid_t customer_id;
@@ -29,7 +29,7 @@ typedef struct Demand
 	const char *default_offer; /* these may be NULL */
 	const char *term_duration;
 	const char *billing_cycle;
-	int32 accounts[DEMAND_ACCOUNTS]; /* active, and the customer is theirs; ascending */
+	int32 accounts[ASKING_ACCOUNTS]; /* active, and the customer is theirs; ascending */
 	int account_count;
 	bool listed; /* the customer has the SKU: then tenant is known, and stays so */
 	bool tenant; /* seats are not assigned to users */
@@ -38,19 +38,19 @@ typedef struct Demand
 	bool source; /* there is a way to buy a seat */
 	const char *no_source; /* else why not ... */
 	const char *remedy; /* ... and what helps */
-} Demand;
+} Asking;
 
 /*
  * By names, as in names.h (NULL = SQL NULL).  Remembered by the session until
  * one of the tables behind it is written.  SPI must be connected.
  */
-extern void spinpanel_demand_find(Demand *demand, const char *customer, const char *sku);
+extern void spinpanel_asking_find(Asking *asking, const char *customer, const char *sku);
 
 /* The rest, which is never remembered. */
-extern void spinpanel_demand_load(Demand *demand);
+extern void spinpanel_asking_load(Asking *asking);
 
 /* 55000 where nobody could carry a request out. */
-extern void spinpanel_demand_require_account(const Demand *demand);
+extern void spinpanel_asking_require_account(const Asking *asking);
 
 /*
  * Throws where so many more seats will not be had: 22023 (not for users),
@@ -58,6 +58,6 @@ extern void spinpanel_demand_require_account(const Demand *demand);
  * is set, others that count against it wait from here on until this
  * transaction ends.
  */
-extern void spinpanel_demand_require_seats(const Demand *demand, int32 seats);
+extern void spinpanel_asking_require_seats(const Asking *asking, int32 seats);
 
-#endif /* SPINPANEL_DEMAND_H */
+#endif /* SPINPANEL_ASKING_H */

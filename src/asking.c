@@ -1,5 +1,5 @@
 /*
- * demand.c
+ * asking.c
  *
  * May seats of a pool be asked for?  Reads the mirror, settings and rules, and
  * refuses in the caller's transaction what is bound to fail.  What it lets
@@ -20,7 +20,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/trigger.h"
-#include "demand.h"
+#include "asking.h"
 #include "fmgr.h"
 #include "names.h"
 #include "outbox.h"
@@ -43,7 +43,7 @@
 typedef struct Remembered
 {
 	char names[NAMES_LENGTH]; /* as given: customer, line feed, SKU */
-	Demand demand;
+	Asking asking;
 } Remembered;
 
 /* What is the same at all customers */
@@ -102,9 +102,9 @@ keep(const char *text)
 }
 
 static void
-remember(const char *names, const Demand *demand)
+remember(const char *names, const Asking *asking)
 {
-	Demand d = *demand;
+	Asking d = *asking;
 
 	d.customer = keep(d.customer);
 	d.sku = keep(d.sku);
@@ -149,7 +149,7 @@ enum
 };
 
 static void
-read_settings(Demand *demand)
+read_settings(Asking *asking)
 {
 	/*
 	 * One row, times rules.  Rules are found by the expressions of their
@@ -170,8 +170,8 @@ read_settings(Demand *demand)
 		" WHERE c.customer_id = $1",
 		"uu", NULL
 	};
-	const char **texts[] = { &demand->default_offer, &demand->term_duration,
-							 &demand->billing_cycle };
+	const char **texts[] = { &asking->default_offer, &asking->term_duration,
+							 &asking->billing_cycle };
 	int ranks[1 + lengthof(texts)] = { 4, 4, 4, 4 }; /* of the rule that each column is from */
 	StateArg args[2];
 	ArrayType *accounts;
@@ -179,26 +179,26 @@ read_settings(Demand *demand)
 	uint64 row;
 	bool isnull;
 
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(&demand->sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
 	rows = spinpanel_state_run_generic(&select, args);
 	if (rows == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND), errmsg("the customer is not known any more")));
-	demand->customer = spinpanel_row_text(0, 1, CurrentMemoryContext);
-	demand->gone = spinpanel_row_bool(0, 2);
-	demand->purchases = spinpanel_row_bool(0, 3);
-	demand->auto_increment = spinpanel_row_bool(0, 4);
-	demand->listed = spinpanel_row_bool(0, LISTED);
-	demand->tenant = spinpanel_row_bool(0, TENANT);
+	asking->customer = spinpanel_row_text(0, 1, CurrentMemoryContext);
+	asking->gone = spinpanel_row_bool(0, 2);
+	asking->purchases = spinpanel_row_bool(0, 3);
+	asking->auto_increment = spinpanel_row_bool(0, 4);
+	asking->listed = spinpanel_row_bool(0, LISTED);
+	asking->tenant = spinpanel_row_bool(0, TENANT);
 
 	accounts = DatumGetArrayTypeP(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, ACCOUNTS, &isnull));
-	demand->account_count =
-		Min(ArrayGetNItems(ARR_NDIM(accounts), ARR_DIMS(accounts)), DEMAND_ACCOUNTS);
-	memcpy(demand->accounts, ARR_DATA_PTR(accounts), sizeof(int32) * demand->account_count);
+	asking->account_count =
+		Min(ArrayGetNItems(ARR_NDIM(accounts), ARR_DIMS(accounts)), ASKING_ACCOUNTS);
+	memcpy(asking->accounts, ARR_DATA_PTR(accounts), sizeof(int32) * asking->account_count);
 
-	demand->max_seats = -1;
+	asking->max_seats = -1;
 	for (row = 0; row < rows; row++)
 	{
 		/* (customer, SKU), (customer, '*'), ('*', SKU), ('*', '*') */
@@ -208,7 +208,7 @@ read_settings(Demand *demand)
 
 		if (!spinpanel_row_isnull(row, RULE_MAX_SEATS) && rank < ranks[0])
 		{
-			demand->max_seats = spinpanel_row_int(row, RULE_MAX_SEATS);
+			asking->max_seats = spinpanel_row_int(row, RULE_MAX_SEATS);
 			ranks[0] = rank;
 		}
 		for (i = 0; i < lengthof(texts); i++)
@@ -225,7 +225,7 @@ read_settings(Demand *demand)
  * one part number is meant depends on what the customer has.
  */
 static bool
-find_sku(Demand *demand, const char *name)
+find_sku(Asking *asking, const char *name)
 {
 	static StateQuery select = {
 		"SELECT coalesce(k.part_number, $1::text), coalesce(n.never_assigned, h.part_number IS NOT NULL),"
@@ -243,33 +243,33 @@ find_sku(Demand *demand, const char *name)
 														: NULL;
 	if (entry != NULL)
 	{
-		demand->sku_id = entry->sku_id;
-		demand->sku = entry->shown;
-		demand->never_assigned = entry->never_assigned;
+		asking->sku_id = entry->sku_id;
+		asking->sku = entry->shown;
+		asking->never_assigned = entry->never_assigned;
 		return true;
 	}
-	(void) spinpanel_name_sku(&demand->customer_id, name, false, true, "sku", &demand->sku_id);
-	args[0] = spinpanel_arg_uuid(&demand->sku_id);
+	(void) spinpanel_name_sku(&asking->customer_id, name, false, true, "sku", &asking->sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->sku_id);
 	(void) spinpanel_state_run_generic(&select, args);
-	demand->sku = spinpanel_row_text(0, 1, CurrentMemoryContext);
-	demand->never_assigned = spinpanel_row_bool(0, 2);
+	asking->sku = spinpanel_row_text(0, 1, CurrentMemoryContext);
+	asking->never_assigned = spinpanel_row_bool(0, 2);
 	if (!spinpanel_row_bool(0, 3))
 		return false;
 	if (strlen(name) < NAMES_LENGTH && !IsolationUsesXactSnapshot() && before == generation &&
 		hash_get_num_entries(skus) < POOLS_REMEMBERED)
 	{
-		char *shown = MemoryContextStrdup(memory, demand->sku);
+		char *shown = MemoryContextStrdup(memory, asking->sku);
 
 		entry = hash_search(skus, name, HASH_ENTER, NULL);
-		entry->sku_id = demand->sku_id;
+		entry->sku_id = asking->sku_id;
 		entry->shown = shown;
-		entry->never_assigned = demand->never_assigned;
+		entry->never_assigned = asking->never_assigned;
 	}
 	return true;
 }
 
 void
-spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
+spinpanel_asking_find(Asking *asking, const char *customer, const char *sku)
 {
 	static uint64 known_generation = 0;
 	char names[NAMES_LENGTH];
@@ -292,14 +292,14 @@ spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
 
 		if (entry != NULL)
 		{
-			*demand = entry->demand;
+			*asking = entry->demand;
 			return;
 		}
 	}
 
 	before = generation;
-	memset(demand, 0, sizeof(*demand));
-	(void) spinpanel_name_customer(customer, false, "customer", &demand->customer_id);
+	memset(demand, 0, sizeof(*asking));
+	(void) spinpanel_name_customer(customer, false, "customer", &asking->customer_id);
 	lasting = find_sku(demand, sku);
 	read_settings(demand);
 
@@ -308,7 +308,7 @@ spinpanel_demand_find(Demand *demand, const char *customer, const char *sku)
 	 * neither what an old snapshot showed, nor what changed while it was
 	 * read.
 	 */
-	if (short_enough && lasting && demand->listed && !IsolationUsesXactSnapshot() &&
+	if (short_enough && lasting && asking->listed && !IsolationUsesXactSnapshot() &&
 		before == generation && generation == known_generation)
 		remember(names, demand);
 }
@@ -341,12 +341,12 @@ same(const char *wanted, int row, int column)
 }
 
 static bool
-ours(const Demand *demand, int32 account_id)
+ours(const Asking *asking, int32 account_id)
 {
 	int i;
 
-	for (i = 0; i < demand->account_count; i++)
-		if (demand->accounts[i] == account_id)
+	for (i = 0; i < asking->account_count; i++)
+		if (asking->accounts[i] == account_id)
 			return true;
 	return false;
 }
@@ -356,7 +356,7 @@ ours(const Demand *demand, int32 account_id)
  * reactivate, order.
  */
 void
-spinpanel_demand_load(Demand *demand)
+spinpanel_asking_load(Asking *asking)
 {
 	static StateQuery select = {
 		"SELECT t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status,"
@@ -373,12 +373,12 @@ spinpanel_demand_load(Demand *demand)
 	bool reactivate = false;
 	char *suspended = NULL;
 
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(&demand->sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
 	rows = spinpanel_state_run_generic(&select, args);
-	demand->no_source = NULL;
-	demand->account_id = 0;
-	demand->source = false;
+	asking->no_source = NULL;
+	asking->account_id = 0;
+	asking->source = false;
 
 	for (row = 0; row < rows; row++)
 	{
@@ -407,52 +407,52 @@ spinpanel_demand_load(Demand *demand)
 		{
 			int32 account = spinpanel_row_int(row, SUB_ACCOUNT);
 
-			if (demand->account_id == 0 || account < demand->account_id)
-				demand->account_id = account;
+			if (asking->account_id == 0 || account < asking->account_id)
+				asking->account_id = account;
 			if (!spinpanel_row_bool(row, SUB_RENEWS))
-				demand->no_source = "Its subscription is set to end.";
+				asking->no_source = "Its subscription is set to end.";
 			else if (!spinpanel_row_bool(row, SUB_ROOM))
-				demand->no_source = "Its subscription has the most seats that the offer allows.";
-			else if (!same(demand->term_duration, row, SUB_TERM) ||
-					 !same(demand->billing_cycle, row, SUB_CYCLE))
-				demand->no_source =
+				asking->no_source = "Its subscription has the most seats that the offer allows.";
+			else if (!same(asking->term_duration, row, SUB_TERM) ||
+					 !same(asking->billing_cycle, row, SUB_CYCLE))
+				asking->no_source =
 					"Its subscription has another term or billing cycle than the rule wants.";
 			else
-				demand->source = true;
+				asking->source = true;
 		}
 	}
 
-	demand->remedy = "Give an offer to order: spinpanel.set_license_rule(customer, sku, "
+	asking->remedy = "Give an offer to order: spinpanel.set_license_rule(customer, sku, "
 					 "default_offer => 'productId:skuId').";
-	if (demand->source || reactivate)
-		demand->source = true;
+	if (asking->source || reactivate)
+		asking->source = true;
 	else if (suspended != NULL)
 	{
-		demand->no_source =
+		asking->no_source =
 			psprintf("Subscription %s was suspended, and not by spinpanel.", suspended);
-		demand->remedy = "Reactivate that subscription in Partner Center, or release a licence.";
+		asking->remedy = "Reactivate that subscription in Partner Center, or release a licence.";
 	}
-	else if (demand->default_offer != NULL)
-		demand->source = true;
-	else if (demand->no_source == NULL)
-		demand->no_source = "There is no subscription of ours to raise, and no rule with a "
+	else if (asking->default_offer != NULL)
+		asking->source = true;
+	else if (asking->no_source == NULL)
+		asking->no_source = "There is no subscription of ours to raise, and no rule with a "
 							"default_offer to order.";
-	if (demand->account_id == 0 && demand->account_count > 0)
-		demand->account_id = demand->accounts[0];
+	if (asking->account_id == 0 && asking->account_count > 0)
+		asking->account_id = asking->accounts[0];
 }
 
 void
-spinpanel_demand_require_account(const Demand *demand)
+spinpanel_asking_require_account(const Asking *asking)
 {
-	if (demand->gone)
+	if (asking->gone)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("customer %s is gone", demand->customer),
+						errmsg("customer %s is gone", asking->customer),
 						errdetail("No account lists it any more, so nothing can be done there."),
 						errhint("If it is a customer again, spinpanel.sync() finds it.")));
-	if (demand->account_id == 0)
+	if (asking->account_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no active account has customer %s", demand->customer),
+				 errmsg("no active account has customer %s", asking->customer),
 				 errdetail("Every account that lists it is stopped or disconnected."),
 				 errhint("SELECT name, status, status_reason FROM spinpanel.account says why; "
 						 "spinpanel.connect_account() takes it up again.")));
@@ -475,7 +475,7 @@ typedef struct Figures
  * must see what the first has committed.
  */
 static void
-count(const Demand *demand, Figures *figures)
+count(const Asking *asking, Figures *figures)
 {
 	static StateQuery select = {
 		"SELECT p.owned_seats, p.active_units, p.consumed_units, w.waiting, w.unbought, w.bought"
@@ -489,8 +489,8 @@ count(const Demand *demand, Figures *figures)
 	};
 	StateArg args[2];
 
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(&demand->sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
 	(void) spinpanel_state_run_latest(&select, args);
 	figures->owned = spinpanel_row_int(0, 1);
 	figures->active = spinpanel_row_int(0, 2);
@@ -506,23 +506,23 @@ count(const Demand *demand, Figures *figures)
  * that it was bought for.  Under auto increment every request buys one.
  */
 static void
-require_limit(const Demand *demand, const Figures *f, int32 seats)
+require_limit(const Asking *asking, const Figures *f, int32 seats)
 {
 	int32 free = Min(f->owned - f->bought, f->active) - f->consumed - (f->waiting - f->bought);
 	int32 buying = Min(f->unbought, Max(0, -free));
 	int32 buy = seats - Max(0, Min(free, seats));
 
-	if (demand->auto_increment)
+	if (asking->auto_increment)
 	{
 		buying = f->unbought;
 		buy = seats;
 	}
-	if (buy == 0 || (int64) f->owned + buying + buy <= demand->max_seats)
+	if (buy == 0 || (int64) f->owned + buying + buy <= asking->max_seats)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("customer %s would have more than max_seats (%d) of %s", demand->customer,
-					demand->max_seats, demand->sku),
+			 errmsg("customer %s would have more than max_seats (%d) of %s", asking->customer,
+					asking->max_seats, asking->sku),
 			 errdetail("%d seats are owned and %d are being bought; %d more would have to be.",
 					   f->owned, buying, buy),
 			 errhint("Raise max_seats with spinpanel.set_license_rule(), or release a "
@@ -530,20 +530,20 @@ require_limit(const Demand *demand, const Figures *f, int32 seats)
 }
 
 void
-spinpanel_demand_require_seats(const Demand *demand, int32 seats)
+spinpanel_asking_require_seats(const Asking *asking, int32 seats)
 {
-	bool limited = demand->max_seats >= 0 && demand->purchases;
-	bool buyable = demand->purchases && demand->source;
+	bool limited = asking->max_seats >= 0 && asking->purchases;
+	bool buyable = asking->purchases && asking->source;
 	Figures figures;
 	int32 free;
 
-	if (demand->tenant || demand->never_assigned)
+	if (asking->tenant || asking->never_assigned)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("SKU %s is not assigned to users", demand->sku),
-				 demand->tenant ? errdetail("It is of target type Tenant: all users have it.")
+				 errmsg("SKU %s is not assigned to users", asking->sku),
+				 asking->tenant ? errdetail("It is of target type Tenant: all users have it.")
 								: errdetail("It is in the list of SKUs that no user gets."),
-				 demand->tenant
+				 asking->tenant
 					 ? 0
 					 : errhint("If that is wrong here, add a row with never_assigned = false "
 							   "to spinpanel.never_assigned_sku.")));
@@ -551,7 +551,7 @@ spinpanel_demand_require_seats(const Demand *demand, int32 seats)
 		return;
 
 	if (limited)
-		spinpanel_outbox_lock_limit(&demand->customer_id, &demand->sku_id);
+		spinpanel_outbox_lock_limit(&asking->customer_id, &asking->sku_id);
 	count(demand, &figures);
 	free = figures.active - figures.consumed - figures.waiting;
 	if (!buyable && free < seats)
@@ -559,20 +559,20 @@ spinpanel_demand_require_seats(const Demand *demand, int32 seats)
 		const char *found =
 			free <= 0 ? "No seat is free." : psprintf("Only %d of %d seats are free.", free, seats);
 
-		if (!demand->purchases)
+		if (!asking->purchases)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("no seat of %s is free at customer %s, and purchases are off there",
-							demand->sku, demand->customer),
+							asking->sku, asking->customer),
 					 errdetail("%s %d are active, %d consumed, %d asked for.", found,
 							   figures.active, figures.consumed, figures.waiting),
 					 errhint("Release a licence, or allow purchases with "
 							 "spinpanel.set_relationship(..., purchases => true).")));
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no seat of %s is free at customer %s, and none can be bought", demand->sku,
-						demand->customer),
-				 errdetail("%s %s", found, demand->no_source), errhint("%s", demand->remedy)));
+				 errmsg("no seat of %s is free at customer %s, and none can be bought", asking->sku,
+						asking->customer),
+				 errdetail("%s %s", found, asking->no_source), errhint("%s", asking->remedy)));
 	}
 	if (limited)
 		require_limit(demand, &figures, seats);
