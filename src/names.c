@@ -125,6 +125,11 @@ spinpanel_name_customer(const char *text, bool star, const char *parameter, pg_u
 	static StateQuery by_id = {"SELECT 1 FROM spinpanel.customer WHERE customer_id = $1", "u",
 							   NULL};
 	static StateQuery by_name = {
+		"SELECT customer_id FROM spinpanel.customer WHERE pg_catalog.lower(name) = pg_catalog.lower($1)"
+		" UNION ALL SELECT customer_id FROM spinpanel.customer"
+		" WHERE pg_catalog.lower(domain) = pg_catalog.lower($1)",
+		"t", NULL};
+	static StateQuery of_many = {
 		"SELECT customer_id, pg_catalog.concat(name, ' (', domain || ', ', customer_id,"
 		" CASE WHEN gone_at IS NOT NULL THEN ', gone' END, ')'), gone_at IS NULL"
 		" FROM spinpanel.customer WHERE pg_catalog.lower(name) = pg_catalog.lower($1)"
@@ -152,8 +157,13 @@ spinpanel_name_customer(const char *text, bool star, const char *parameter, pg_u
 	}
 	if (found == 0)
 	{
+		/* Nearly always there is one: it need not be chosen or shown. */
 		args[0] = spinpanel_arg_text(text);
-		found = pick(spinpanel_state_run(&by_name, args, 0), customer_id, &candidates, context);
+		found = spinpanel_state_run_generic(&by_name, args);
+		if (found == 1)
+			spinpanel_row_uuid(0, 1, customer_id);
+		else if (found > 1)
+			found = pick(spinpanel_state_run(&of_many, args, 0), customer_id, &candidates, context);
 	}
 	SPI_finish();
 
@@ -175,6 +185,9 @@ spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bo
 {
 	static StateQuery by_id = {"SELECT 1 FROM spinpanel.sku WHERE sku_id = $1", "u", NULL};
 	static StateQuery by_part = {
+		"SELECT sku_id FROM spinpanel.sku WHERE pg_catalog.lower(part_number) = pg_catalog.lower($1)",
+		"t", NULL};
+	static StateQuery of_many = {
 		"SELECT k.sku_id, pg_catalog.concat(k.part_number, ' (', k.sku_id, ')'),"
 		" pg_catalog.bool_or(u.sku_id IS NOT NULL)"
 		" FROM spinpanel.sku k LEFT JOIN spinpanel.subscribed_sku u"
@@ -209,7 +222,11 @@ spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bo
 	{
 		args[0] = spinpanel_arg_text(text);
 		args[1] = spinpanel_arg_uuid(customer_id);
-		found = pick(spinpanel_state_run(&by_part, args, 0), sku_id, &candidates, context);
+		found = spinpanel_state_run_generic(&by_part, args);
+		if (found == 1)
+			spinpanel_row_uuid(0, 1, sku_id);
+		else if (found > 1)
+			found = pick(spinpanel_state_run(&of_many, args, 0), sku_id, &candidates, context);
 	}
 	SPI_finish();
 
@@ -223,6 +240,29 @@ spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bo
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("SKU \"%s\" is ambiguous", text),
 				 errdetail("It may be: %s.", candidates), errhint("Give the GUID.")));
 	return true;
+}
+
+char *
+spinpanel_name_user(const char *text, const char *parameter, bool *guid, pg_uuid_t *user_id)
+{
+	const char *at;
+	const char *c;
+	bool odd = false;
+
+	text = trimmed(text, parameter);
+	*guid = spinpanel_name_is_guid(text, user_id);
+	if (*guid)
+		return NULL;
+	for (c = text; *c; c++)
+		if ((unsigned char) *c <= ' ' || *c == 0x7f)
+			odd = true;
+	at = strchr(text, '@');
+	if (odd || at == NULL || at == text || at[1] == '\0' || c - text > NAME_USER_LENGTH)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" is not a user's name", text),
+						errhint("Give the userPrincipalName, for instance ann@contoso.com, or the "
+								"user's object id (a GUID).")));
+	return unconstify(char *, text);
 }
 
 int32

@@ -30,6 +30,17 @@ extern bool spinpanel_name_customer(const char *text, bool star, const char *par
 extern bool spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star,
 							   bool unseen, const char *parameter, pg_uuid_t *sku_id);
 
+/*
+ * A user: the GUID (*guid, *user_id; the result is NULL), or the upn without
+ * blanks around it.  Only the text is looked at: a user may have been made a
+ * minute ago.
+ */
+extern char *spinpanel_name_user(const char *text, const char *parameter, bool *guid,
+								 pg_uuid_t *user_id);
+
+/* Longer than any userPrincipalName (64 + 1 + 48 characters); in bytes */
+#define NAME_USER_LENGTH 256
+
 /* An account by name (exact); NULL and unknown ones throw. */
 extern int32 spinpanel_name_account(const char *text, const char *parameter);
 

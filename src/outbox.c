@@ -21,6 +21,10 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+/* Advisory locks on a pool: of its demand, of its max_seats */
+#define DEMAND_SEED UINT64CONST(0x7370696e)
+#define LIMIT_SEED UINT64CONST(0x6d617873)
+
 #define OPERATION_COLUMNS \
 	"o.operation_id, o.kind, o.purpose, o.status, o.account_id, o.customer_id, o.sku_id," \
 	" o.subscription_id, o.run_id, o.adjustment_id, o.request_id, o.after_operation," \
@@ -603,18 +607,43 @@ spinpanel_outbox_after(Operation *op, int32 wait_active)
 	spinpanel_state_run(&update, args, 0);
 }
 
-bool
-spinpanel_outbox_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
+static void
+pool_tag(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, uint64 seed, LOCKTAG *tag)
 {
 	unsigned char key[2 * UUID_LEN];
 	uint64		hash;
-	LOCKTAG		tag;
 
 	memcpy(key, customer_id->data, UUID_LEN);
 	memcpy(key + UUID_LEN, sku_id->data, UUID_LEN);
-	hash = hash_bytes_extended(key, sizeof(key), 0x7370696e);
+	hash = hash_bytes_extended(key, sizeof(key), seed);
 
-	/* As pg_try_advisory_xact_lock(bigint) does. */
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 1);
+	/* As pg_advisory_xact_lock(bigint) does. */
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 1);
+}
+
+bool
+spinpanel_outbox_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
+{
+	LOCKTAG		tag;
+
+	pool_tag(customer_id, sku_id, DEMAND_SEED, &tag);
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+spinpanel_outbox_share_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
+{
+	LOCKTAG		tag;
+
+	pool_tag(customer_id, sku_id, DEMAND_SEED, &tag);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+}
+
+void
+spinpanel_outbox_lock_limit(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
+{
+	LOCKTAG		tag;
+
+	pool_tag(customer_id, sku_id, LIMIT_SEED, &tag);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }

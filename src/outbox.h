@@ -144,4 +144,12 @@ extern void spinpanel_outbox_after(Operation *operation, int32 wait_active);
 extern bool spinpanel_outbox_lock_pool(const pg_uuid_t *customer_id,
 									   const pg_uuid_t *sku_id);
 
+/* The caller's side: waits at most for the worker's short transaction. */
+extern void spinpanel_outbox_share_pool(const pg_uuid_t *customer_id,
+										const pg_uuid_t *sku_id);
+
+/* Callers that count against max_seats go one after the other. */
+extern void spinpanel_outbox_lock_limit(const pg_uuid_t *customer_id,
+										const pg_uuid_t *sku_id);
+
 #endif							/* SPINPANEL_OUTBOX_H */

@@ -8,8 +8,10 @@
 #include "catalog/pg_type.h"
 #include "state.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 static Oid
 type_of(char letter)
@@ -65,19 +67,14 @@ argument_types(const char *types, Oid *oids)
 	return n;
 }
 
-uint64
-spinpanel_state_run(StateQuery *query, const StateArg *args, long limit)
+static int
+prepare(StateQuery *query, int options, Oid *oids)
 {
-	Oid			oids[STATE_MAX_ARGS];
-	Datum		values[STATE_MAX_ARGS];
-	char		nulls[STATE_MAX_ARGS];
 	int			nargs = argument_types(query->types, oids);
-	int			rc;
-	int			i;
 
 	if (query->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(query->sql, nargs, oids);
+		SPIPlanPtr	plan = SPI_prepare_cursor(query->sql, nargs, oids, options);
 
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", query->sql,
@@ -85,16 +82,75 @@ spinpanel_state_run(StateQuery *query, const StateArg *args, long limit)
 		SPI_keepplan(plan);
 		query->plan = plan;
 	}
+	return nargs;
+}
+
+/*
+ * A generic plan stays for long, and the tables may have been empty when it
+ * was made: then it would scan them for ever after.
+ */
+static int
+plan_by_index(void)
+{
+	static const char *const ways[] = {"enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
+									   "enable_mergejoin"};
+	int			level = NewGUCNestLevel();
+	int			i;
+
+	for (i = 0; i < lengthof(ways); i++)
+		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
+	return level;
+}
+
+static uint64
+run(StateQuery *query, const StateArg *args, int options, bool latest, long limit)
+{
+	Oid			oids[STATE_MAX_ARGS];
+	Datum		values[STATE_MAX_ARGS];
+	char		nulls[STATE_MAX_ARGS];
+	bool		planned = query->plan != NULL && SPI_plan_is_valid(query->plan);
+	int			nargs = prepare(query, options, oids);
+	int			level = 0;
+	int			rc;
+	int			i;
+
+	if ((options & CURSOR_OPT_GENERIC_PLAN) && !planned)
+		level = plan_by_index();
 	for (i = 0; i < nargs; i++)
 	{
 		values[i] = args[i].value;
 		nulls[i] = args[i].isnull ? 'n' : ' ';
 	}
-	rc = SPI_execute_plan(query->plan, values, nulls, false, limit);
+	if (latest)
+		rc = SPI_execute_snapshot(query->plan, values, nulls, GetLatestSnapshot(),
+								  InvalidSnapshot, true, false, limit);
+	else
+		rc = SPI_execute_plan(query->plan, values, nulls, false, limit);
+	if (level != 0)
+		AtEOXact_GUC(true, level);
 	if (rc < 0)
 		elog(ERROR, "could not run \"%s\": %s", query->sql,
 			 SPI_result_code_string(rc));
 	return SPI_processed;
+}
+
+uint64
+spinpanel_state_run(StateQuery *query, const StateArg *args, long limit)
+{
+	return run(query, args, 0, false, limit);
+}
+
+uint64
+spinpanel_state_run_generic(StateQuery *query, const StateArg *args)
+{
+	return run(query, args, CURSOR_OPT_GENERIC_PLAN, false, 0);
+}
+
+uint64
+spinpanel_state_run_latest(StateQuery *query, const StateArg *args)
+{
+	return run(query, args, CURSOR_OPT_GENERIC_PLAN, true, 0);
 }
 
 StateArg

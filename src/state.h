@@ -42,6 +42,16 @@ typedef struct StateArg
 extern uint64 spinpanel_state_run(StateQuery *query, const StateArg *args,
 								  long limit);
 
+/* All rows, by a generic plan from the first time on: for joins whose planning
+ * costs more than running them. */
+extern uint64 spinpanel_state_run_generic(StateQuery *query,
+										  const StateArg *args);
+
+/* Likewise, reading what is committed at this moment (and our own), whatever
+ * the transaction's isolation level; only for SELECT. */
+extern uint64 spinpanel_state_run_latest(StateQuery *query,
+										 const StateArg *args);
+
 extern StateArg spinpanel_arg_int(int32 value);
 extern StateArg spinpanel_arg_int64(int64 value);
 extern StateArg spinpanel_arg_bool(bool value);

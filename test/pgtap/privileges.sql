@@ -25,7 +25,7 @@ SELECT is_empty($$SELECT s.attname FROM pg_stats s WHERE s.schemaname = 'spinpan
 SELECT has_function('spinpanel', f, f || '() is there') FROM unnest(ARRAY['connect_account', 'disconnect_account', 'set_relationship',
     'set_license_rule', 'drop_license_rule', 'sync', 'adjust', 'nightly', 'schedule', 'unschedule', 'wait_for_run',
     'excess_seats', 'plan_adjustment', 'approve', 'reject', 'pause', 'resume', 'check_setup', 'grant_role', 'limit_reader',
-    'activate']) AS f;
+    'activate', 'assign_license', 'assign_licenses', 'release_license', 'cancel_request', 'wait_for_request']) AS f;
 SELECT columns_are('spinpanel', 'subscribed_sku', ARRAY['customer_id', 'sku_id', 'part_number', 'target_type', 'license_group',
     'active_units', 'warning_units', 'suspended_units', 'consumed_units', 'total_units', 'available_units', 'capability_status',
     'changed_at', 'gone_at']);
@@ -42,6 +42,12 @@ SELECT is(has_function_privilege(r, f, 'EXECUTE'), expected, format('%s %s execu
 FROM (VALUES
     ('tap_nobody', 'spinpanel.excess_seats(text)', false), ('tap_reader', 'spinpanel.excess_seats(text)', false),
     ('tap_operator', 'spinpanel.excess_seats(text)', true), ('tap_operator', 'spinpanel.adjust(text,boolean)', true),
+    ('tap_reader', 'spinpanel.assign_license(text,text,text,text)', false), ('tap_operator', 'spinpanel.assign_license(text,text,text,text)', true),
+    ('tap_reader', 'spinpanel.assign_licenses(text,text[],text,text)', false), ('tap_operator', 'spinpanel.assign_licenses(text,text[],text,text)', true),
+    ('tap_reader', 'spinpanel.release_license(text,text,text,text)', false), ('tap_operator', 'spinpanel.release_license(text,text,text,text)', true),
+    ('tap_reader', 'spinpanel.cancel_request(bigint)', false), ('tap_operator', 'spinpanel.cancel_request(bigint)', true),
+    ('tap_reader', 'spinpanel.wait_for_request(bigint,interval)', false), ('tap_operator', 'spinpanel.wait_for_request(bigint,interval)', true),
+    ('tap_nobody', 'spinpanel.assign_license(text,text,text,text)', false),
     ('tap_operator', 'spinpanel.pause(text,text)', false), ('tap_manager', 'spinpanel.pause(text,text)', true),
     ('tap_manager', 'spinpanel.approve(bigint)', true), ('tap_manager', 'spinpanel.disconnect_account(text)', false),
     ('tap_admin', 'spinpanel.disconnect_account(text)', true), ('tap_admin', 'spinpanel.excess_seats(text)', true),
@@ -70,6 +76,29 @@ SELECT is(current_setting('tap.spare') || current_setting('tap.paused'), '41', '
 SELECT is((SELECT spare_seats FROM spinpanel.relationship WHERE customer_id = '00000000-0000-4000-8000-000000000001'), 4, 'the real table was written');
 SELECT is((SELECT count(*)::int FROM pg_temp.relationship), 0, 'the temporary one was not');
 SELECT isnt((SELECT actor FROM spinpanel.history ORDER BY history_id DESC LIMIT 1), NULL, 'and it is on record who did it');
+
+-- an operator asks with rights of their own only for the functions, and is on record by name
+INSERT INTO spinpanel.account (name, tenant_id, client_id, credential_file, api_url, login_url, requests_per_minute, max_concurrency,
+    system_identifier, database_oid, connected_at)
+VALUES ('main', '00000000-0000-4000-8000-0000000000aa', 'c', '/nonexistent', 'https://localhost', 'https://localhost', 500, 16, 1, 1, now());
+INSERT INTO spinpanel.customer_account (customer_id, account_id) SELECT '00000000-0000-4000-8000-000000000001', account_id FROM spinpanel.account;
+INSERT INTO spinpanel.sku (sku_id, part_number) VALUES ('00000000-0000-4000-9000-000000000001', 'SPB');
+INSERT INTO spinpanel.pool (customer_id, sku_id, owned_seats, active_units, consumed_units)
+VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-9000-000000000001', 10, 10, 5);
+GRANT USAGE ON SCHEMA public TO tap_operator;
+SET LOCAL SESSION AUTHORIZATION tap_operator;
+CREATE TEMP TABLE license_request (request_id bigint);
+SET LOCAL search_path = pg_temp, spinpanel, pg_catalog;
+SELECT pg_catalog.set_config('tap.asked', (SELECT concat_ws(' ', requested_by, status) FROM spinpanel.assign_license('Contoso', 'ann@contoso.example', 'SPB')), true);
+SELECT pg_catalog.set_config('tap.many', (SELECT count(*)::text FROM spinpanel.assign_licenses('Contoso', '{ann@contoso.example,bob@contoso.example}', 'SPB')), true);
+SELECT pg_catalog.set_config('tap.release', (SELECT status FROM spinpanel.release_license('Contoso', 'ann@contoso.example', 'SPB')), true);
+SELECT pg_catalog.set_config('tap.cancel', (SELECT string_agg((spinpanel.cancel_request(request_id)).status, ' ') FROM spinpanel.license_request WHERE kind = 'release'), true);
+RESET SESSION AUTHORIZATION;
+SET LOCAL search_path = public, pg_catalog;
+SELECT is(current_setting('tap.asked'), 'tap_operator queued', 'an operator asks, and is named');
+SELECT is(current_setting('tap.many') || ' ' || current_setting('tap.release') || ' ' || current_setting('tap.cancel'), '2 queued cancelled', 'and all the rest');
+SELECT is((SELECT string_agg(DISTINCT actor::text, ' ') FROM spinpanel.history WHERE request_id IS NOT NULL), 'tap_operator', 'history names who cancelled');
+SELECT throws_ok($$SELECT spinpanel.assign_license('Contoso', NULL, 'SPB')$$, '22004');
 
 SELECT * FROM finish();
 ROLLBACK;

@@ -35,16 +35,8 @@ sub request
 	my ($users, %options) = @_;
 	my $kind = $options{kind} // 'assign';
 	my $sku = $options{sku} // 'SPB';
-	my @values = map {
-		my $name = /^\d+$/ ? sprintf('user%02d@contoso.example', $_) : $_;
-		my $id = $name =~ /^[0-9a-f-]{36}$/ ? "'$name'::uuid" : 'NULL::uuid';
-		my $upn = $id eq 'NULL::uuid' ? "'$name'" : 'NULL';
-		"($id, $upn)"
-	} @$users;
-	my $text = $t->sql(
-		"INSERT INTO spinpanel.license_request (kind, account_id, customer_id, user_id, upn, sku_id, created_at)"
-		  . " SELECT '$kind', a.account_id, c.customer_id, v.id, v.upn, spinpanel._sku(c.customer_id, '$sku', false, true), spinpanel._now()"
-		  . " FROM (VALUES " . join(', ', @values) . ") v (id, upn), spinpanel.account a, spinpanel.customer c RETURNING request_id");
+	my $values = join ', ', map { "('" . (/^\d+$/ ? sprintf('user%02d@contoso.example', $_) : $_) . "')" } @$users;
+	my $text = $t->sql("SELECT (spinpanel.${kind}_license((SELECT min(customer_id::text) FROM spinpanel.customer), v.name, '$sku')).request_id FROM (VALUES $values) v (name)");
 	return split /\n/, $text;
 }
 
@@ -132,8 +124,13 @@ ledger_is({ seats => 2, assigns => 2 }, '... two seats are bought, the two in st
 # --- two names of one user are one user
 fresh('two names');
 my $guid = $t->sql(q{SELECT user_id FROM spinpanel.customer_user WHERE upn = 'user11@contoso.example'});
-@ids = request([ 11, $guid, 'USER11@contoso.example' ]);
-is(finished(@ids), 'done:3', 'one user by three names: all done');
+my @sessions = map { $t->session } 1 .. 3;
+my @names = ('user11@contoso.example', $guid, 'USER11@contoso.example');
+$_->query('BEGIN') for @sessions;
+@ids = map { $sessions[$_]->query("SELECT (spinpanel.assign_license('Contoso', '$names[$_]', 'SPB')).request_id") } 0 .. 2;
+$_->query('COMMIT') for @sessions;
+$_->finish for @sessions;
+is(finished(@ids), 'done:3', 'one user by three names at once: all done');
 ledger_is({ seats => 1, assigns => 1 }, '... one seat');
 
 # --- a release comes before the purchase
@@ -211,9 +208,12 @@ is(finished(@ids), 'failed:2', 'rejected: failed');
 like($t->sql("SELECT error FROM spinpanel.license_request WHERE request_id = $ids[0]"), qr/too dear/, '... with what was said');
 
 # --- purchases off
-$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', purchases => false)});
+$t->sql(q{SELECT spinpanel.pause()});
 @ids = request([21]);
-is(finished(@ids), 'failed:1', 'purchases off, and no free seat: failed');
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', purchases => false)});
+is(($t->sql_error(q{SELECT spinpanel.assign_license('Contoso', 'user22@contoso.example', 'SPB')}))[0], '55000', 'purchases off, and no free seat: refused at once');
+$t->sql(q{SELECT spinpanel.resume()});
+is(finished(@ids), 'failed:1', '... what was asked for before: failed');
 ledger_is({ seats => 8, assigns => 8 }, '... nothing is bought');
 
 # --- paused
