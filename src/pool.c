@@ -88,7 +88,10 @@ note_readings(const pg_uuid_t *customer_id, TimestampTz at)
 		"   AND r.consumed = p.consumed_units AS same"
 		"  FROM spinpanel.pool p JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
 		"  LEFT JOIN spinpanel.pool_reading r ON r.customer_id = p.customer_id AND r.sku_id = p.sku_id AND r.until IS NULL"
-		"  WHERE p.customer_id = $1 AND p.doubt IS NULL),"
+		"  WHERE p.customer_id = $1 AND p.doubt IS NULL"
+		/* Before all accounts were read once, seats seem to be added that were there. */
+		"  AND NOT EXISTS (SELECT FROM spinpanel.customer_account z JOIN spinpanel.account y ON y.account_id = z.account_id"
+		"   WHERE z.customer_id = $1 AND z.gone_at IS NULL AND y.status <> 'disconnected' AND z.subscriptions_read_at IS NULL)),"
 		" closed AS (UPDATE spinpanel.pool_reading r SET until = greatest($2, r.read_at) FROM now n"
 		"  WHERE r.customer_id = n.customer_id AND r.sku_id = n.sku_id AND r.read_at = n.read_at"
 		"  AND NOT n.same RETURNING r.sku_id),"

@@ -106,10 +106,11 @@ for my $point (
 		quiet();
 		once('... each change took place once');
 
-		# Those that were done with are not begun again
+		# Those that were done with are not begun again; right before a change its customer's subscriptions are read
+		my %changing = map { $_ => 1 } split /\n/, $t->sql('SELECT DISTINCT name FROM spinpanel.operation JOIN spinpanel.customer USING (customer_id)');
 		my %id = map { $_->{id} => $_->{name} } @{ $t->state()->{customers} };
 		my %again = map { $id{ $_->{customer} } => 1 } $t->requests(since => $before, kind => 'subscriptions');
-		my @again = grep { $again{$_} } split /,/, $finished;
+		my @again = grep { $again{$_} && !$changing{$_} } split /,/, $finished;
 		is("@again", '', sprintf '... who was finished is not read again (%d were, %d were not)', $customers - $left, $left) if $kind eq 'subscriptions';
 		cmp_ok($left, '>', 0, '... it was in the middle of the night') if $kind eq 'subscriptions';
 	}
