@@ -425,7 +425,8 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions, int32_t most_s
 	if (random_one_in(r, 4))
 		f->pool.cooldown = (int64_t) random_below(r, 200) * PLAN_HOUR;
 	if (random_one_in(r, 6))
-		f->pool.renewal_lead = (int64_t) random_below(r, 40) * PLAN_DAY;
+		/* Never less than a run ahead: the settings do not allow it. */
+		f->pool.renewal_lead = PLAN_LAST_RUN + (int64_t) random_below(r, 40) * PLAN_DAY;
 	if (random_one_in(r, 40))
 		f->pool.doubt = "doubt";
 	if (random_one_in(r, 40))
