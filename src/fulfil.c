@@ -325,7 +325,7 @@ users_read(Errand *errand)
 			if (wanted)
 				look->licenses_read =
 					spinpanel_reads_ask(&errand->reads,
-										psprintf("/customers/%s/users/%s/licenses",
+										psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
 												 spinpanel_uuid_text(&errand->customer.customer_id),
 												 spinpanel_uuid_text(&look->user_id)), NULL);
 		}
@@ -489,7 +489,7 @@ errand_next(Errand *errand)
 												  psprintf("/customers/%s/users/%s", customer, name), NULL);
 			look->licenses_read = !look->has_user ? -1 :
 				spinpanel_reads_ask(&errand->reads,
-									psprintf("/customers/%s/users/%s/licenses", customer, name), NULL);
+									psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", customer, name), NULL);
 		}
 		return;
 	}
