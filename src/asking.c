@@ -315,6 +315,7 @@ spinpanel_asking_find(Asking *asking, const char *customer, const char *sku)
 
 /* ---- what Partner Center said ----------------------------------------------------------- */
 
+/* Columns of ASKING_SUBSCRIPTIONS */
 enum
 {
 	SUB_ACCOUNT = 1,
@@ -351,31 +352,31 @@ ours(const Asking *asking, int32 account_id)
 	return false;
 }
 
+void
+spinpanel_asking_load(Asking *asking)
+{
+	static StateQuery select = { ASKING_SUBSCRIPTIONS(""), "uu", NULL };
+	StateArg args[2];
+
+	if (asking->loaded)
+		return;
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
+	spinpanel_asking_take(asking, spinpanel_state_run_generic(&select, args), 0);
+}
+
 /*
  * Where a seat can come from, in the order in which the worker looks: raise,
  * reactivate, order.
  */
 void
-spinpanel_asking_load(Asking *asking)
+spinpanel_asking_take(Asking *asking, uint64 rows, int before)
 {
-	static StateQuery select = {
-		"SELECT t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status,"
-		" t.auto_renew AND NOT t.cancel_at_term OR t.our_end, t.our_suspension,"
-		" coalesce(t.quantity < (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), true),"
-		" t.term_duration, t.billing_cycle, t.subscription_id, t.friendly_name"
-		" FROM spinpanel.subscription t"
-		" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL",
-		"uu", NULL
-	};
-	StateArg args[2];
-	uint64 rows;
 	uint64 row;
 	bool reactivate = false;
 	char *suspended = NULL;
 
-	args[0] = spinpanel_arg_uuid(&asking->customer_id);
-	args[1] = spinpanel_arg_uuid(&asking->sku_id);
-	rows = spinpanel_state_run_generic(&select, args);
+	asking->loaded = true;
 	asking->no_source = NULL;
 	asking->account_id = 0;
 	asking->source = false;
@@ -384,37 +385,38 @@ spinpanel_asking_load(Asking *asking)
 	{
 		char *status;
 
-		if (!spinpanel_row_bool(row, SUB_USABLE) ||
-			!ours(asking, spinpanel_row_int(row, SUB_ACCOUNT)))
+		if (spinpanel_row_isnull(row, before + SUB_ACCOUNT) ||
+			!spinpanel_row_bool(row, before + SUB_USABLE) ||
+			!ours(asking, spinpanel_row_int(row, before + SUB_ACCOUNT)))
 			continue;
-		status = spinpanel_row_text(row, SUB_STATUS, CurrentMemoryContext);
+		status = spinpanel_row_text(row, before + SUB_STATUS, CurrentMemoryContext);
 		if (strcmp(status, "suspended") == 0)
 		{
 			pg_uuid_t id;
 
-			if (spinpanel_row_bool(row, SUB_OURS))
+			if (spinpanel_row_bool(row, before + SUB_OURS))
 				reactivate = true;
 			else if (suspended == NULL)
 			{
-				char *name = spinpanel_row_text(row, SUB_NAME, CurrentMemoryContext);
+				char *name = spinpanel_row_text(row, before + SUB_NAME, CurrentMemoryContext);
 
-				spinpanel_row_uuid(row, SUB_ID, &id);
+				spinpanel_row_uuid(row, before + SUB_ID, &id);
 				suspended =
 					psprintf("%s%s%s", name ? name : "", name ? " " : "", spinpanel_uuid_text(&id));
 			}
 		}
 		else if (strcmp(status, "active") == 0)
 		{
-			int32 account = spinpanel_row_int(row, SUB_ACCOUNT);
+			int32 account = spinpanel_row_int(row, before + SUB_ACCOUNT);
 
 			if (asking->account_id == 0 || account < asking->account_id)
 				asking->account_id = account;
-			if (!spinpanel_row_bool(row, SUB_RENEWS))
+			if (!spinpanel_row_bool(row, before + SUB_RENEWS))
 				asking->no_source = "Its subscription is set to end.";
-			else if (!spinpanel_row_bool(row, SUB_ROOM))
+			else if (!spinpanel_row_bool(row, before + SUB_ROOM))
 				asking->no_source = "Its subscription has the most seats that the offer allows.";
-			else if (!same(asking->term_duration, row, SUB_TERM) ||
-					 !same(asking->billing_cycle, row, SUB_CYCLE))
+			else if (!same(asking->term_duration, row, before + SUB_TERM) ||
+					 !same(asking->billing_cycle, row, before + SUB_CYCLE))
 				asking->no_source =
 					"Its subscription has another term or billing cycle than the rule wants.";
 			else

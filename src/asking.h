@@ -34,6 +34,7 @@ typedef struct Asking
 	bool listed; /* the customer has the SKU: then tenant is known, and stays so */
 	bool tenant; /* seats are not assigned to users */
 	/* loaded: what Partner Center said */
+	bool loaded;
 	int32 account_id; /* carries requests out; 0 = none can */
 	bool source; /* there is a way to buy a seat */
 	const char *no_source; /* else why not ... */
@@ -48,6 +49,23 @@ extern void spinpanel_asking_find(Asking *asking, const char *customer, const ch
 
 /* The rest, which is never remembered. */
 extern void spinpanel_asking_load(Asking *asking);
+
+/*
+ * The same as part of a statement of the caller's, with customer $1 and SKU $2:
+ * the first SELECT of a UNION ALL.  mine: its own columns there, each with a
+ * comma behind; the other SELECTs end in ASKING_NOT_THIS.
+ */
+#define ASKING_SUBSCRIPTIONS(mine) \
+	"SELECT " mine " t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status," \
+	" t.auto_renew AND NOT t.cancel_at_term OR t.our_end, t.our_suspension," \
+	" coalesce(t.quantity < (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), true)," \
+	" t.term_duration, t.billing_cycle, t.subscription_id, t.friendly_name" \
+	" FROM spinpanel.subscription t" \
+	" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL"
+#define ASKING_NOT_THIS " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+
+/* Takes in what such a statement has returned; before: number of its own columns. */
+extern void spinpanel_asking_take(Asking *asking, uint64 rows, int before);
 
 /* 55000 where nobody could carry a request out. */
 extern void spinpanel_asking_require_account(const Asking *asking);

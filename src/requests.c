@@ -187,16 +187,20 @@ note_request(User *user, uint64 row)
 
 /*
  * One user.  Says the same as USERS_SQL, in two statements that only look into
- * indexes: starting a plan with joins costs more than all else in here.
+ * indexes: starting a plan with joins costs more than all else in here.  And
+ * starting one more costs as much as what it does, so the pool's subscriptions
+ * come along.
  */
 static void
-look_up_one(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *user)
+look_up_one(Asking *asking, User *user)
 {
+#define OWN_COLUMNS 5
 	static StateQuery by_upn = {
-		"SELECT 1, k.user_id, k.upn, NULL, NULL FROM spinpanel.customer_user k"
-		" WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
-		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind FROM spinpanel.license_request r"
-		" WHERE " OPEN_OF_USER " AND lower(r.upn) = lower($3)",
+		ASKING_SUBSCRIPTIONS("3, NULL::uuid, NULL::text, NULL::bigint, NULL::text,")
+		" UNION ALL SELECT 1, k.user_id, k.upn, NULL, NULL," ASKING_NOT_THIS
+		" FROM spinpanel.customer_user k WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
+		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind," ASKING_NOT_THIS
+		" FROM spinpanel.license_request r WHERE " OPEN_OF_USER " AND lower(r.upn) = lower($3)",
 		"uut", NULL
 	};
 	static StateQuery by_id = {
@@ -214,8 +218,8 @@ look_up_one(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *user)
 	uint64 rows;
 	uint64 row;
 
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_uuid(sku_id);
+	args[0] = spinpanel_arg_uuid(&asking->customer_id);
+	args[1] = spinpanel_arg_uuid(&asking->sku_id);
 	if (by_guid)
 	{
 		args[2] = spinpanel_arg_uuid(&user->id);
@@ -234,6 +238,7 @@ look_up_one(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *user)
 
 	args[2] = spinpanel_arg_text(user->upn);
 	rows = spinpanel_state_run_generic(&by_upn, args);
+	spinpanel_asking_take(asking, rows, OWN_COLUMNS);
 	for (row = 0; row < rows && !by_guid; row++)
 	{
 		if (spinpanel_row_int(row, 1) != 1)
@@ -548,7 +553,7 @@ spinpanel_assign_license(PG_FUNCTION_ARGS)
 
 	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up_one(&asking.customer_id, &asking.sku_id, &user);
+	look_up_one(&asking, &user);
 	if (assign_under_way(&user))
 		row = request(user.assign);
 	else
@@ -573,7 +578,7 @@ spinpanel_release_license(PG_FUNCTION_ARGS)
 
 	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
-	look_up_one(&asking.customer_id, &asking.sku_id, &user);
+	look_up_one(&asking, &user);
 	if (user.release > user.assign)
 		row = request(user.release);
 	else

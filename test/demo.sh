@@ -151,21 +151,55 @@ follow "$(value -c 'SELECT spinpanel.adjust()')"
 books second
 "$node" test/demo/requests.js "$SP_WORK/settled.json" "$SP_WORK/second.json" || sp_fail "the books cannot be read"
 
+heading "12. assign_license(): buying and assigning are one step"
+say "A transaction of the billing database writes an invoice line and asks for the licence. All 18 seats of Sunny Side
+Eggs are taken."
+echo
+sed 's/^/   /; s/:finish/ROLLBACK/' test/demo/invoice.sql
+value -c "CREATE TABLE invoice_line (invoice_line_id bigint GENERATED ALWAYS AS IDENTITY, customer text, article text, request_id bigint)"
+value -v finish=ROLLBACK -f test/demo/invoice.sql
+value -c "SELECT pg_sleep(1)" >/dev/null
+books rolled_back
+say "Rolled back means never happened. A second later Partner Center has been sent:"
+"$node" test/demo/requests.js "$SP_WORK/second.json" "$SP_WORK/rolled_back.json" || sp_fail "the books cannot be read"
+say "Now with COMMIT. wait_for_request() waits for the end; the commit itself did not wait for Microsoft."
+value -v finish=COMMIT -f test/demo/invoice.sql
+table -c "SELECT i.invoice_line_id AS line, i.customer, i.article, r.status, r.seat_bought, r.reference
+	FROM invoice_line i, spinpanel.wait_for_request(i.request_id) r"
+say "More of the same. Northwind Plumbing: the seat in reserve. Umber Paints: auto increment buys one, and the stock of
+three stays. Bellows Stoves: all seats are taken, assign_licenses() of five names, which are four users; two of them were
+created a minute ago. Wide World Crates: one user goes, one comes, in one transaction."
+sp_emulator POST /_emulator/act '[{"customer":"Bellows Stoves","do":"create_user","upn":"ada@bellowsstoves.example","usage_location":"US"},
+	{"customer":"Bellows Stoves","do":"create_user","upn":"ben@bellowsstoves.example","usage_location":"US"}]' >/dev/null \
+	|| sp_fail "the emulator does not answer"
+value -f test/demo/ask.sql
+value -c "SELECT (spinpanel.wait_for_request(request_id)).status FROM spinpanel.license_request" >/dev/null
+table -f test/demo/asked.sql
+say "The same in Partner Center's books:"
+for _ in {1..150}; do
+	[[ $(value -c "SELECT count(*) FROM spinpanel.operation WHERE verify_at IS NOT NULL OR status IN ('queued', 'sending', 'unknown')") == 0 ]] && break
+	value -c "SELECT pg_sleep(0.1)" >/dev/null
+done
+books asked
+sp_emulator GET /_emulator/ledger >"$SP_WORK/ledger_asked.json"
+echo
+"$node" test/demo/licences.js "$SP_WORK/asked.json" "$SP_WORK/ledger.json" "$SP_WORK/ledger_asked.json" || sp_fail "the books cannot be read"
+
 later=''
 if [[ -z $keep ]]; then
-	heading "12. Two weeks later"
+	heading "13. Two weeks later"
 	say "The emulator's clock moves. At their renewals the subscriptions take what was scheduled."
 	sp_emulator POST /_emulator/clock '{"advance_days": 15}' >/dev/null
 	books later
 	echo
 	"$node" test/demo/bill.js "before=$SP_WORK/before.json" "after the night=$SP_WORK/after.json" \
-		"two weeks later=$SP_WORK/later.json" || sp_fail "the books cannot be read"
+		"after buying=$SP_WORK/asked.json" "two weeks later=$SP_WORK/later.json" || sp_fail "the books cannot be read"
 	later=$SP_WORK/later.json
 fi
 
 heading "Is it as the rules say? Judged from Partner Center's books alone"
 echo
-"$node" test/demo/check.js "$SP_WORK"/{before,after,settled,second,ledger}.json "$later"
+"$node" test/demo/check.js "$SP_WORK"/{before,after,settled,second,ledger,rolled_back,asked,ledger_asked}.json "$later"
 code=$?
 printf '\n%s\n' "$([[ $code == 0 ]] && echo 'All as it should be.' || echo 'NOT as it should be.')"
 

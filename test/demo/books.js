@@ -7,6 +7,9 @@ exports.read = (file) => JSON.parse(fs.readFileSync(file, 'utf8'));
 /** Changes of subscriptions and licences in the ledger that spinpanel made. */
 exports.ours = (ledger) => ledger.filter((e) => /^app/.test(e.actor));
 
+/** Of these the ones that an earlier ledger did not have. */
+exports.since = (earlier, ledger) => exports.ours(ledger).filter((e) => e.seq > Math.max(0, ...earlier.map((x) => x.seq)));
+
 /** rows: arrays of texts; numbers are put to the right. */
 exports.table = (head, rows) => {
   const width = head.map((h, i) => Math.max(h.length, ...rows.map((r) => r[i].length)));

@@ -2,10 +2,11 @@
 // Does Partner Center end as the rules say?  The rules are written down here once more, as simply as this partner
 // allows, and asked of Partner Center's books alone: nothing in here looks at spinpanel's tables.
 //
-//   node check.js BEFORE AFTER SETTLED SECOND LEDGER [LATER]
+//   node check.js BEFORE AFTER SETTLED SECOND LEDGER ROLLED_BACK ASKED LEDGER_ASKED [LATER]
 //
-// The books before the night, after it, before and after a second one, the ledger up to AFTER, the books 15 days later.
-const { read, ours } = require('./books');
+// The books before the night, after it, before and after a second one, the ledger up to AFTER; the books after a
+// transaction that was rolled back, after licences were asked for, the ledger up to that; the books 15 days later.
+const { read, ours, since } = require('./books');
 
 const HOUR = 3600e3;
 const DAY = 24 * HOUR;
@@ -15,13 +16,23 @@ const OFF = ['Umber Paints'];
 const SPARE = { 'Northwind Plumbing': 1 };
 const LIMIT = { 'Contoso Bakery': [10, 4], 'Adventure Cycles': [10, 4] };
 const APPROVED = ['Contoso Bakery', 'Fourth Coffee'];
+// What it has asked for: users who get the licence, and who lose it
+const INCREMENT = ['Umber Paints'];
+const ASKED = [
+  { customer: 'Sunny Side Eggs', part: 'O365_BUSINESS_ESSENTIALS', get: ['user19'], lose: [] },
+  { customer: 'Northwind Plumbing', part: 'EXCHANGESTANDARD', get: ['user19'], lose: [] },
+  { customer: 'Umber Paints', part: 'SPB', get: ['user24'], lose: [] },
+  { customer: 'Bellows Stoves', part: 'EXCHANGESTANDARD', get: ['user24', 'user25', 'ada', 'ben'], lose: [] },
+  { customer: 'Wide World Crates', part: 'O365_BUSINESS_ESSENTIALS', get: ['user17'], lose: ['user16'] },
+];
 // What Microsoft knows about SKUs and offers, and the books do not show
 const NEVER_ASSIGNED = ['MEETING_ROOM'];
 const MINIMUM = { PROJECTPROFESSIONAL: 5 };
 
 const [before, after, settled, second] = process.argv.slice(2, 6).map(read);
 const ledger = read(process.argv[6]);
-const later = process.argv[7] ? read(process.argv[7]) : null;
+const [rolledBack, asked, ledgerAsked] = process.argv.slice(7, 10).map(read);
+const later = process.argv[10] ? read(process.argv[10]) : null;
 const now = Date.parse(before.state.clock.now);
 const sum = (list, f) => list.reduce((n, x) => n + f(x), 0);
 
@@ -176,6 +187,47 @@ check(`the second night sent ${requests} requests for ${before.state.customers.l
   ...(same(after.state.customers, second.state.customers) ? [] : ['the books differ']),
   ...(requests <= 2 * before.state.customers.length + 2 ? [] : ['more than two requests for a customer']),
 ]);
+
+// ---- what was asked for -----------------------------------------------------------------------------------------
+
+check('a transaction that was rolled back sent nothing', [
+  ...(same(rolledBack.counts, second.counts) ? [] : [`${rolledBack.counts.total - second.counts.total} requests were sent`]),
+  ...(same(rolledBack.state.customers, second.state.customers) ? [] : ['the books differ']),
+]);
+
+/** A seat is bought for whoever finds none free, under auto increment for everybody; those who go leave theirs. */
+const news = since(ledger, ledgerAsked);
+let gained = 0;
+let paid = 0;
+const wrong = ASKED.flatMap((ask) => {
+  const was = second.state.customers.find((c) => c.name === ask.customer);
+  const is = customer(asked, was);
+  const pool = was.pools.find((p) => p.part_number === ask.part);
+  const poolNow = is.pools.find((p) => p.sku_id === pool.sku_id);
+  const free = Math.max(0, pool.active - pool.consumed) + ask.lose.length;
+  const bought = INCREMENT.includes(ask.customer) ? ask.get.length : Math.max(0, ask.get.length - free);
+  gained += ask.get.length;
+  paid += bought;
+
+  const found = [];
+  const holders = (c) => (c.users || []).filter((u) => u.licences.includes(ask.part)).map((u) => u.upn.split('@')[0]);
+  const want = [...holders(was).filter((u) => !ask.lose.includes(u)), ...ask.get].sort();
+  if (!same(holders(is).sort(), want)) found.push('the licence is held by others than it should be');
+  if (poolNow.consumed !== pool.consumed + ask.get.length - ask.lose.length) found.push(`${poolNow.consumed} seats are assigned`);
+  const seats = (c) => sum(c.subscriptions.filter((s) => s.sku_id === pool.sku_id && s.status === 'active'), (s) => s.quantity);
+  if (seats(is) !== seats(was) + bought) found.push(`${seats(is)} seats instead of ${seats(was) + bought}`);
+  const mine = news.filter((e) => e.customer === was.id);
+  const number = (action) => mine.filter((e) => e.action === action).length;
+  if (number('raise') !== (bought ? 1 : 0)) found.push(`bought in ${number('raise')} changes`);
+  if (number('assign') !== ask.get.length || number('unassign') !== ask.lose.length) found.push('not one assignment for each user');
+  if (mine.length !== number('raise') + number('assign') + number('unassign')) found.push('something else was done');
+  return found.map((f) => `${ask.customer}: ${f}`);
+});
+check(`${gained} users got a licence, ${paid} seats were bought for them, each in one change a customer`, wrong);
+
+check('nobody else was touched', asked.state.customers.filter((c) => !ASKED.some((a) => a.customer === c.name) && !same(c, customer(second, c)))
+  .map((c) => c.name)
+  .concat(same(asked.state.invariants, before.state.invariants) ? [] : ['a pool has more holders than seats']));
 
 if (later) {
   const due = each((c, s) => (expected.get(s.id).next != null && !left.has(s.id) && Date.parse(s.term_end) <= Date.parse(later.state.clock.now) ? [c, s] : null));

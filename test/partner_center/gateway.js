@@ -66,6 +66,7 @@ async function handle(world, exchange) {
   const kind = route ? route.kind : 'unknown';
   const entry = world.requests.begin({
     time: new Date(now).toISOString(),
+    arrived: Math.round((performance.timeOrigin + performance.now()) * 1000) / 1000,
     method: request.method,
     path: exchange.path,
     kind,
