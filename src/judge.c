@@ -246,6 +246,7 @@ static void
 fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 {
 	int64		quantity = 0;
+	int32		meant = spinpanel_judge_base(op, "meant", 0);
 	int			i;
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
@@ -260,6 +261,9 @@ fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 		if (member != NULL)
 			op->base = spinpanel_json_with(op->base, members_kept[i], member);
 	}
+	/* It is judged again after a refusal, and when the answer is lost. */
+	if (meant > 0)
+		op->base = spinpanel_json_with(op->base, "meant", jsonb_of(psprintf("%d", meant)));
 	op->body = with_wanted(op, subscription);
 	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
 		!pg_strong_random(op->correlation_id.data, UUID_LEN))
