@@ -695,6 +695,17 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 		lowest = spinpanel_plan_judge(pool, index, action, target, &options,
 									  reason, reason_size);
+
+		/*
+		 * An assignment that was confirmed a moment ago may count twice, as
+		 * waiting and in the report: the seats go back when that is over.
+		 */
+		if (meant > 0 && lowest > target && pool->waiting > 0 && now - op->created_at <= REMOVAL_PATIENCE)
+		{
+			*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+									5 * USECS_PER_MINUTE);
+			return VERDICT_WAIT;
+		}
 		if (is_kind(op, "set_quantity"))
 		{
 			if (lowest >= present)
