@@ -868,6 +868,22 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 		r->buy_operation = 0;
 		r->has_subscription = false;
 	}
+	else
+	{
+		/*
+		 * Somebody may have got the seat that was free, and this one be meant to
+		 * have one that was bought and cannot be assigned yet.
+		 */
+		spinpanel_demand_pool(demand, &r->sku_id, &pool);
+		if (pool.figures.unshown > 0)
+		{
+			r->status = "queued";
+			r->not_before = demand->now + retry_delay(r) * 1000;
+			spinpanel_demand_save(demand, r, "request queued again",
+								  "no seat is free yet: seats bought before do not show so far");
+			return;
+		}
+	}
 	r->status = "queued";
 	r->seat_refused_at = demand->now;
 	r->not_before = demand->now;
