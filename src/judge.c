@@ -697,10 +697,12 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 									  reason, reason_size);
 
 		/*
-		 * An assignment that was confirmed a moment ago may count twice, as
-		 * waiting and in the report: the seats go back when that is over.
+		 * The report lags: seats bought a moment ago may not show yet, and an
+		 * assignment may count twice, as waiting and as consumed.  They go back
+		 * when that is over.
 		 */
-		if (meant > 0 && lowest > target && pool->waiting > 0 && now - op->created_at <= REMOVAL_PATIENCE)
+		if (meant > 0 && lowest > target && (pool->waiting > 0 || pool->active < owned_seats(pool)) &&
+			now - op->created_at <= REMOVAL_PATIENCE)
 		{
 			*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
 									5 * USECS_PER_MINUTE);
