@@ -78,7 +78,7 @@ sub customer
 	my $legacy = $cell->{shape} eq 'reactivate';
 	my $over = $cell->{shape} eq 'order';
 	return { name => $cell->{name}, domain => $domain,
-		subscriptions => [ $legacy ? { offer => 'legacy-SPB', quantity => 10, started_days_ago => 400 }
+		subscriptions => [ $legacy ? { offer => 'legacy-SPB', quantity => 10, started_days_ago => 400, status => 'suspended', suspended_days_ago => 1 }
 			: { product => $spb, quantity => 4, ends_in_days => 200, $over ? (auto_renew => JSON::PP::false, ends => JSON::PP::true) : () } ],
 		users => [ map { { upn => "$_\@$domain", usage_location => $_ eq 'n' ? undef : 'DE', !$legacy && /^h/ ? (licences => ['SPB']) : () } } qw(h1 h2 h3 h4 a b n) ] };
 }
@@ -95,7 +95,6 @@ sub fresh
 	note $title;
 	$t->clear_faults;
 	$t->load({ customers => [ map { customer($_) } @$cells ], seed => $with{seed} // 1 }, { requests_per_minute => 0, %{ $with{options} // {} } });
-	$t->act(map { { customer => $_->{name}, do => 'suspend', sku => 'SPB' } } grep { $_->{shape} eq 'reactivate' } @$cells) if grep { $_->{shape} eq 'reactivate' } @$cells;
 	$t->sql('DROP EXTENSION IF EXISTS spinpanel; CREATE EXTENSION spinpanel');
 	$t->set('spinpanel.clock_offset' => $t->{offset} = $t->emulator('GET', 'clock')->{offset_seconds}, 'spinpanel.request_timeout' => $with{timeout} // '700ms');
 	$t->connect_account(max_concurrency => 100);
@@ -162,6 +161,7 @@ sub settled
 {
 	my ($title) = @_;
 	my $good = $t->poll(sub { my ($code, $out) = $t->node->psql($t->{database}, "$open$patient - (SELECT count(*) FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation WHERE q.status = 'buying' AND o.status = 'unknown' AND o.error ~ 'audit records do not show ours yet')"); $code == 0 && $out eq '0' }, 30);
+	diag($t->sql(q{SELECT string_agg(concat_ws(' ', c.name, kind, purpose, status, error), E'\n') FROM spinpanel.operation JOIN spinpanel.customer c USING (customer_id) WHERE status IN ('queued', 'sending', 'unknown')})) unless $good;
 	for (1 .. 3)
 	{
 		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.operation WHERE verify_at IS NOT NULL)") eq 't';
@@ -193,9 +193,14 @@ sub wrong
 		push @wrong, "$entry->{action} twice: $entry->{user}" if $entry->{action} =~ /assign/ && $given{"$entry->{action} $entry->{user}"}++;
 	}
 
-	# Seats.  Where others add some at the same moment, theirs may serve, and ours may be bought back: net, then
+	# Seats.  Where others add some at the same moment, theirs may serve, and ours may be bought back; the same where an old
+	# change arrives after a newer one: net, then
 	my $net = $shape->{bought} - $shape->{returned};
-	if ($others)
+	if ($cell->{late})
+	{
+		push @wrong, "$bought seats bought, $returned returned" if $bought - $returned != $net;
+	}
+	elsif ($others)
 	{
 		push @wrong, "$bought seats bought, $returned returned, where $shape->{bought} lacked" if $bought - $returned > $net || ($net > 0 && $bought - $returned < 0);
 	}
@@ -279,6 +284,7 @@ play('matrix', [ @good, @matrix ]);
 
 # --- the same, where MS-RequestId is forgotten at once
 my @core = map { my $target = $_; map { cell($target, $_) } grep { $full || $core{ $_->[0] } } faults_of($target) } @targets;
+$_->{late} = 1 for grep { $_->{name} =~ /late/ } @core;
 play('forgetful', \@core, options => { request_id_memory_seconds => 0 });
 
 # --- a technician raises the subscription in the middle: before our change arrives, after it was made
@@ -322,6 +328,33 @@ for my $kill (sort keys %kills)
 {
 	killed($kill, $kills{$kill}, options => { request_id_memory_seconds => 0 });
 	killed("$kill, MS-RequestId remembered", $kills{$kill}) if $full;
+}
+
+# --- storms: any call fails in any way at any time, worker and server are killed at random
+for my $seed (1 .. $full ? 10 : 1)
+{
+	my $title = "storm $seed";
+	my @cells = map { my $shape = $_; map { { name => "$shape $_", shape => $shape } } 1 .. 6 } qw(flow reactivate order gone);
+	srand $seed;
+	fresh($title, \@cells, seed => $seed, options => { request_id_memory_seconds => $seed % 2 ? 0 : 3600, provisioning_delay => $seed % 3, report_delay_active => $seed % 3,
+		report_delay_consumed => $seed % 2 }) or next;
+	set_faults(@cells);
+	my @storm = map { { %{ $_->[1] }, match => { kind => [qw(patch_subscription licenseupdates patch_user cart checkout)] }, probability => 0.05 } }
+	  grep { $_->[0] !~ /late|429|advice/ } @faults;
+	push @storm, map { { %{ $_->[1] }, match => { kind => 'patch_subscription' }, probability => 0.1 } } @faults_of_patch;
+	push @storm, map { { %$_, match => { method => 'GET' }, probability => 0.04 } }
+	  ({ action => 'reset_before' }, { action => 'garbage' }, { action => 'truncate' }, { action => 'status', status => 500 }, { action => 'hang' });
+	my @ids = @{ $t->emulator('POST', 'faults', \@storm)->{ids} };
+	ask('ask', @cells);
+	for my $kill (0 .. $full ? 3 : 1)
+	{
+		sleep 0.3 + rand 1.2;
+		$kills{ (sort keys %kills)[($seed + $kill) % 3] }->();
+	}
+	sleep 0.5;
+	$t->clear_faults($_) for @ids;
+	settled($title);
+	all_right($title, @cells);
 }
 
 unlike($t->log_since(0), qr/TRAP:|PANIC|Segmentation|while .*\n.*spinpanel worker.*ERROR/, 'nothing crashed by itself');
