@@ -155,18 +155,24 @@ sub ask
 # change is looked at again, which must change nothing
 my $open = q{SELECT (SELECT count(*) FROM spinpanel.license_request WHERE finished_at IS NULL)
 	+ (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown'))};
-my $patient = q{ - (SELECT count(*) FROM spinpanel.operation WHERE status = 'queued' AND purpose = 'give_back' AND error ~ ' waiting: ')
-	- (SELECT count(*) FROM spinpanel.operation o WHERE o.status = 'unknown' AND (o.error ~ 'audit records do not show ours yet' OR o.purpose = 'give_back' AND o.error ~ ' waiting: '))};
+my $now = 'clock_timestamp() + interval \'%d seconds\'';
+my $waits = q{(o.purpose = 'give_back' AND o.error ~ 'unused' OR o.status = 'unknown' AND o.error ~ 'audit records do not show ours yet')};
 sub settled
 {
 	my ($title) = @_;
-	my $good = $t->poll(sub { my ($code, $out) = $t->node->psql($t->{database}, "$open$patient - (SELECT count(*) FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation WHERE q.status = 'buying' AND o.status = 'unknown' AND o.error ~ 'audit records do not show ours yet')"); $code == 0 && $out eq '0' }, 30);
-	diag($t->sql(q{SELECT string_agg(concat_ws(' ', c.name, kind, purpose, status, error), E'\n') FROM spinpanel.operation JOIN spinpanel.customer c USING (customer_id) WHERE status IN ('queued', 'sending', 'unknown')})) unless $good;
+	# What is open for another reason
+	my $stuck = qq{SELECT string_agg(concat_ws(' ', c.name, what), E'\n') FROM (
+		SELECT customer_id, concat_ws(' ', kind, purpose, status, error) FROM spinpanel.operation p WHERE status IN ('queued', 'sending', 'unknown')
+		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = p.customer_id AND $waits AND (o.operation_id = p.operation_id OR o.status = 'unknown'))
+		UNION ALL SELECT customer_id, concat_ws(' ', upn, status, error) FROM spinpanel.license_request q WHERE finished_at IS NULL
+		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = q.customer_id AND o.status = 'unknown' AND $waits)) x (customer_id, what)
+		JOIN spinpanel.customer c USING (customer_id)};
+	my $good = $t->wait_for($stuck, '', 30);
 	for (1 .. 3)
 	{
 		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.operation WHERE verify_at IS NOT NULL)") eq 't';
 		$t->advance(minutes => 62);
-		$good = 0 unless $t->wait_for(q{SELECT count(*) FROM spinpanel.operation WHERE verify_at < clock_timestamp() + interval '} . $t->{offset} . q{ seconds'}, '0', 20);
+		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.operation WHERE verify_at < ' . sprintf($now, $t->{offset}), '0', 20);
 		$t->poll(sub { $t->sql($open) eq '0' }, 6);
 	}
 	return ok($t->wait_for($open, '0', 10) && $good, "$title: everything ends");
@@ -331,7 +337,7 @@ for my $kill (sort keys %kills)
 }
 
 # --- storms: any call fails in any way at any time, worker and server are killed at random
-for my $seed (1 .. $full ? 10 : 1)
+for my $seed (1 .. ($full ? 10 : 1))
 {
 	my $title = "storm $seed";
 	my @cells = map { my $shape = $_; map { { name => "$shape $_", shape => $shape } } 1 .. 6 } qw(flow reactivate order gone);
@@ -346,7 +352,7 @@ for my $seed (1 .. $full ? 10 : 1)
 	  ({ action => 'reset_before' }, { action => 'garbage' }, { action => 'truncate' }, { action => 'status', status => 500 }, { action => 'hang' });
 	my @ids = @{ $t->emulator('POST', 'faults', \@storm)->{ids} };
 	ask('ask', @cells);
-	for my $kill (0 .. $full ? 3 : 1)
+	for my $kill (0 .. ($full ? 3 : 1))
 	{
 		sleep 0.3 + rand 1.2;
 		$kills{ (sort keys %kills)[($seed + $kill) % 3] }->();
