@@ -253,17 +253,21 @@ buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 
 /*
  * What our own change found at Partner Center, by its audit record; NULL while
- * that is not listed.
+ * that is not listed.  One that was sent twice may have been carried out twice:
+ * *again, unless NULL, is what the last of them found, or NULL.
  */
 static Jsonb *
-found_by_ours(const Operation *op, Jsonb *audit)
+found_by_ours(const Operation *op, Jsonb *audit, Jsonb **again)
 {
+	Jsonb	   *found = NULL;
 	JsonbContainer *items;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	char	   *own = spinpanel_uuid_text(&op->correlation_id);
 
+	if (again != NULL)
+		*again = NULL;
 	if (audit == NULL || !is_kind(op, "set_quantity"))
 		return NULL;
 	items = spinpanel_json_container(&audit->root, "items");
@@ -292,15 +296,18 @@ found_by_ours(const Operation *op, Jsonb *audit)
 			memcmp(&subscription, &op->subscription_id, sizeof(subscription)) != 0 ||
 			!spinpanel_json_int(&old_value->root, "quantity", &before) || before > INT32_MAX)
 			continue;
-		return old_value;
+		/* The newest comes first. */
+		if (found != NULL && again != NULL && *again == NULL)
+			*again = found;
+		found = old_value;
 	}
-	return NULL;
+	return found;
 }
 
 bool
 spinpanel_aftermath_on_record(const Operation *op, Jsonb *audit)
 {
-	return found_by_ours(op, audit) != NULL;
+	return found_by_ours(op, audit, NULL) != NULL;
 }
 
 bool
@@ -324,6 +331,19 @@ seats_undone(const Operation *op, Jsonb *found)
 		!spinpanel_json_int(&found->root, "quantity", &before))
 		return 0;
 	return before > base ? (int32) before - base : 0;
+}
+
+/* The same, where our change arrived once more after others had followed it. */
+static int32
+seats_undone_again(const Operation *op, Jsonb *found)
+{
+	int64		before;
+	int64		wanted;
+
+	if (found == NULL || !spinpanel_json_int(&found->root, "quantity", &before) ||
+		!spinpanel_json_int(&op->wanted->root, "quantity", &wanted))
+		return 0;
+	return before > wanted ? (int32) (before - wanted) : 0;
 }
 
 /*
@@ -390,7 +410,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	TimestampTz verify_at = 0;
 	bool		sent;
 	bool		renews;
-	Jsonb	   *found = found_by_ours(op, audit);
+	Jsonb	   *found = found_by_ours(op, audit, NULL);
 
 	/*
 	 * Without the explicit cancel it would run on in Extended Service Terms,
@@ -413,7 +433,8 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	}
 
 	undone = seats_undone(op, found);
-	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && found == NULL)))
+	/* One that was sent twice may still arrive once more. */
+	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && (found == NULL || op->attempts > 1))))
 		verify_at = spinpanel_now() + (int64) spinpanel_settle_time * USECS_PER_SEC;
 	if (!spinpanel_outbox_done(op, seats, answer, verify_at, remark))
 		return;
@@ -462,8 +483,9 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 void
 spinpanel_aftermath_look_again(Operation *op, Jsonb *subscription, Jsonb *audit)
 {
-	Jsonb	   *found = found_by_ours(op, audit);
-	int32		undone = seats_undone(op, found);
+	Jsonb	   *again;
+	Jsonb	   *found = found_by_ours(op, audit, &again);
+	int32		undone = seats_undone(op, found) + seats_undone_again(op, again);
 
 	restore_wiped(op, subscription, found);
 	if (undone > 0)

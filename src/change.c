@@ -75,6 +75,7 @@ typedef struct Change
 	char	   *answer;			/* of the change itself */
 	Size		answer_length;
 	PartnerAnswer sent;			/* its outcome; body and token are not kept */
+	bool		again;			/* sent before, and nobody knows what came of it */
 	bool		finished;
 } Change;
 
@@ -675,7 +676,10 @@ reads_done(void *arg)
 			following.change = change;
 			if (spinpanel_unit("resolving an operation", do_resolve, &following, UNIT_DURABLE) &&
 				following.outcome == OUTCOME_NOT_APPLIED && !following.give_up && !following.wait)
+			{
+				change->again = true;
 				change_send(change);
+			}
 			else
 				change_end(change);
 			break;
@@ -762,6 +766,7 @@ sent(void *arg, const PartnerAnswer *answer)
 {
 	Change	   *change = arg;
 	Operation  *op = change->op;
+	const char *not_now;
 	int64		delay;
 
 	change->sent = *answer;
@@ -779,6 +784,8 @@ sent(void *arg, const PartnerAnswer *answer)
 	}
 
 	delay = answer->retry_after > 0 ? answer->retry_after * 1000 : retry_delay(op->attempts);
+	/* This one was not carried out; an earlier one may still be. */
+	not_now = change->again ? "unknown" : "queued";
 	switch (answer->outcome)
 	{
 		case PARTNER_OK:
@@ -789,14 +796,14 @@ sent(void *arg, const PartnerAnswer *answer)
 					 later(Min(1000, spinpanel_retry_max_delay)), true);
 			break;
 		case PARTNER_NOT_SENT:
-			move_row(change, "queued", 0, NULL, answer->error, later(delay), false);
+			move_row(change, not_now, 0, NULL, answer->error, later(delay), false);
 			break;
 		case PARTNER_ACCOUNT_STOPPED:
-			move_row(change, "queued", 0, answer->error_code, answer->error,
+			move_row(change, not_now, 0, answer->error_code, answer->error,
 					 later(spinpanel_retry_max_delay), false);
 			break;
 		case PARTNER_THROTTLED:
-			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+			move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
 					 later(delay), false);
 			break;
 		case PARTNER_CONFLICT:
@@ -804,7 +811,7 @@ sent(void *arg, const PartnerAnswer *answer)
 				move_row(change, "refused", answer->http_status, answer->error_code,
 						 answer->error, 0, true);
 			else
-				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
 						 later(answer->retry_after > 0 ? delay :
 							   Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)), true);
 			break;
@@ -813,7 +820,7 @@ sent(void *arg, const PartnerAnswer *answer)
 				move_row(change, "refused", answer->http_status, answer->error_code,
 						 answer->error, 0, true);
 			else
-				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
 						 later(op->attempts > 2 ? delay : 0), true);
 			break;
 		case PARTNER_UNAVAILABLE:

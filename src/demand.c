@@ -818,8 +818,9 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 
 /*
  * Partner Center says that no seat is free.  Right after a purchase that means
- * "not yet", until a read shows the seats and that all are taken, or the time
- * for it is over; then, and without a purchase, somebody took it.
+ * "not yet", until a read shows all seats bought in the pool and that all are
+ * taken, or the time for it is over; then, and without a purchase, somebody
+ * took it.
  */
 static void
 no_seat_free(Demand *demand, DemandRequest *r, bool alone)
@@ -843,7 +844,7 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 			(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 
 		spinpanel_demand_pool(demand, &r->sku_id, &pool);
-		if (!over && (pool.figures.active < r->active_level ||
+		if (!over && (pool.figures.active < r->active_level || pool.figures.unshown > 0 ||
 					  pool.figures.consumed < pool.figures.active))
 		{
 			r->status = "provisioning";
@@ -867,6 +868,19 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 		r->active_level = -1;
 		r->buy_operation = 0;
 		r->has_subscription = false;
+	}
+	else
+	{
+		/* The free seat may have gone to one of ours whose own cannot be assigned yet. */
+		spinpanel_demand_pool(demand, &r->sku_id, &pool);
+		if (pool.figures.unshown > 0)
+		{
+			r->status = "queued";
+			r->not_before = demand->now + retry_delay(r) * 1000;
+			spinpanel_demand_save(demand, r, "request queued again",
+								  "no seat is free yet: seats bought before do not show so far");
+			return;
+		}
 	}
 	r->status = "queued";
 	r->seat_refused_at = demand->now;

@@ -246,6 +246,7 @@ static void
 fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 {
 	int64		quantity = 0;
+	int32		meant = spinpanel_judge_base(op, "meant", 0);
 	int			i;
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
@@ -260,6 +261,9 @@ fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 		if (member != NULL)
 			op->base = spinpanel_json_with(op->base, members_kept[i], member);
 	}
+	/* It is judged again after a refusal, and when the answer is lost. */
+	if (meant > 0)
+		op->base = spinpanel_json_with(op->base, "meant", jsonb_of(psprintf("%d", meant)));
 	op->body = with_wanted(op, subscription);
 	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
 		!pg_strong_random(op->correlation_id.data, UUID_LEN))
@@ -691,6 +695,19 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 		lowest = spinpanel_plan_judge(pool, index, action, target, &options,
 									  reason, reason_size);
+
+		/*
+		 * The report lags: seats bought a moment ago may not show yet, and an
+		 * assignment may count twice, as waiting and as consumed.  They go back
+		 * when that is over.
+		 */
+		if (meant > 0 && lowest > target && (pool->waiting > 0 || pool->active < owned_seats(pool)) &&
+			now - op->created_at <= REMOVAL_PATIENCE)
+		{
+			*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+									5 * USECS_PER_MINUTE);
+			return VERDICT_WAIT;
+		}
 		if (is_kind(op, "set_quantity"))
 		{
 			if (lowest >= present)

@@ -540,7 +540,8 @@ outcome_of(bool is_get, int status, const char *code, bool has_body,
 			/* With a Retry-After it is the service itself that speaks. */
 			return is_get || retry_after >= 0 ? PARTNER_UNAVAILABLE : PARTNER_UNKNOWN;
 		default:
-			return status < 500 ? PARTNER_REFUSED : PARTNER_UNKNOWN;
+			/* A refusal that cannot be read is none. */
+			return status < 500 && has_json ? PARTNER_REFUSED : PARTNER_UNKNOWN;
 	}
 }
 
