@@ -181,14 +181,14 @@ $t->poll(sub { scalar $t->requests(since => $since, kind => 'patch_subscription'
 kill 'STOP', $worker;
 @ms = pgbench($calls, 4, 5);
 is(scalar @ms, 20, 'the worker is stopped in the middle of a purchase: twenty calls commit');
-my @release = pgbench(qq{\\set n :client_id + 90\nSELECT spinpanel.release_license('Contoso', 'user' || :n || '\@contoso.example', 'SPB');\n}, 4, 1);
+my @release = pgbench(qq{\\set n :client_id + 1\nSELECT spinpanel.release_license('Contoso', 'user0' || :n || '\@contoso.example', 'SPB');\n}, 4, 1);
 is(scalar @release, 4, '... four releases, too');
 my ($newest) = $t->sql('SELECT max(request_id) FROM spinpanel.license_request');
 is($t->sql("SELECT status FROM spinpanel.cancel_request($newest)"), 'cancelled', '... and a cancellation');
 kill 'CONT', $worker;
 is($t->outcome(ids()), 'cancelled:1 done:33', 'it goes on: all is done');
 idle();
-$t->changes_are({ seats => 30, assigns => 30, unassigns => 0 }, '... on thirty seats, for thirty users');
+$t->changes_are({ seats => 27, assigns => 30, unassigns => 3 }, '... 30 assigned, three of them on seats that were released');
 print sprintf "# figures: worker stopped: the slowest call took %.0f ms\n", (sort { $b <=> $a } @ms, @release)[0];
 
 $s->finish;
