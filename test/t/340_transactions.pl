@@ -92,7 +92,7 @@ idle();
 $t->changes_are({ seats => 40, assigns => 50, lowers => 0 }, '... exactly forty seats are bought');
 is($t->pool('Contoso', 'SPB')->{consumed}, 60, '... all fifty hold the licence');
 my $patches = $t->requests(kind => 'patch_subscription');
-print sprintf "# figures: 50 sessions at once: 40 seats in %d PATCHes, each call at most %.0f ms\n", $patches, $ms[-1];
+note sprintf "figures: 50 sessions at once: 40 seats in %d PATCHes, each call at most %.0f ms", $patches, $ms[-1];
 cmp_ok($patches, '<=', 6, "... in $patches change(s) of quantity");
 
 # the same with every transaction open until all have asked
@@ -167,7 +167,7 @@ $t->clear_faults;
 is($t->outcome(ids()), 'done:80', 'all of it is done when it is back');
 idle();
 $t->changes_are({ seats => 80, assigns => 80, lowers => 0 }, '... on exactly as many seats');
-print sprintf "# figures: Partner Center away: the slowest call took %.0f ms (hanging), %.0f ms (breaking), %.0f ms (stopped)\n", $hang, $broken, $ms[-1];
+note sprintf "figures: Partner Center away: the slowest call took %.0f ms (hanging), %.0f ms (breaking), %.0f ms (stopped)", $hang, $broken, $ms[-1];
 cmp_ok((sort { $b <=> $a } $hang, $broken, $ms[-1])[0], '<', 500, '... and no call waited for it');
 
 # --- nor for the worker, stopped while it is busy with the very pool
@@ -189,7 +189,7 @@ kill 'CONT', $worker;
 is($t->outcome(ids()), 'cancelled:1 done:33', 'it goes on: all is done');
 idle();
 $t->changes_are({ seats => 27, assigns => 30, unassigns => 3 }, '... 30 assigned, three of them on seats that were released');
-print sprintf "# figures: worker stopped: the slowest call took %.0f ms\n", (sort { $b <=> $a } @ms, @release)[0];
+note sprintf "figures: worker stopped: the slowest call took %.0f ms", (sort { $b <=> $a } @ms, @release)[0];
 
 $s->finish;
 unlike($t->log_since(0), qr/TRAP:|PANIC|Segmentation|server process .* was terminated/, 'nothing crashed');

@@ -190,7 +190,7 @@ night();
 $t->advance(hours => 26);
 night();
 is(overdrawn(), '', 'two days later nobody is without a seat');
-print "# figures: a week: $asked assigned, $c->{raises} raise(s), $c->{lowers} decrease(s), " . $t->seats('Contoso', 'SPB') . " seats for " . $t->pool('Contoso', 'SPB')->{consumed} . "\n";
+note "figures: a week: $asked assigned, $c->{raises} raise(s), $c->{lowers} decrease(s), " . $t->seats('Contoso', 'SPB') . " seats for " . $t->pool('Contoso', 'SPB')->{consumed} . "";
 
 unlike($t->log_since(0), qr/TRAP:|PANIC|Segmentation|server process .* was terminated/, 'nothing crashed');
 $t->node->stop;
