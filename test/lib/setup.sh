@@ -86,7 +86,7 @@ sp_install_packages() {
 				chmod 755 $policy
 			fi
 			install pgbouncer
-			deb-systemd-helper disable pgbouncer.service >/dev/null 2>&1 || true
+			systemctl disable pgbouncer.service >/dev/null 2>&1 || true
 			[ -z "$policy" ] || rm -f "$policy"
 			policy= ;;
 		esac
