@@ -159,6 +159,21 @@ for my $case ([ 'a person', 0, 8 ], [ 'we', 1, 10 ])
 	}
 }
 
+# ... and asked for while a person's schedule, wiped by the first purchase, is about to be set again
+fresh('the schedule is away for a moment', { user_count => 40, assigned => { SPB => 8 }, subscriptions => [ { product => $spb, quantity => 12, ends_in_days => 10,
+	batches => [ { quantity => 12, hours_left => -5000 } ], next => 8 } ] });
+$t->fault({ action => 'delay', ms => 600, when => 'before', match => { kind => 'patch_subscription' }, nth => 2, count => 1 });
+$since = $t->counts->{last_seq};
+@ids = (assign(21));
+ok($t->poll(sub { scalar(my @r = $t->requests(since => $since, kind => 'patch_subscription')) >= 2 }), 'one asks for a seat of a subscription that is to shrink: the schedule is about to be set again');
+push @ids, map { assign($_) } 22 .. 24;
+is($t->outcome(@ids), 'done:4', '... three more ask at that moment: done');
+quiet();
+cmp_ok(only()->{scheduled_next}{quantity} // only()->{quantity}, '>=', 12, '... twelve are in use, and as many are to be renewed') or $t->tell;
+$t->advance(days => 11);
+night();
+is(overdrawn(), '', '... renewed: nobody lost a seat');
+
 # --- a week of nights, and people coming and going in between
 fresh('a week', { user_count => 60, subscriptions => [ { product => $spb, quantity => 14, ends_in_days => 5,
 	batches => [ { quantity => 14, hours_left => -5000 } ] }, { offer => 'legacy-SPB', quantity => 4, started_days_ago => 400 } ] },
