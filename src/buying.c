@@ -611,6 +611,7 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	DemandRequest **lacking = palloc(sizeof(DemandRequest *) * (count + 1));
 	int			lacking_count = 0;
 	int64		free_seats;
+	int64		sure;
 	int64		assignable;
 	bool		increment;
 	bool		tried = false;
@@ -621,6 +622,8 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	f = &pool->demand.figures;
 	increment = f->increment;
 	free_seats = Max(0, spinpanel_need_free(f));
+	/* A release that the report shows already counts twice: no harm while nobody's seat is there to be taken. */
+	sure = f->reserved > 0 ? spinpanel_need_free(f) - f->released : free_seats;
 	level = f->consumed + f->claimed;
 
 	/* What can be assigned right now, whoever it is meant for. */
@@ -657,6 +660,11 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 		if (free_seats > 0 && !increment && r->seat_refused_at == 0)
 		{
 			free_seats--;
+			if (sure-- <= 0 && demand->now - r->created_at < RELEASE_PATIENCE)
+			{
+				spinpanel_demand_put_off(demand, r, 500, "waits for seats bought before it to be assigned");
+				continue;
+			}
 			if (assignable <= 0)
 			{
 				/* It is on its way, and shows later. */

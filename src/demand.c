@@ -251,7 +251,8 @@ spinpanel_demand_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool 
 	/*
 	 * A seat that was bought and does not show yet, and an assignment that
 	 * was sent and is not in consumed yet, are known by the number at which
-	 * they will show.
+	 * they will show.  So are the seats of a purchase whose answer is not
+	 * here yet: once active shows them, they are not free.
 	 */
 	static StateQuery figures = {
 		"SELECT coalesce(p.active_units, 0), coalesce(p.consumed_units, 0), coalesce(p.owned_seats, 0),"
@@ -259,7 +260,10 @@ spinpanel_demand_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool 
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
 		"  AND q.seat_bought AND q.active_level > coalesce(p.active_units, 0)),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
-		"  AND q.status IN ('queued', 'provisioning') AND q.seat_bought AND q.kind = 'assign'),"
+		"  AND q.status IN ('queued', 'provisioning') AND q.seat_bought AND q.kind = 'assign')"
+		" + (SELECT count(*)::int FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation"
+		"  WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'buying' AND q.active_level <= coalesce(p.active_units, 0)"
+		"  AND o.status IN ('sending', 'unknown')),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
 		"  AND q.kind = 'assign' AND q.status IN ('assigning', 'done') AND q.consumed_level > coalesce(p.consumed_units, 0)),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"

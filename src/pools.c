@@ -611,7 +611,8 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 				uint64 subscription_count)
 {
 	static StateQuery select = {
-		"SELECT c.position::int, o.sku_id, o.subscription_id"
+		"SELECT c.position::int, o.sku_id, o.subscription_id, CASE WHEN o.purpose = 'restore'"
+		" THEN (o.wanted #>> '{scheduledNextTermInstructions,quantity}')::int END"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.operation o ON o.customer_id = c.customer_id"
 		" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.operation_id <> $2"
@@ -642,6 +643,13 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 			if (r->customer != customer || memcmp(&r->id, &subscription_id, sizeof(pg_uuid_t)) != 0)
 				continue;
 			r->s.pending = true;
+
+			/* Wiped by a change of ours, and about to be set again: it stands. */
+			if (!spinpanel_row_isnull(row, 4) && r->s.next_by == PLAN_NOBODY)
+			{
+				r->s.next_quantity = spinpanel_row_int(row, 4);
+				r->s.next_by = PLAN_PERSON;
+			}
 			if (r->has_sku && !has_sku)
 			{
 				has_sku = true;

@@ -580,6 +580,73 @@ sub follow_clock
 	return $clock->{now};
 }
 
+# fresh(SCENARIO, OPTIONS): a new world, and an extension that has read it once
+sub fresh
+{
+	my ($self, $scenario, $options) = @_;
+	$self->clear_faults;
+	$self->load($scenario, { requests_per_minute => 0, %{ $options // {} } });
+	$self->sql('DROP EXTENSION IF EXISTS spinpanel; CREATE EXTENSION spinpanel');
+	$self->follow_clock($self->emulator('GET', 'clock'));
+	$self->connect_account(name => $_->{name}) for @{ $self->emulator('GET', 'accounts') };
+	return $self->run_and_wait('sync')->{status} eq 'done' || die "the first reading failed\n";
+}
+
+# outcome(REQUESTS): how they ended, for instance "done:3 failed:1"; waits for all
+sub outcome
+{
+	my ($self, @ids) = @_;
+	my $which = 'request_id IN (' . join(',', @ids, 0) . ')';
+	my %all = map { ($_ => 1) } @ids;
+	$self->wait_for("SELECT count(*) FROM spinpanel.license_request WHERE $which AND status IN ('done', 'failed', 'cancelled')", scalar(keys %all), 30)
+	  or $self->tell;
+	return $self->sql("SELECT string_agg(status || ':' || n, ' ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM spinpanel.license_request WHERE $which GROUP BY 1) q");
+}
+
+# tell(): what became of requests and operations, as a diagnosis
+sub tell
+{
+	my ($self) = @_;
+	diag($self->sql(q{SELECT string_agg(concat_ws(' ', request_id, kind, upn, status, 'bought ' || seat_bought, 'waiting ' || waiting, not_before, error), E'\n' ORDER BY request_id) FROM spinpanel.license_request}));
+	diag($self->sql(q{SELECT string_agg(concat_ws(' ', at, event, request_id, before ->> 'quantity', after, reason), E'\n' ORDER BY history_id) FROM spinpanel.history WHERE event ~ 'operation|request|seat|adjustment'}));
+	return 0;
+}
+
+# changes(CUSTOMER): what our changes come to in the emulator's ledger: {seats, raises, lowers, orders, assigns, unassigns}
+sub changes
+{
+	my ($self, $customer) = @_;
+	my %sum = (seats => 0, raises => 0, lowers => 0, orders => 0, assigns => 0, unassigns => 0);
+	for my $entry ($self->ledger(action => [qw(raise lower new assign unassign)], actor => [ 'app', 'app+user' ], $customer ? (customer => $customer) : ()))
+	{
+		my $action = $entry->{action};
+		$sum{seats} += ($entry->{after}{quantity} // 0) - ($entry->{before}{quantity} // 0) unless $action =~ /assign/;
+		$sum{ $action eq 'new' ? 'orders' : "${action}s" }++;
+	}
+	return \%sum;
+}
+
+# changes_are({seats => 1, ...}, TITLE): a test of these members, and that no pool has more holders than seats
+sub changes_are
+{
+	my ($self, $expected, $title) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	my $is = $self->changes;
+	my $ok = is(join(' ', map { "$_:$is->{$_}" } sort keys %$expected), join(' ', map { "$_:$expected->{$_}" } sort keys %$expected), $title);
+	my $overdrawn = join ', ', map { "$_->{name} $_->{part_number} $_->{consumed}/$_->{active}" } @{ $self->emulator('GET', 'invariants')->{overdrawn_pools} };
+	$ok &= is($overdrawn, '', '... nobody is left without a seat');
+	$self->tell unless $ok;
+	return $ok;
+}
+
+# holders(CUSTOMER, SKU): names (without domain) of the users who hold it, as the emulator has them
+sub holders
+{
+	my ($self, $customer, $sku) = @_;
+	return map { $_->{upn} =~ s/@.*//r } sort { $a->{upn} cmp $b->{upn} }
+	  grep { my $user = $_; grep { $_ eq $sku } @{ $user->{licences} } } @{ $self->state($customer, users => 1)->{users} };
+}
+
 # A free port (reserved for this test) on which nobody listens
 sub unused_port { return PostgreSQL::Test::Cluster::get_free_port() }
 

@@ -66,12 +66,29 @@ sp_install_packages() {
 		set -e
 		apt() { apt-get -qq -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"; }
 		install() { apt install --no-install-recommends "$@"; }
+		policy=
+		undo() {
+			[ ! -e "$conf.spinpanel" ] || mv -f "$conf.spinpanel" "$conf"
+			[ -z "$policy" ] || rm -f "$policy"
+		}
+		trap undo EXIT
 		apt update
 		case " $missing " in *" postgresql-15 "*)
 			install postgresql-common
 			cp -p "$conf" "$conf.spinpanel"
-			trap "mv -f $conf.spinpanel $conf" EXIT
 			sed -i -e "/^[# ]*create_main_cluster/d" -e "\$a create_main_cluster = false" "$conf" ;;
+		esac
+		# pgbouncer would start as a service; tests run it themselves
+		case " $missing " in *" pgbouncer "*)
+			if [ ! -e /usr/sbin/policy-rc.d ]; then
+				policy=/usr/sbin/policy-rc.d
+				printf "#!/bin/sh\nexit 101\n" >$policy
+				chmod 755 $policy
+			fi
+			install pgbouncer
+			systemctl disable pgbouncer.service >/dev/null 2>&1 || true
+			[ -z "$policy" ] || rm -f "$policy"
+			policy= ;;
 		esac
 		install $missing
 	' >"$log" 2>&1 </dev/null || code=$?
