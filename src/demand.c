@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "backoff.h"
+#include "catalog/pg_type.h"
 #include "clock.h"
 #include "commands/async.h"
 #include "compat.h"
@@ -17,6 +18,7 @@
 #include "judge.h"
 #include "settings.h"
 #include "state.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 /* A request whose operation is under way is looked at again so much later, in
@@ -70,22 +72,32 @@ level_arg(int32 level)
 /* ---- whose turn it is -------------------------------------------------------------- */
 
 int
-spinpanel_demand_due(int limit, DemandCustomer **customers, MemoryContext context)
+spinpanel_demand_due(int limit, const int32 *accounts, int account_count, DemandCustomer **customers,
+					 MemoryContext context)
 {
+	/* One account that may not act keeps no other waiting. */
 	static StateQuery select = {
-		"SELECT q.customer_id, coalesce(min(q.account_id), (SELECT min(c.account_id) FROM spinpanel.customer_account c"
-		" JOIN spinpanel.account a ON a.account_id = c.account_id AND a.status = 'active'"
-		" WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL))"
+		"SELECT d.customer_id, d.account_id FROM (SELECT q.customer_id, min(q.request_id) AS first,"
+		" coalesce(min(q.account_id) FILTER (WHERE q.account_id = ANY ($3)), (SELECT min(c.account_id)"
+		" FROM spinpanel.customer_account c WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL"
+		" AND c.account_id = ANY ($3))) AS account_id"
 		" FROM spinpanel.license_request q LEFT JOIN spinpanel.relationship r ON r.customer_id = q.customer_id"
 		" WHERE q.status IN " OPEN_STATES " AND r.paused_at IS NULL AND (q.not_before <= $1 OR q.not_before = 'infinity'"
 		/* a person has decided */
 		"  AND EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id"
 		"   AND j.status <> 'awaiting_approval'))"
-		" GROUP BY q.customer_id ORDER BY min(q.request_id) LIMIT $2", "Ti", NULL
+		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2", "TiAi", NULL
 	};
-	StateArg	args[2];
+	StateArg	args[3];
+	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
 	uint64		rows;
 	uint64		row;
+	int			i;
+
+	for (i = 0; i < account_count; i++)
+		elements[i] = Int32GetDatum(accounts[i]);
+	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
+																  4, true, TYPALIGN_INT)));
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
@@ -126,7 +138,10 @@ spinpanel_demand_next_due(void)
 	"  AND d.user_id = q.user_id AND d.waiting AND d.confirmed_at >= q.looked_at)" \
 	" OR EXISTS (SELECT FROM spinpanel.license_request d WHERE d.customer_id = q.customer_id AND d.sku_id = q.sku_id" \
 	"  AND d.user_id = q.user_id AND d.kind = 'release' AND d.status = 'done' AND d.confirmed_at >= q.looked_at)," \
-	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status, b.status" \
+	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status," \
+	" coalesce((SELECT c.status FROM spinpanel.operation c WHERE c.after_operation = q.buy_operation" \
+	"  AND c.kind = 'checkout'), b.status)," \
+	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)" \
 	" FROM spinpanel.license_request q" \
 	" LEFT JOIN spinpanel.customer_user u ON u.customer_id = q.customer_id AND u.user_id = q.user_id" \
 	" LEFT JOIN spinpanel.license_request f ON f.request_id = q.follows" \
@@ -181,6 +196,7 @@ request_from_row(uint64 row, DemandRequest *r)
 	r->approved_seats = spinpanel_row_int(row, 32);
 	r->operation_status = spinpanel_row_text(row, 33, context);
 	r->buy_status = spinpanel_row_text(row, 34, context);
+	r->subscription_mapped = spinpanel_row_uuid(row, 35, &r->subscription_sku);
 }
 
 static void
@@ -856,6 +872,10 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 		r->seat_bought = false;
 		if (r->seats_lost > 1)
 		{
+			/* Where somebody holds it, the floor keeps it. */
+			r->operation_id = give_seats_back(demand, r, 1);
+			if (r->operation_id != 0)
+				record(demand, r, "seat given back", "the seat bought for it could not be assigned");
 			spinpanel_demand_finish(demand, r, "failed", over ?
 									"seats that were bought for it could not be assigned in time; they are in stock" :
 									"seats that were bought for it were taken by others twice");
@@ -974,6 +994,52 @@ restore_auto_renew(const Operation *op)
 	(void) spinpanel_outbox_add(&next);
 }
 
+/*
+ * Requests of the purchase that callers have at this moment: they can no longer
+ * be cancelled, so that their seats are kept for them.
+ */
+static int32
+reserve_seats(int64 buy_operation, int32 seats)
+{
+	static StateQuery reserve = {
+		"UPDATE spinpanel.operation o SET base = coalesce(o.base, '{}') || jsonb_build_object('reserved', n.seats)"
+		" FROM (SELECT least(count(*)::int, $2) AS seats FROM spinpanel.license_request"
+		"  WHERE buy_operation = $1 AND status = 'buying') n"
+		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats", "Ii", NULL
+	};
+	StateArg	args[2];
+
+	args[0] = spinpanel_arg_int64(buy_operation);
+	args[1] = spinpanel_arg_int(seats);
+	return seats > 0 && spinpanel_state_run(&reserve, args, 0) > 0 ? spinpanel_row_int(0, 1) : 0;
+}
+
+bool
+spinpanel_demand_take_reserved(Demand *demand, DemandRequest *r)
+{
+	static StateQuery take = {
+		"UPDATE spinpanel.operation o SET base = jsonb_set(o.base, '{reserved}', to_jsonb((o.base ->> 'reserved')::int - 1))"
+		" WHERE o.operation_id = $1 AND (o.base ->> 'reserved')::int > 0"
+		" RETURNING coalesce(o.subscription_id, (SELECT c.subscription_id FROM spinpanel.operation c"
+		"  WHERE c.after_operation = o.operation_id AND c.kind = 'checkout'))", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(r->buy_operation);
+	if (spinpanel_state_run(&take, args, 0) == 0)
+		return false;
+	r->has_subscription = spinpanel_row_uuid(0, 1, &r->subscription_id);
+	r->seat_bought = true;
+	r->provisioning_at = demand->now;
+	r->seat_refused_at = 0;
+	r->adjustment_id = 0;
+	r->attempts = 0;
+	r->status = "provisioning";
+	r->not_before = demand->now;
+	spinpanel_demand_save(demand, r, "request provisioning", "a seat was bought for it");
+	return true;
+}
+
 /* Seats have been bought: the oldest requests of the purchase have them. */
 static void
 seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *result)
@@ -1037,6 +1103,7 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 	/* Somebody cancelled meanwhile.  Who asked without a request keeps them. */
 	if (op->request_id == 0)
 		given = (int32) seats;
+	given += reserve_seats(buy_operation, (int32) seats - given);
 	for (; given < seats && pass_seat_on(demand, &spare); given++)
 		;
 	if (given < seats && give_seats_back(demand, &spare, (int32) (seats - given)) == 0)
@@ -1082,8 +1149,9 @@ spinpanel_demand_operation_over(const Operation *op, const char *status,
 		REQUEST_SELECT " WHERE q.buy_operation = $1 AND q.status = 'buying'" REQUEST_ORDER, "I", NULL
 	};
 	static StateQuery returned = {
-		"UPDATE spinpanel.license_request SET seat_bought = false WHERE operation_id = $1 AND status IN ('failed', 'cancelled')",
-		"I", NULL
+		"UPDATE spinpanel.license_request SET seat_bought = false WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.operation_id = $1 AND q.status IN ('failed', 'cancelled')"
+		" FOR UPDATE SKIP LOCKED)", "I", NULL
 	};
 	Demand		demand;
 	StateArg	args[1];
