@@ -578,16 +578,27 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		"SELECT s.quantity, s.account_id, s.commerce = 'legacy' OR EXISTS (SELECT FROM unnest(s.refund_quantity, s.refund_until)"
 		"  AS w (seats, until) WHERE w.seats > 0 AND w.until > $2),"
 		" (SELECT max(o.operation_id) FROM spinpanel.operation o WHERE o.customer_id = s.customer_id AND o.sku_id = s.sku_id"
-		"  AND o.subscription_id = s.subscription_id AND o.purpose = 'give_back' AND o.status = 'queued' AND o.base ? 'meant')"
-		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active' AND s.quantity > 1", "uT", NULL
+		"  AND o.subscription_id = s.subscription_id AND o.purpose = 'give_back' AND o.status = 'queued' AND o.base ? 'meant'), s.sku_id"
+		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active'", "uT", NULL
 	};
-	/* meant: how many of its seats; the quantity is what it then comes to */
+	/*
+	 * meant: how many of its seats; the quantity is what it then comes to.  One
+	 * that we ordered goes as a whole with its last seat.
+	 */
 	static StateQuery mean = {
-		"UPDATE spinpanel.operation SET base = jsonb_build_object('meant', coalesce((base ->> 'meant')::int, 0) + $2),"
-		" wanted = jsonb_build_object('quantity', greatest(1, (wanted ->> 'quantity')::int - $2)) WHERE operation_id = $1", "Ii", NULL
+		"UPDATE spinpanel.operation o SET base = jsonb_build_object('meant', n.seats, 'ordered', n.ordered),"
+		" kind = CASE WHEN n.whole THEN 'cancel' ELSE 'set_quantity' END,"
+		" wanted = CASE WHEN n.whole THEN jsonb_build_object('status', 'deleted')"
+		"  ELSE jsonb_build_object('quantity', greatest(1, n.quantity - n.seats)) END"
+		" FROM (SELECT m.seats, m.ordered, s.quantity, m.ordered AND m.seats >= s.quantity AND s.commerce = 'nce' AS whole"
+		"  FROM spinpanel.operation b JOIN spinpanel.subscription s USING (subscription_id)"
+		"  CROSS JOIN LATERAL (SELECT coalesce((b.base ->> 'meant')::int, 0) + $2 AS seats,"
+		"   coalesce((b.base ->> 'ordered')::boolean, false) OR EXISTS (SELECT FROM spinpanel.operation c"
+		"    WHERE c.operation_id = $3 AND c.kind = 'create_cart') AS ordered) m WHERE b.operation_id = $1) n"
+		" WHERE o.operation_id = $1", "IiI", NULL
 	};
 	Operation	op;
-	StateArg	args[2];
+	StateArg	args[3];
 	int64		id;
 
 	if (!r->has_subscription)
@@ -604,8 +615,10 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		op.purpose = "give_back";
 		op.account_id = spinpanel_row_int(0, 2);
 		op.customer_id = demand->customer_id;
+		/* Its own, which need not be what was asked for. */
 		op.has_sku = true;
-		op.sku_id = r->sku_id;
+		if (!spinpanel_row_uuid(0, 5, &op.sku_id))
+			op.sku_id = r->sku_id;
 		op.has_subscription = true;
 		op.subscription_id = r->subscription_id;
 		op.request_id = r->request_id;
@@ -614,6 +627,7 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 	}
 	args[0] = spinpanel_arg_int64(id);
 	args[1] = spinpanel_arg_int(seats);
+	args[2] = id_arg(r->buy_operation);
 	spinpanel_state_run(&mean, args, 0);
 	return id;
 }
@@ -999,18 +1013,20 @@ restore_auto_renew(const Operation *op)
  * be cancelled, so that their seats are kept for them.
  */
 static int32
-reserve_seats(int64 buy_operation, int32 seats)
+reserve_seats(const DemandRequest *purchase, int32 seats)
 {
 	static StateQuery reserve = {
-		"UPDATE spinpanel.operation o SET base = coalesce(o.base, '{}') || jsonb_build_object('reserved', n.seats)"
+		"UPDATE spinpanel.operation o SET base = coalesce(o.base, '{}') ||"
+		" jsonb_build_object('reserved', n.seats, 'subscriptionId', $3)"
 		" FROM (SELECT least(count(*)::int, $2) AS seats FROM spinpanel.license_request"
 		"  WHERE buy_operation = $1 AND status = 'buying') n"
-		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats", "Ii", NULL
+		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats", "Iiu", NULL
 	};
-	StateArg	args[2];
+	StateArg	args[3];
 
-	args[0] = spinpanel_arg_int64(buy_operation);
+	args[0] = spinpanel_arg_int64(purchase->buy_operation);
 	args[1] = spinpanel_arg_int(seats);
+	args[2] = spinpanel_arg_uuid(purchase->has_subscription ? &purchase->subscription_id : NULL);
 	return seats > 0 && spinpanel_state_run(&reserve, args, 0) > 0 ? spinpanel_row_int(0, 1) : 0;
 }
 
@@ -1020,8 +1036,7 @@ spinpanel_demand_take_reserved(Demand *demand, DemandRequest *r)
 	static StateQuery take = {
 		"UPDATE spinpanel.operation o SET base = jsonb_set(o.base, '{reserved}', to_jsonb((o.base ->> 'reserved')::int - 1))"
 		" WHERE o.operation_id = $1 AND (o.base ->> 'reserved')::int > 0"
-		" RETURNING coalesce(o.subscription_id, (SELECT c.subscription_id FROM spinpanel.operation c"
-		"  WHERE c.after_operation = o.operation_id AND c.kind = 'checkout'))", "I", NULL
+		" RETURNING (o.base ->> 'subscriptionId')::uuid", "I", NULL
 	};
 	StateArg	args[1];
 
@@ -1103,7 +1118,7 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 	/* Somebody cancelled meanwhile.  Who asked without a request keeps them. */
 	if (op->request_id == 0)
 		given = (int32) seats;
-	given += reserve_seats(buy_operation, (int32) seats - given);
+	given += reserve_seats(&spare, (int32) seats - given);
 	for (; given < seats && pass_seat_on(demand, &spare); given++)
 		;
 	if (given < seats && give_seats_back(demand, &spare, (int32) (seats - given)) == 0)

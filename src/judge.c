@@ -697,6 +697,11 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 				return VERDICT_WAIT;
 			}
 			target = (int32) present - meant;
+			if (is_kind(op, "cancel") && target > 0)
+			{
+				strlcpy(reason, "it has more seats than were bought in vain", reason_size);
+				return VERDICT_DROP;
+			}
 			pool->cooldown = 0;
 			pool->settled_unused = Max(pool->settled_unused, pool->active);
 		}
