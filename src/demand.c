@@ -72,8 +72,9 @@ level_arg(int32 level)
 /* ---- whose turn it is -------------------------------------------------------------- */
 
 int
-spinpanel_demand_due(int limit, const int32 *accounts, int account_count, DemandCustomer **customers,
-					 MemoryContext context)
+spinpanel_demand_due(int limit, const int32 *accounts, int account_count,
+					 const pg_uuid_t *busy, int busy_count,
+					 DemandCustomer **customers, MemoryContext context)
 {
 	/* One account that may not act keeps no other waiting. */
 	static StateQuery select = {
@@ -86,10 +87,11 @@ spinpanel_demand_due(int limit, const int32 *accounts, int account_count, Demand
 		/* a person has decided */
 		"  AND EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id"
 		"   AND j.status <> 'awaiting_approval'))"
-		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2", "TiAi", NULL
+		" AND q.customer_id <> ALL ($4)"
+		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2", "TiAiAu", NULL
 	};
-	StateArg	args[3];
-	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
+	StateArg	args[4];
+	Datum	   *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
 	uint64		rows;
 	uint64		row;
 	int			i;
@@ -98,6 +100,10 @@ spinpanel_demand_due(int limit, const int32 *accounts, int account_count, Demand
 		elements[i] = Int32GetDatum(accounts[i]);
 	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
 																  4, true, TYPALIGN_INT)));
+	for (i = 0; i < busy_count; i++)
+		elements[i] = UUIDPGetDatum(&busy[i]);
+	args[3] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, busy_count, UUIDOID,
+																  UUID_LEN, false, TYPALIGN_CHAR)));
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);

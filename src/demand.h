@@ -107,8 +107,11 @@ typedef struct DemandCustomer
 	int32		account_id;
 } DemandCustomer;
 
-/* Customers with requests that are due and may go on by one of the accounts; in context. */
-extern int	spinpanel_demand_due(int limit, const int32 *accounts, int account_count, DemandCustomer **customers, MemoryContext context);
+/* Customers with requests that are due and may go on by one of the accounts, but
+ * those that are busy; in context. */
+extern int	spinpanel_demand_due(int limit, const int32 *accounts, int account_count,
+								 const pg_uuid_t *busy, int busy_count,
+								 DemandCustomer **customers, MemoryContext context);
 /* When the next request becomes due; DT_NOEND = none. */
 extern TimestampTz spinpanel_demand_next_due(void);
 

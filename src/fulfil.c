@@ -90,6 +90,7 @@ typedef struct Errand
 	UnmappedOffer *offers;
 	int			offer_count;
 	bool		finished;
+	bool		resting;		/* takes no place */
 	int64		rest_until;		/* real clock, ms: the customer is left alone */
 } Errand;
 
@@ -109,6 +110,8 @@ static void
 errand_rest(Errand *errand)
 {
 	errand->rest_until = GetCurrentTimestamp() / 1000 + REST_MS;
+	errand->resting = true;
+	errands_active--;
 	errand_end(errand);
 }
 
@@ -125,7 +128,8 @@ sweep(void)
 			(errand->rest_until == 0 || GetCurrentTimestamp() / 1000 >= errand->rest_until))
 		{
 			*link = errand->next;
-			errands_active--;
+			if (!errand->resting)
+				errands_active--;
 			MemoryContextDelete(errand->context);
 		}
 		else
@@ -577,8 +581,18 @@ do_due(void *arg)
 	Due		   *due = arg;
 	int32	   *accounts;
 	int			count = spinpanel_connection_usable_list(&accounts);
+	pg_uuid_t  *busy;
+	int			busy_count = 0;
+	Errand	   *errand;
 
-	due->count = spinpanel_demand_due(ERRANDS_AT_ONCE * 2, accounts, count, &due->customers, due->context);
+	for (errand = errands; errand != NULL; errand = errand->next)
+		busy_count++;
+	busy = palloc(sizeof(pg_uuid_t) * (busy_count + 1));
+	busy_count = 0;
+	for (errand = errands; errand != NULL; errand = errand->next)
+		busy[busy_count++] = errand->customer.customer_id;
+	due->count = spinpanel_demand_due(ERRANDS_AT_ONCE, accounts, count, busy, busy_count, &due->customers,
+									  due->context);
 }
 
 static bool

@@ -273,7 +273,15 @@ fresh('accounts', scenario => {
 				subscriptions => [ { partner => 'main', product => $spb, quantity => 1, ends_in_days => 200 } ] } } 1 .. 70 ] });
 $t->sql('SELECT spinpanel.pause()');
 $t->sql(q{SELECT count(spinpanel.assign_license(c.customer_id::text, u.upn, 'SPB')) FROM spinpanel.customer c JOIN spinpanel.customer_user u USING (customer_id) WHERE c.name LIKE 'Other%'});
-@ids = request([ 11, 12 ]);
+$caller = $t->session;
+is($caller->query(q{BEGIN; SELECT count(*) FROM (SELECT spinpanel.cancel_request(request_id) FROM spinpanel.license_request) q}), '70', 'seventy requests of seventy customers are cancelled');
+$t->sql('SELECT spinpanel.resume()');
+@ids = request([11]);
+is(finished(15, @ids), 'done:1', '... which is not committed: a request of another customer is done meanwhile');
+$t->sql('SELECT spinpanel.pause()');
+$caller->query('ROLLBACK');
+$caller->finish;
+@ids = (request([11], kind => 'release'), request([12]));
 $t->sql("UPDATE spinpanel.license_request SET account_id = (SELECT account_id FROM spinpanel.account WHERE name = 'main') WHERE request_id = $ids[0]");
 $t->sql(q{SELECT spinpanel.disconnect_account('main')});
 $t->sql('SELECT spinpanel.resume()');
