@@ -64,6 +64,15 @@ same_user(const DemandRequest *a, const DemandRequest *b)
 	return a->has_user && b->has_user && same_uuid(&a->user_id, &b->user_id);
 }
 
+/* Who waits for something that may take long asks less and less often. */
+static int64
+patient(const Demand *demand, const DemandRequest *r, int64 least_ms)
+{
+	int64		age = (demand->now - r->created_at) / 1000;
+
+	return Max(least_ms, Min(age / 8, 60 * 1000));
+}
+
 static bool
 over(const char *operation_status)
 {
@@ -127,7 +136,12 @@ spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 		if (is(r->status, "queued") && r->operation_id == 0)
 			reads->units = reads->subscriptions = true;
 		else if (is(r->status, "provisioning"))
+		{
 			reads->units = true;
+			/* Is what was bought what was asked for? */
+			if (r->has_subscription && !r->subscription_mapped)
+				reads->subscriptions = true;
+		}
 	}
 }
 
@@ -158,6 +172,9 @@ is_settled(Demand *demand, DemandRequest *r)
 	if (is(r->status, "buying"))
 	{
 		/* The row was locked when its operation ended. */
+		if (r->not_before <= demand->now && is(r->buy_status, "done") &&
+			spinpanel_demand_take_reserved(demand, r))
+			return true;
 		if (r->not_before <= demand->now && over(r->buy_status))
 			spinpanel_demand_begin_again(demand, r, "request queued again", "its purchase is over", true);
 		else if (r->not_before <= demand->now)
@@ -210,7 +227,7 @@ comes_later(Demand *demand, DemandRequest *r)
 		else
 		{
 			r->looked_at = 0;
-			spinpanel_demand_put_off(demand, r, 1000,
+			spinpanel_demand_put_off(demand, r, patient(demand, r, 1000),
 									 psprintf("waits for request " INT64_FORMAT " of the same user", other->request_id));
 		}
 		return true;
@@ -523,7 +540,8 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 	if (pool->demand.buying)
 	{
 		for (i = 0; i < count; i++)
-			spinpanel_demand_put_off(demand, requests[i], BLOCKED_MS, "waits for a purchase in this pool");
+			spinpanel_demand_put_off(demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
+									 "waits for a purchase in this pool");
 		return;
 	}
 
@@ -763,6 +781,13 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 		}
 		if (is(r->status, "provisioning"))
 		{
+			if (r->seat_bought && r->has_subscription && r->subscription_mapped &&
+				!same_uuid(&r->subscription_sku, &r->sku_id))
+			{
+				spinpanel_demand_finish(demand, r, "failed",
+										"the seat bought for it is of another SKU: the rule's default_offer is not an offer of this one");
+				continue;
+			}
 			wanting[wanting_count++] = r;
 			continue;
 		}

@@ -295,7 +295,15 @@ do_judge(void *arg)
 	resource = take_in(change, &licenses_known, &whole);
 	if (!whole)
 	{
-		judging->verdict = VERDICT_DROP;
+		/* Unless nobody decides about it again: see judge.c. */
+		if (strcmp(op->purpose, "give_back") == 0 && spinpanel_judge_base(op, "meant", 0) > 0 &&
+			spinpanel_now() - op->created_at < USECS_PER_DAY)
+		{
+			judging->verdict = VERDICT_WAIT;
+			wait_until = later(60 * 1000);
+		}
+		else
+			judging->verdict = VERDICT_DROP;
 		strlcpy(reason, "the customer's subscriptions could not all be read", sizeof(reason));
 	}
 	else

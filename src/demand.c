@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "backoff.h"
+#include "catalog/pg_type.h"
 #include "clock.h"
 #include "commands/async.h"
 #include "compat.h"
@@ -17,6 +18,7 @@
 #include "judge.h"
 #include "settings.h"
 #include "state.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 /* A request whose operation is under way is looked at again so much later, in
@@ -70,22 +72,38 @@ level_arg(int32 level)
 /* ---- whose turn it is -------------------------------------------------------------- */
 
 int
-spinpanel_demand_due(int limit, DemandCustomer **customers, MemoryContext context)
+spinpanel_demand_due(int limit, const int32 *accounts, int account_count,
+					 const pg_uuid_t *busy, int busy_count,
+					 DemandCustomer **customers, MemoryContext context)
 {
+	/* One account that may not act keeps no other waiting. */
 	static StateQuery select = {
-		"SELECT q.customer_id, coalesce(min(q.account_id), (SELECT min(c.account_id) FROM spinpanel.customer_account c"
-		" JOIN spinpanel.account a ON a.account_id = c.account_id AND a.status = 'active'"
-		" WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL))"
+		"SELECT d.customer_id, d.account_id FROM (SELECT q.customer_id, min(q.request_id) AS first,"
+		" coalesce(min(q.account_id) FILTER (WHERE q.account_id = ANY ($3)), (SELECT min(c.account_id)"
+		" FROM spinpanel.customer_account c WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL"
+		" AND c.account_id = ANY ($3))) AS account_id"
 		" FROM spinpanel.license_request q LEFT JOIN spinpanel.relationship r ON r.customer_id = q.customer_id"
 		" WHERE q.status IN " OPEN_STATES " AND r.paused_at IS NULL AND (q.not_before <= $1 OR q.not_before = 'infinity'"
 		/* a person has decided */
 		"  AND EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id"
 		"   AND j.status <> 'awaiting_approval'))"
-		" GROUP BY q.customer_id ORDER BY min(q.request_id) LIMIT $2", "Ti", NULL
+		" AND q.customer_id <> ALL ($4)"
+		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2", "TiAiAu", NULL
 	};
-	StateArg	args[2];
+	StateArg	args[4];
+	Datum	   *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
 	uint64		rows;
 	uint64		row;
+	int			i;
+
+	for (i = 0; i < account_count; i++)
+		elements[i] = Int32GetDatum(accounts[i]);
+	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
+																  4, true, TYPALIGN_INT)));
+	for (i = 0; i < busy_count; i++)
+		elements[i] = UUIDPGetDatum(&busy[i]);
+	args[3] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, busy_count, UUIDOID,
+																  UUID_LEN, false, TYPALIGN_CHAR)));
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
@@ -126,7 +144,10 @@ spinpanel_demand_next_due(void)
 	"  AND d.user_id = q.user_id AND d.waiting AND d.confirmed_at >= q.looked_at)" \
 	" OR EXISTS (SELECT FROM spinpanel.license_request d WHERE d.customer_id = q.customer_id AND d.sku_id = q.sku_id" \
 	"  AND d.user_id = q.user_id AND d.kind = 'release' AND d.status = 'done' AND d.confirmed_at >= q.looked_at)," \
-	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status, b.status" \
+	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status," \
+	" coalesce((SELECT c.status FROM spinpanel.operation c WHERE c.after_operation = q.buy_operation" \
+	"  AND c.kind = 'checkout'), b.status)," \
+	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)" \
 	" FROM spinpanel.license_request q" \
 	" LEFT JOIN spinpanel.customer_user u ON u.customer_id = q.customer_id AND u.user_id = q.user_id" \
 	" LEFT JOIN spinpanel.license_request f ON f.request_id = q.follows" \
@@ -181,6 +202,7 @@ request_from_row(uint64 row, DemandRequest *r)
 	r->approved_seats = spinpanel_row_int(row, 32);
 	r->operation_status = spinpanel_row_text(row, 33, context);
 	r->buy_status = spinpanel_row_text(row, 34, context);
+	r->subscription_mapped = spinpanel_row_uuid(row, 35, &r->subscription_sku);
 }
 
 static void
@@ -566,16 +588,27 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		"SELECT s.quantity, s.account_id, s.commerce = 'legacy' OR EXISTS (SELECT FROM unnest(s.refund_quantity, s.refund_until)"
 		"  AS w (seats, until) WHERE w.seats > 0 AND w.until > $2),"
 		" (SELECT max(o.operation_id) FROM spinpanel.operation o WHERE o.customer_id = s.customer_id AND o.sku_id = s.sku_id"
-		"  AND o.subscription_id = s.subscription_id AND o.purpose = 'give_back' AND o.status = 'queued' AND o.base ? 'meant')"
-		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active' AND s.quantity > 1", "uT", NULL
+		"  AND o.subscription_id = s.subscription_id AND o.purpose = 'give_back' AND o.status = 'queued' AND o.base ? 'meant'), s.sku_id"
+		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active'", "uT", NULL
 	};
-	/* meant: how many of its seats; the quantity is what it then comes to */
+	/*
+	 * meant: how many of its seats; the quantity is what it then comes to.  One
+	 * that we ordered goes as a whole with its last seat.
+	 */
 	static StateQuery mean = {
-		"UPDATE spinpanel.operation SET base = jsonb_build_object('meant', coalesce((base ->> 'meant')::int, 0) + $2),"
-		" wanted = jsonb_build_object('quantity', greatest(1, (wanted ->> 'quantity')::int - $2)) WHERE operation_id = $1", "Ii", NULL
+		"UPDATE spinpanel.operation o SET base = jsonb_build_object('meant', n.seats, 'ordered', n.ordered),"
+		" kind = CASE WHEN n.whole THEN 'cancel' ELSE 'set_quantity' END,"
+		" wanted = CASE WHEN n.whole THEN jsonb_build_object('status', 'deleted')"
+		"  ELSE jsonb_build_object('quantity', greatest(1, n.quantity - n.seats)) END"
+		" FROM (SELECT m.seats, m.ordered, s.quantity, m.ordered AND m.seats >= s.quantity AND s.commerce = 'nce' AS whole"
+		"  FROM spinpanel.operation b JOIN spinpanel.subscription s USING (subscription_id)"
+		"  CROSS JOIN LATERAL (SELECT coalesce((b.base ->> 'meant')::int, 0) + $2 AS seats,"
+		"   coalesce((b.base ->> 'ordered')::boolean, false) OR EXISTS (SELECT FROM spinpanel.operation c"
+		"    WHERE c.operation_id = $3 AND c.kind = 'create_cart') AS ordered) m WHERE b.operation_id = $1) n"
+		" WHERE o.operation_id = $1", "IiI", NULL
 	};
 	Operation	op;
-	StateArg	args[2];
+	StateArg	args[3];
 	int64		id;
 
 	if (!r->has_subscription)
@@ -592,8 +625,10 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		op.purpose = "give_back";
 		op.account_id = spinpanel_row_int(0, 2);
 		op.customer_id = demand->customer_id;
+		/* Its own, which need not be what was asked for. */
 		op.has_sku = true;
-		op.sku_id = r->sku_id;
+		if (!spinpanel_row_uuid(0, 5, &op.sku_id))
+			op.sku_id = r->sku_id;
 		op.has_subscription = true;
 		op.subscription_id = r->subscription_id;
 		op.request_id = r->request_id;
@@ -602,6 +637,7 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 	}
 	args[0] = spinpanel_arg_int64(id);
 	args[1] = spinpanel_arg_int(seats);
+	args[2] = id_arg(r->buy_operation);
 	spinpanel_state_run(&mean, args, 0);
 	return id;
 }
@@ -651,121 +687,6 @@ spinpanel_demand_finish(Demand *demand, DemandRequest *r, const char *status, co
 	args[0] = spinpanel_arg_int64(r->request_id);
 	args[1] = spinpanel_arg_time(demand->now);
 	spinpanel_state_run(&followers, args, 0);
-}
-
-/* ---- a person has to approve ------------------------------------------------------------- */
-
-static void
-notify_adjustment(const Demand *demand, int64 adjustment_id, const char *status)
-{
-	Async_Notify("spinpanel",
-				 psprintf("{\"type\":\"adjustment\",\"id\":" INT64_FORMAT ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
-						  adjustment_id, status, spinpanel_uuid_text(&demand->customer_id)));
-}
-
-void
-spinpanel_demand_await_approval(Demand *demand, DemandRequest **requests, int count,
-								int32 quantity, const char *reason)
-{
-	static StateQuery any = {
-		"SELECT adjustment_id, seats FROM spinpanel.adjustment WHERE customer_id = $1 AND sku_id = $2"
-		" AND action = 'raise' AND run_id IS NULL AND status = 'awaiting_approval'", "uu", NULL
-	};
-	static StateQuery supersede = {
-		"UPDATE spinpanel.adjustment SET status = 'superseded', finished_at = $2 WHERE adjustment_id ="
-		" (SELECT adjustment_id FROM spinpanel.adjustment WHERE adjustment_id = $1 AND status = 'awaiting_approval'"
-		"  FOR UPDATE SKIP LOCKED)", "IT", NULL
-	};
-	static StateQuery insert = {
-		"INSERT INTO spinpanel.adjustment (account_id, customer_id, sku_id, action, from_quantity, to_quantity, seats,"
-		" reason, status, created_at) VALUES ($1, $2, $3, 'raise', $4, $5, $6, $7, 'awaiting_approval', $8)"
-		" RETURNING adjustment_id", "iuuiiitT", NULL
-	};
-	HistoryEntry entry;
-	StateArg	args[8];
-	int64		id = 0;
-	bool		same;
-	int			i;
-
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(&requests[0]->sku_id);
-	if (spinpanel_state_run(&any, args, 0) > 0)
-	{
-		id = spinpanel_row_int64(0, 1);
-		same = spinpanel_row_int(0, 2) == count;
-		for (i = 0; i < count; i++)
-			same = same && requests[i]->adjustment_id == id;
-		if (same)
-		{
-			for (i = 0; i < count; i++)
-				spinpanel_demand_put_off(demand, requests[i], -1,
-										 psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
-			return;
-		}
-		args[0] = spinpanel_arg_int64(id);
-		args[1] = spinpanel_arg_time(demand->now);
-		if (spinpanel_state_run(&supersede, args, 0) == 0)
-		{
-			/* Somebody is deciding about it at this moment. */
-			for (i = 0; i < count; i++)
-				spinpanel_demand_put_off(demand, requests[i], 1000, reason);
-			return;
-		}
-		notify_adjustment(demand, id, "superseded");
-	}
-
-	args[0] = requests[0]->account_id == 0 ? spinpanel_arg_null() :
-		spinpanel_arg_int(requests[0]->account_id);
-	args[1] = spinpanel_arg_uuid(&demand->customer_id);
-	args[2] = spinpanel_arg_uuid(&requests[0]->sku_id);
-	args[3] = spinpanel_arg_int(quantity);
-	args[4] = spinpanel_arg_int(quantity + count);
-	args[5] = spinpanel_arg_int(count);
-	args[6] = spinpanel_arg_text(reason);
-	args[7] = spinpanel_arg_time(demand->now);
-	spinpanel_state_run(&insert, args, 0);
-	id = spinpanel_row_int64(0, 1);
-	memset(&entry, 0, sizeof(entry));
-	entry.event = "adjustment awaits approval";
-	entry.account_id = requests[0]->account_id;
-	entry.customer_id = &demand->customer_id;
-	entry.sku_id = &requests[0]->sku_id;
-	entry.adjustment_id = id;
-	entry.reason = reason;
-	spinpanel_history_add(&entry);
-	notify_adjustment(demand, id, "awaiting_approval");
-	for (i = 0; i < count; i++)
-	{
-		requests[i]->adjustment_id = id;
-		spinpanel_demand_put_off(demand, requests[i], -1,
-								 psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
-	}
-}
-
-void
-spinpanel_demand_close_approvals(Demand *demand)
-{
-	static StateQuery close = {
-		"UPDATE spinpanel.adjustment SET status = 'skipped', finished_at = $2, error = 'no seat had to be bought any more'"
-		" WHERE adjustment_id IN (SELECT j.adjustment_id FROM spinpanel.adjustment j WHERE j.customer_id = $1"
-		"  AND j.action = 'raise' AND j.run_id IS NULL AND j.status = 'queued'"
-		"  AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.adjustment_id = j.adjustment_id)"
-		"  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.adjustment_id = j.adjustment_id"
-		"   AND q.status IN " OPEN_STATES ") FOR UPDATE SKIP LOCKED) RETURNING adjustment_id", "uT", NULL
-	};
-	StateArg	args[2];
-	int64	   *ids;
-	uint64		rows;
-	uint64		row;
-
-	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_time(demand->now);
-	rows = spinpanel_state_run(&close, args, 0);
-	ids = palloc(sizeof(int64) * (rows + 1));
-	for (row = 0; row < rows; row++)
-		ids[row] = spinpanel_row_int64(row, 1);
-	for (row = 0; row < rows; row++)
-		notify_adjustment(demand, ids[row], "skipped");
 }
 
 /* ---- an operation has ended ------------------------------------------------------------------ */
@@ -861,6 +782,10 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 		r->seat_bought = false;
 		if (r->seats_lost > 1)
 		{
+			/* Where somebody holds it, the floor keeps it. */
+			r->operation_id = give_seats_back(demand, r, 1);
+			if (r->operation_id != 0)
+				record(demand, r, "seat given back", "the seat bought for it could not be assigned");
 			spinpanel_demand_finish(demand, r, "failed", over ?
 									"seats that were bought for it could not be assigned in time; they are in stock" :
 									"seats that were bought for it were taken by others twice");
@@ -992,6 +917,53 @@ restore_auto_renew(const Operation *op)
 	(void) spinpanel_outbox_add(&next);
 }
 
+/*
+ * Requests of the purchase that callers have at this moment: they can no longer
+ * be cancelled, so that their seats are kept for them.
+ */
+static int32
+reserve_seats(const DemandRequest *purchase, int32 seats)
+{
+	static StateQuery reserve = {
+		"UPDATE spinpanel.operation o SET base = coalesce(o.base, '{}') ||"
+		" jsonb_build_object('reserved', n.seats, 'subscriptionId', $3)"
+		" FROM (SELECT least(count(*)::int, $2) AS seats FROM spinpanel.license_request"
+		"  WHERE buy_operation = $1 AND status = 'buying') n"
+		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats", "Iiu", NULL
+	};
+	StateArg	args[3];
+
+	args[0] = spinpanel_arg_int64(purchase->buy_operation);
+	args[1] = spinpanel_arg_int(seats);
+	args[2] = spinpanel_arg_uuid(purchase->has_subscription ? &purchase->subscription_id : NULL);
+	return seats > 0 && spinpanel_state_run(&reserve, args, 0) > 0 ? spinpanel_row_int(0, 1) : 0;
+}
+
+bool
+spinpanel_demand_take_reserved(Demand *demand, DemandRequest *r)
+{
+	static StateQuery take = {
+		"UPDATE spinpanel.operation o SET base = jsonb_set(o.base, '{reserved}', to_jsonb((o.base ->> 'reserved')::int - 1))"
+		" WHERE o.operation_id = $1 AND (o.base ->> 'reserved')::int > 0"
+		" RETURNING (o.base ->> 'subscriptionId')::uuid", "I", NULL
+	};
+	StateArg	args[1];
+
+	args[0] = spinpanel_arg_int64(r->buy_operation);
+	if (spinpanel_state_run(&take, args, 0) == 0)
+		return false;
+	r->has_subscription = spinpanel_row_uuid(0, 1, &r->subscription_id);
+	r->seat_bought = true;
+	r->provisioning_at = demand->now;
+	r->seat_refused_at = 0;
+	r->adjustment_id = 0;
+	r->attempts = 0;
+	r->status = "provisioning";
+	r->not_before = demand->now;
+	spinpanel_demand_save(demand, r, "request provisioning", "a seat was bought for it");
+	return true;
+}
+
 /* Seats have been bought: the oldest requests of the purchase have them. */
 static void
 seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *result)
@@ -1055,6 +1027,7 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 	/* Somebody cancelled meanwhile.  Who asked without a request keeps them. */
 	if (op->request_id == 0)
 		given = (int32) seats;
+	given += reserve_seats(&spare, (int32) seats - given);
 	for (; given < seats && pass_seat_on(demand, &spare); given++)
 		;
 	if (given < seats && give_seats_back(demand, &spare, (int32) (seats - given)) == 0)
@@ -1100,8 +1073,9 @@ spinpanel_demand_operation_over(const Operation *op, const char *status,
 		REQUEST_SELECT " WHERE q.buy_operation = $1 AND q.status = 'buying'" REQUEST_ORDER, "I", NULL
 	};
 	static StateQuery returned = {
-		"UPDATE spinpanel.license_request SET seat_bought = false WHERE operation_id = $1 AND status IN ('failed', 'cancelled')",
-		"I", NULL
+		"UPDATE spinpanel.license_request SET seat_bought = false WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.operation_id = $1 AND q.status IN ('failed', 'cancelled')"
+		" FOR UPDATE SKIP LOCKED)", "I", NULL
 	};
 	Demand		demand;
 	StateArg	args[1];

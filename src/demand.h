@@ -67,6 +67,8 @@ typedef struct DemandRequest
 	int32		approved_seats;
 	char	   *operation_status;	/* NULL = none, or gone */
 	char	   *buy_status;
+	bool		subscription_mapped;
+	pg_uuid_t	subscription_sku;
 
 	bool		moved;			/* written in this unit */
 } DemandRequest;
@@ -105,8 +107,11 @@ typedef struct DemandCustomer
 	int32		account_id;
 } DemandCustomer;
 
-/* Customers with requests that are due and may go on; in context. */
-extern int	spinpanel_demand_due(int limit, DemandCustomer **customers, MemoryContext context);
+/* Customers with requests that are due and may go on by one of the accounts, but
+ * those that are busy; in context. */
+extern int	spinpanel_demand_due(int limit, const int32 *accounts, int account_count,
+								 const pg_uuid_t *busy, int busy_count,
+								 DemandCustomer **customers, MemoryContext context);
 /* When the next request becomes due; DT_NOEND = none. */
 extern TimestampTz spinpanel_demand_next_due(void);
 
@@ -154,6 +159,9 @@ extern void spinpanel_demand_finish(Demand *demand, DemandRequest *request, cons
 /* Back to the start: its user is looked at again. */
 extern void spinpanel_demand_begin_again(Demand *demand, DemandRequest *request, const char *event,
 										 const char *reason, bool at_once);
+
+/* The seat that was bought while a caller had the request; false: there is none. */
+extern bool spinpanel_demand_take_reserved(Demand *demand, DemandRequest *request);
 
 /*
  * The requests from the pool's purchase that have to wait for a person: one

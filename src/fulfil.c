@@ -90,6 +90,7 @@ typedef struct Errand
 	UnmappedOffer *offers;
 	int			offer_count;
 	bool		finished;
+	bool		resting;		/* takes no place */
 	int64		rest_until;		/* real clock, ms: the customer is left alone */
 } Errand;
 
@@ -109,6 +110,8 @@ static void
 errand_rest(Errand *errand)
 {
 	errand->rest_until = GetCurrentTimestamp() / 1000 + REST_MS;
+	errand->resting = true;
+	errands_active--;
 	errand_end(errand);
 }
 
@@ -125,7 +128,8 @@ sweep(void)
 			(errand->rest_until == 0 || GetCurrentTimestamp() / 1000 >= errand->rest_until))
 		{
 			*link = errand->next;
-			errands_active--;
+			if (!errand->resting)
+				errands_active--;
 			MemoryContextDelete(errand->context);
 		}
 		else
@@ -237,13 +241,17 @@ do_take_users(void *arg)
 			continue;
 		if (user != NULL && user->outcome == PARTNER_OK && !look->user_taken)
 		{
-			if (user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &look->user_id) ||
+			pg_uuid_t	id;
+
+			if (user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
+				(look->has_user && memcmp(&id, &look->user_id, sizeof(id)) != 0) ||
 				!spinpanel_mirror_user(&c->customer_id, user->json, user->started_at))
 			{
 				user->outcome = PARTNER_UNKNOWN;
-				strlcpy(user->error, "the answer is no user", sizeof(user->error));
+				strlcpy(user->error, "the answer is not that user", sizeof(user->error));
 				continue;
 			}
+			look->user_id = id;
 			look->has_user = true;
 			look->user_taken = true;
 		}
@@ -264,6 +272,23 @@ do_take_users(void *arg)
 	}
 }
 
+/* Partner Center's own "no", and not a proxy's, or that of a token. */
+static bool
+is_final(const ReadAnswer *answer)
+{
+	switch (answer->outcome)
+	{
+		case PARTNER_NOT_FOUND:
+			return answer->error_code[0] != '\0';
+		case PARTNER_NO_ACCESS:
+			return answer->http_status != 401;
+		case PARTNER_REFUSED:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* What an unsuccessful read of a user means for their requests. */
 static void
 user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
@@ -271,6 +296,11 @@ user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
 	if (look->failed || answer == NULL || answer->outcome == PARTNER_OK)
 		return;
 	look->failed = true;
+	if (!is_final(answer))
+	{
+		put_off(errand, look, in_words(answer), false, answer->retry_after);
+		return;
+	}
 	switch (answer->outcome)
 	{
 		case PARTNER_NOT_FOUND:
@@ -278,12 +308,8 @@ user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
 										   look->upn ? look->upn : spinpanel_uuid_text(&look->user_id)),
 					spinpanel_now() - look->created_at >= USER_PATIENCE, -1);
 			break;
-		case PARTNER_NO_ACCESS:
-		case PARTNER_REFUSED:
-			put_off(errand, look, psprintf("the user's licences cannot be read: %s", in_words(answer)), true, -1);
-			break;
 		default:
-			put_off(errand, look, in_words(answer), false, answer->retry_after);
+			put_off(errand, look, psprintf("the user's licences cannot be read: %s", in_words(answer)), true, -1);
 			break;
 	}
 }
@@ -348,8 +374,7 @@ note_trouble(Errand *errand, const ReadAnswer *answer, bool whole, const char *w
 										  psprintf("the customer's %s cannot be read: %s", what,
 												   answer->outcome == PARTNER_OK ? "the list is not whole" :
 												   in_words(answer)));
-	errand->trouble_final = answer->outcome == PARTNER_NO_ACCESS || answer->outcome == PARTNER_NOT_FOUND ||
-		answer->outcome == PARTNER_REFUSED;
+	errand->trouble_final = is_final(answer);
 	errand->retry_after = answer->retry_after;
 }
 
@@ -357,9 +382,14 @@ static void
 do_decide(void *arg)
 {
 	Errand	   *errand = arg;
+	Demand	   *demand = spinpanel_demand_load(&errand->customer.customer_id);
+	int			i;
 
-	spinpanel_buying_decide(spinpanel_demand_load(&errand->customer.customer_id),
-							errand->with_units, errand->with_subscriptions);
+	/* Another account of ours that sells to the customer does as well. */
+	for (i = 0; i < demand->count; i++)
+		if (!spinpanel_connection_usable(demand->requests[i].account_id))
+			demand->requests[i].account_id = errand->customer.account_id;
+	spinpanel_buying_decide(demand, errand->with_units, errand->with_subscriptions);
 }
 
 /* Where nothing else has to be looked up, the decision goes with it. */
@@ -549,8 +579,20 @@ static void
 do_due(void *arg)
 {
 	Due		   *due = arg;
+	int32	   *accounts;
+	int			count = spinpanel_connection_usable_list(&accounts);
+	pg_uuid_t  *busy;
+	int			busy_count = 0;
+	Errand	   *errand;
 
-	due->count = spinpanel_demand_due(ERRANDS_AT_ONCE * 2, &due->customers, due->context);
+	for (errand = errands; errand != NULL; errand = errand->next)
+		busy_count++;
+	busy = palloc(sizeof(pg_uuid_t) * (busy_count + 1));
+	busy_count = 0;
+	for (errand = errands; errand != NULL; errand = errand->next)
+		busy[busy_count++] = errand->customer.customer_id;
+	due->count = spinpanel_demand_due(ERRANDS_AT_ONCE, accounts, count, busy, busy_count, &due->customers,
+									  due->context);
 }
 
 static bool

@@ -28,6 +28,9 @@
 /* A removal that cannot be sent for this long is left to the next run. */
 #define REMOVAL_PATIENCE (20 * USECS_PER_HOUR)
 
+/* What was bought and is not needed is offered for so long: windows are of a week. */
+#define GIVE_BACK_PATIENCE (6 * USECS_PER_DAY)
+
 /* Members whose state before the change must be known afterwards. */
 static const char *const members_kept[] = {
 	"status", "autoRenewEnabled", "scheduledNextTermInstructions",
@@ -382,11 +385,21 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 	seats = spinpanel_buying_judge(op, pool, &unshown, reason, reason_size);
 	if (seats <= 0)
 		return VERDICT_DROP;
+	if (is_kind(op, "reactivate") && pool->subscriptions[index].suspended_by != PLAN_OURS)
+	{
+		strlcpy(reason, "somebody else has suspended the subscription since", reason_size);
+		return VERDICT_DROP;
+	}
 	if (is_kind(op, "set_quantity"))
 	{
 		if (pg_strcasecmp(status, "active") != 0)
 		{
 			strlcpy(reason, "the subscription is not active any more", reason_size);
+			return VERDICT_DROP;
+		}
+		if (pool->subscriptions[index].end_by == PLAN_PERSON)
+		{
+			strlcpy(reason, "somebody has set the subscription to end since", reason_size);
 			return VERDICT_DROP;
 		}
 		target = Min(present + seats, (int64) pool->subscriptions[index].maximum);
@@ -415,6 +428,8 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	int32		s;
 	char	   *status;
 	bool		removal;
+	int32		meant = is_purpose(op, "give_back") ? spinpanel_judge_base(op, "meant", 0) : 0;
+	Verdict		not_now = VERDICT_DROP;
 
 	*wait_until = now + USECS_PER_SEC;
 	reason[0] = '\0';
@@ -498,10 +513,16 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		return VERDICT_SEND;
 	}
 
+	/* A removal is left to the next run; a seat bought in vain has none. */
+	if (meant > 0 && now - op->created_at < GIVE_BACK_PATIENCE)
+	{
+		not_now = VERDICT_WAIT;
+		*wait_until = now + Max(USECS_PER_SEC, Min((now - op->created_at) / 8, 5 * USECS_PER_MINUTE));
+	}
 	if (!licenses_known)
 	{
 		strlcpy(reason, "licence usage could not be read", reason_size);
-		return VERDICT_DROP;
+		return not_now;
 	}
 
 	/*
@@ -512,7 +533,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	{
 		strlcpy(reason, "demand undecided: a transaction that asks for seats of this pool is open",
 				reason_size);
-		return VERDICT_DROP;
+		return not_now;
 	}
 	/* Whoever committed before we had the lock must be seen. */
 	PopActiveSnapshot();
@@ -642,7 +663,6 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	{
 		Operation  *head = is_purpose(op, "remove") ? NULL : spinpanel_judge_merge_head(op);
 		int32		target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
-		int32		meant = is_purpose(op, "give_back") ? spinpanel_judge_base(op, "meant", 0) : 0;
 		int32		lowest;
 		PlanAction	action = is_kind(op, "suspend") ? PLAN_SUSPEND :
 			is_kind(op, "cancel") ? PLAN_CANCEL : PLAN_REDUCE;
@@ -675,7 +695,17 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		/* Seats bought for requests that did not need them: no cool-down. */
 		if (meant > 0)
 		{
+			if (pool->doubt != NULL && not_now == VERDICT_WAIT)
+			{
+				strlcpy(reason, pool->doubt, reason_size);
+				return VERDICT_WAIT;
+			}
 			target = (int32) present - meant;
+			if (is_kind(op, "cancel") && target > 0)
+			{
+				strlcpy(reason, "it has more seats than were bought in vain", reason_size);
+				return VERDICT_DROP;
+			}
 			pool->cooldown = 0;
 			pool->settled_unused = Max(pool->settled_unused, pool->active);
 		}
@@ -729,6 +759,9 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 	}
 	fill_in(op, subscription, pool, owned_seats(pool));
+	/* It may have to be judged again. */
+	if (meant > 0)
+		op->base = spinpanel_json_with(op->base, "meant", jsonb_of(psprintf("%d", meant)));
 	return VERDICT_SEND;
 }
 

@@ -131,6 +131,15 @@ next_look(const Operation *op)
 					 spinpanel_retry_max_delay));
 }
 
+/* A caller may keep the row for a moment, or for hours. */
+static int64
+while_locked(const Operation *op)
+{
+	int64		age = (spinpanel_now() - op->created_at) / 1000;
+
+	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
+}
+
 static bool
 too_long(const Operation *op)
 {
@@ -302,7 +311,7 @@ is_held(Order *order)
 			return true;
 		case DEMAND_LOCKED:
 			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 later(Min(200, spinpanel_retry_max_delay)), false);
+									 later(while_locked(op)), false);
 			return false;
 		case DEMAND_CHANGED:
 			break;

@@ -386,56 +386,9 @@ typedef enum Cancelled
 } Cancelled;
 
 /*
- * The request's own operation, if it is still queued: locked, and cancelled
- * where it serves nobody else.  False: it is being sent.
- */
-static bool
-cancel_operation(int64 operation_id, int64 request_id, const pg_uuid_t *customer_id,
-				 const pg_uuid_t *sku_id)
-{
-	static StateQuery lock = {
-		"SELECT o.account_id FROM spinpanel.operation o WHERE o.operation_id = $1 AND o.status = 'queued'"
-		" FOR UPDATE SKIP LOCKED",
-		"I", NULL
-	};
-	static StateQuery shared = {
-		"SELECT 1 FROM spinpanel.license_request q WHERE q.customer_id = $3 AND q.sku_id = $4"
-		" AND q." OPEN " AND q.operation_id = $1 AND q.request_id <> $2",
-		"IIuu", NULL
-	};
-	static StateQuery cancel = {
-		"UPDATE spinpanel.operation SET status = 'cancelled', finished_at = $2, body = NULL,"
-		" error = 'its request was cancelled' WHERE operation_id = $1",
-		"IT", NULL
-	};
-	HistoryEntry entry;
-	StateArg args[4];
-
-	memset(&entry, 0, sizeof(entry));
-	args[0] = spinpanel_arg_int64(operation_id);
-	if (spinpanel_state_run(&lock, args, 1) == 0)
-		return false;
-	entry.account_id = spinpanel_row_int(0, 1);
-	args[1] = spinpanel_arg_int64(request_id);
-	args[2] = spinpanel_arg_uuid(customer_id);
-	args[3] = spinpanel_arg_uuid(sku_id);
-	if (spinpanel_state_run(&shared, args, 1) != 0)
-		return true;
-	args[1] = spinpanel_arg_time(spinpanel_now());
-	(void) spinpanel_state_run(&cancel, args, 0);
-	entry.event = "operation cancelled";
-	entry.customer_id = customer_id;
-	entry.sku_id = sku_id;
-	entry.operation_id = operation_id;
-	entry.request_id = request_id;
-	entry.reason = "its request was cancelled";
-	spinpanel_history_add(&entry);
-	return true;
-}
-
-/*
- * Nothing irrevocable was sent: no operation yet, or all still queued.  One
- * that buys is left: the worker counts the need again before it sends it.
+ * Nothing irrevocable was sent: no operation yet, or all still queued.  They
+ * are left as they are: the worker locks its requests before it sends one, and
+ * would wait for us if we locked operations.  It finds that nobody wants it.
  */
 static Cancelled
 cancel(int64 request_id, const char *reason)
@@ -486,8 +439,6 @@ cancel(int64 request_id, const char *reason)
 		args[0] = spinpanel_arg_int64(operation_id);
 		args[1] = spinpanel_arg_int64(buy_operation);
 		if (spinpanel_state_run_latest(&sent, args) != 0)
-			return CANCEL_NOT;
-		if (operation_id != 0 && !cancel_operation(operation_id, request_id, &customer_id, &sku_id))
 			return CANCEL_NOT;
 	}
 

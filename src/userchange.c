@@ -118,6 +118,15 @@ retry_delay(int attempts)
 								   spinpanel_retry_max_delay, SpinpanelRandom());
 }
 
+/* A caller may keep the row for a moment, or for hours. */
+static int64
+while_locked(const Operation *op)
+{
+	int64		age = (spinpanel_now() - op->created_at) / 1000;
+
+	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
+}
+
 static Jsonb *
 jsonb_of(const char *text)
 {
@@ -624,7 +633,7 @@ do_judge(void *arg)
 			break;
 		case DEMAND_LOCKED:
 			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 later(Min(200, spinpanel_retry_max_delay)), false);
+									 later(while_locked(op)), false);
 			return;
 		case DEMAND_CHANGED:
 			over(change, "cancelled", 0, NULL, "a request that it serves was cancelled");
