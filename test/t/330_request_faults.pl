@@ -153,6 +153,7 @@ sub ask
 
 # Nothing is open any more, but what waits for reports and audit records: that ends when settle_time is over.  Then each
 # change is looked at again, which must change nothing
+my $patience = 30;    # less once something was stuck
 my $open = q{SELECT (SELECT count(*) FROM spinpanel.license_request WHERE finished_at IS NULL)
 	+ (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown'))};
 my $now = 'clock_timestamp() + interval \'%d seconds\'';
@@ -167,15 +168,16 @@ sub settled
 		UNION ALL SELECT customer_id, concat_ws(' ', upn, status, error) FROM spinpanel.license_request q WHERE finished_at IS NULL
 		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = q.customer_id AND o.status = 'unknown' AND $waits)) x (customer_id, what)
 		JOIN spinpanel.customer c USING (customer_id)};
-	my $good = $t->wait_for($stuck, '', 30);
+	my $good = $t->wait_for($stuck, '', $patience);
+	$patience = 3 unless $good;
 	for (1 .. 3)
 	{
 		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.operation WHERE verify_at IS NOT NULL)") eq 't';
 		$t->advance(minutes => 62);
-		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.operation WHERE verify_at < ' . sprintf($now, $t->{offset}), '0', 20);
-		$t->poll(sub { $t->sql($open) eq '0' }, 6);
+		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.operation WHERE verify_at < ' . sprintf($now, $t->{offset}), '0', $good ? 20 : 1);
+		$t->poll(sub { $t->sql($open) eq '0' }, $good ? 6 : 1);
 	}
-	return ok($t->wait_for($open, '0', 10) && $good, "$title: everything ends");
+	return ok($t->wait_for($open, '0', $good ? 10 : 1) && $good, "$title: everything ends");
 }
 
 # What is wrong with a customer, by ledger and state first, then by what we say ourselves
