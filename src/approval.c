@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "clock.h"
 #include "commands/async.h"
 #include "demand.h"
 #include "history.h"
@@ -13,11 +14,11 @@
 #include "utils/builtins.h"
 
 static void
-notify_adjustment(const Demand *demand, int64 adjustment_id, const char *status)
+notify_adjustment(const pg_uuid_t *customer_id, int64 adjustment_id, const char *status)
 {
 	Async_Notify("spinpanel",
 				 psprintf("{\"type\":\"adjustment\",\"id\":" INT64_FORMAT ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
-						  adjustment_id, status, spinpanel_uuid_text(&demand->customer_id)));
+						  adjustment_id, status, spinpanel_uuid_text(customer_id)));
 }
 
 void
@@ -68,7 +69,7 @@ spinpanel_demand_await_approval(Demand *demand, DemandRequest **requests, int co
 				spinpanel_demand_put_off(demand, requests[i], 1000, reason);
 			return;
 		}
-		notify_adjustment(demand, id, "superseded");
+		notify_adjustment(&demand->customer_id, id, "superseded");
 	}
 
 	args[0] = requests[0]->account_id == 0 ? spinpanel_arg_null() :
@@ -90,7 +91,7 @@ spinpanel_demand_await_approval(Demand *demand, DemandRequest **requests, int co
 	entry.adjustment_id = id;
 	entry.reason = reason;
 	spinpanel_history_add(&entry);
-	notify_adjustment(demand, id, "awaiting_approval");
+	notify_adjustment(&demand->customer_id, id, "awaiting_approval");
 	for (i = 0; i < count; i++)
 	{
 		requests[i]->adjustment_id = id;
@@ -122,5 +123,51 @@ spinpanel_demand_close_approvals(Demand *demand)
 	for (row = 0; row < rows; row++)
 		ids[row] = spinpanel_row_int64(row, 1);
 	for (row = 0; row < rows; row++)
-		notify_adjustment(demand, ids[row], "skipped");
+		notify_adjustment(&demand->customer_id, ids[row], "skipped");
+}
+
+/*
+ * Those whose requests have all ended otherwise: nobody has to decide, or to
+ * buy, any more.
+ */
+void
+spinpanel_demand_drop_approvals(void)
+{
+	static StateQuery drop = {
+		"UPDATE spinpanel.adjustment SET status = CASE status WHEN 'queued' THEN 'skipped' ELSE 'superseded' END,"
+		" finished_at = $1, error = 'no seat has to be bought any more'"
+		" WHERE adjustment_id IN (SELECT j.adjustment_id FROM spinpanel.adjustment j"
+		"  WHERE j.action = 'raise' AND j.run_id IS NULL AND j.status IN ('queued', 'awaiting_approval')"
+		"  AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = j.customer_id"
+		"   AND o.adjustment_id = j.adjustment_id)"
+		"  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = j.customer_id"
+		"   AND q.adjustment_id = j.adjustment_id AND q.status IN ('queued', 'buying', 'provisioning', 'assigning'))"
+		"  LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING adjustment_id, customer_id, status", "T", NULL
+	};
+	StateArg	args[1];
+	HistoryEntry *entries;
+	pg_uuid_t  *customers;
+	char	  **statuses;
+	uint64		rows;
+	uint64		row;
+
+	args[0] = spinpanel_arg_time(spinpanel_now());
+	rows = spinpanel_state_run(&drop, args, 0);
+	entries = palloc0(sizeof(HistoryEntry) * (rows + 1));
+	customers = palloc(sizeof(pg_uuid_t) * (rows + 1));
+	statuses = palloc(sizeof(char *) * (rows + 1));
+	for (row = 0; row < rows; row++)
+	{
+		entries[row].adjustment_id = spinpanel_row_int64(row, 1);
+		spinpanel_row_uuid(row, 2, &customers[row]);
+		statuses[row] = spinpanel_row_text(row, 3, CurrentMemoryContext);
+	}
+	for (row = 0; row < rows; row++)
+	{
+		entries[row].event = psprintf("adjustment %s", statuses[row]);
+		entries[row].customer_id = &customers[row];
+		entries[row].reason = "no seat has to be bought any more";
+		spinpanel_history_add(&entries[row]);
+		notify_adjustment(&customers[row], entries[row].adjustment_id, statuses[row]);
+	}
 }

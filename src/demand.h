@@ -172,6 +172,8 @@ extern void spinpanel_demand_await_approval(Demand *demand, DemandRequest **requ
 
 /* Approved purchases that nobody needs any more. */
 extern void spinpanel_demand_close_approvals(Demand *demand);
+/* The same at all customers, also of what nobody has decided about. */
+extern void spinpanel_demand_drop_approvals(void);
 
 /*
  * An operation of a user or an order, or one that buys or gives back for

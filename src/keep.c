@@ -3,11 +3,13 @@
  *
  * Finished operations and requests stay in their tables for
  * spinpanel.retention, then they move to the append-only history as they
- * were.  In batches, so that no transaction is long and nothing bloats.
+ * were.  In batches, so that no transaction is long and nothing bloats.  What
+ * waits for a person although nobody needs it any more is closed.
  */
 #include "postgres.h"
 
 #include "clock.h"
+#include "demand.h"
 #include "keep.h"
 #include "settings.h"
 #include "state.h"
@@ -58,6 +60,12 @@ do_batch(void *arg)
 	batch->moved = spinpanel_state_run(batch->query, args, 0);
 }
 
+static void
+do_drop_approvals(void *arg)
+{
+	spinpanel_demand_drop_approvals();
+}
+
 void
 spinpanel_keep_short(void)
 {
@@ -72,4 +80,6 @@ spinpanel_keep_short(void)
 		batch.moved = 0;
 		(void) spinpanel_unit("keeping tables short", do_batch, &batch, UNIT_REPEATABLE);
 	}
+	(void) spinpanel_unit("closing approvals that nobody needs", do_drop_approvals, NULL,
+						  UNIT_REPEATABLE);
 }

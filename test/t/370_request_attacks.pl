@@ -288,4 +288,13 @@ $t->sql('SELECT spinpanel.resume()');
 is(finished(15, @ids), 'done:2', 'seventy customers of an account that is gone keep one of another account not waiting');
 is($t->sql("SELECT count(*) FROM spinpanel.license_request WHERE status = 'queued'"), '70', '... those wait for it');
 
+# --- a purchase that waits for a person, and that nobody needs any more
+fresh('approval', subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 200 } ]);
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', purchase_limit_percent => 0, purchase_limit_seats => 0)});
+@ids = request([11]);
+ok($t->wait_for(q{SELECT status FROM spinpanel.adjustment WHERE action = 'raise'}, 'awaiting_approval'), 'a purchase waits for a person');
+$t->sql("SELECT spinpanel.cancel_request($ids[0])");
+$t->kill9;
+ok($t->wait_for(q{SELECT status FROM spinpanel.adjustment WHERE action = 'raise'}, 'superseded', 20), '... its request is cancelled: it waits no longer');
+
 done_testing();
