@@ -21,6 +21,7 @@
 #include "settings.h"
 #include "state.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 
 /* Subscriptions on which seats are tried to be bought back, one after the other. */
 #define BUY_BACK_TRIES 6
@@ -346,6 +347,63 @@ seats_undone_again(const Operation *op, Jsonb *found)
 	return before > wanted ? (int32) (before - wanted) : 0;
 }
 
+static const char *const product_members[] = {
+	"productId", "skuId", "availabilityId", "billingCycle", "termDuration", "promotionId"
+};
+
+/*
+ * Do both schedule the same?  Audit records spell members in another way, so
+ * what they say is compared and not how.
+ */
+static bool
+same_schedule(Jsonb *a, Jsonb *b)
+{
+	int64		a_quantity = -1;
+	int64		b_quantity = -1;
+	int			i;
+
+	(void) spinpanel_json_int(&a->root, "quantity", &a_quantity);
+	(void) spinpanel_json_int(&b->root, "quantity", &b_quantity);
+	if (a_quantity != b_quantity)
+		return false;
+	for (i = 0; i < (int) lengthof(product_members); i++)
+	{
+		char	   *path = psprintf("product.%s", product_members[i]);
+		char	   *mine = spinpanel_json_text(&a->root, path);
+		char	   *theirs = spinpanel_json_text(&b->root, path);
+
+		/* One that is not told in one of them does not differ. */
+		if (mine != NULL && theirs != NULL && pg_strcasecmp(mine, theirs) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* The schedule in the spelling that a change needs, with another quantity. */
+static Jsonb *
+schedule_with(Jsonb *schedule, int64 quantity)
+{
+	StringInfoData text;
+	bool		first = true;
+	int			i;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, "{\"product\": {");
+	for (i = 0; i < (int) lengthof(product_members); i++)
+	{
+		char	   *value = spinpanel_json_text(&schedule->root,
+												psprintf("product.%s", product_members[i]));
+
+		if (value == NULL || value[0] == '\0')
+			continue;
+		appendStringInfo(&text, "%s\"%s\": ", first ? "" : ", ", product_members[i]);
+		escape_json(&text, value);
+		first = false;
+	}
+	appendStringInfo(&text, "}, \"quantity\": " INT64_FORMAT "}", quantity);
+	return jsonb_of(text.data);
+}
+
 /*
  * A schedule that somebody set between our read and our change, and that our
  * change wiped, is set again, once: with its quantity plus the seats bought,
@@ -360,17 +418,14 @@ restore_wiped(const Operation *op, Jsonb *subscription, Jsonb *found)
 	int64		next;
 
 	if (wiped == NULL || member_of(subscription, "scheduledNextTermInstructions") != NULL ||
-		(read != NULL && compareJsonbContainers(&read->root, &wiped->root) == 0) ||
+		(read != NULL && same_schedule(read, wiped)) ||
+		!spinpanel_json_int(&wiped->root, "quantity", &next) ||
 		spinpanel_outbox_has_follower(op, "set_schedule", "restore"))
 		return;
-	if (spinpanel_json_int(&wiped->root, "quantity", &next))
-	{
-		next += spinpanel_judge_seats(op);
-		wiped = spinpanel_json_with(wiped, "quantity",
-									jsonb_of(psprintf(INT64_FORMAT, Max(next, (int64) 1))));
-	}
+	next += spinpanel_judge_seats(op);
 	(void) follow_up(op, "set_schedule", "restore",
-					 object_with("scheduledNextTermInstructions", wiped));
+					 object_with("scheduledNextTermInstructions",
+								 schedule_with(wiped, Max(next, (int64) 1))));
 }
 
 /* Seats that were undone come back, once. */

@@ -131,6 +131,19 @@ $t->advance(minutes => 61);
 quiet();
 is(ours('schedule'), 1, '... once');
 
+# ... but ours, wiped by a change of ours, is no person's
+fresh([ { product => $spb, quantity => 14, ends_in_days => 10, batches => [ { quantity => 12, hours_left => -5000 }, { quantity => 2, hours_left => 100 } ] } ], 16, 14);
+$t->act({ customer => 'Contoso', do => 'unassign', user => 'user14@contoso.example', sku => 'SPB' });
+$t->run_and_wait('adjust', 'Contoso');
+quiet();
+is(only()->{quantity} . ' ' . only()->{scheduled_next}{quantity}, '14 13', 'a seat freed a moment ago is scheduled to go') or told();
+$t->advance(hours => 25);
+$t->run_and_wait('adjust', 'Contoso');
+quiet();
+is(only()->{quantity} . ' ' . (only()->{scheduled_next}{quantity} // 13), '13 13', '... goes a day later, and no other with it at the renewal') or told();
+$t->advance(days => 11);
+is($t->seats('Contoso', 'SPB'), 13, '... after which nobody is left without');
+
 # --- an approval covers what it showed
 fresh([$ending], 20, 10);
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('Contoso', removal_limit_percent => 0, removal_limit_seats => 0)});
