@@ -13,16 +13,11 @@
 #include "clock.h"
 #include "commands/async.h"
 #include "history.h"
+#include "json.h"
 #include "state.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/jsonb.h"
-
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
 
 static void
 notify_adjustment(int64 adjustment_id, const char *status,
@@ -99,7 +94,7 @@ add_operation(const Wish *wish, const char *kind, const char *purpose,
 	op.run_id = wish->run_id;
 	op.adjustment_id = wish->adjustment_id;
 	op.after_operation = after;
-	op.wanted = jsonb_of(wanted);
+	op.wanted = spinpanel_json_of(wanted);
 	return spinpanel_outbox_add(&op);
 }
 

@@ -26,23 +26,6 @@
 /* Subscriptions on which seats are tried to be bought back, one after the other. */
 #define BUY_BACK_TRIES 6
 
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
-static Jsonb *
-member_of(Jsonb *object, const char *name)
-{
-	JsonbValue	value;
-
-	if (object == NULL || !spinpanel_json_member(&object->root, name, &value) ||
-		value.type == jbvNull)
-		return NULL;
-	return JsonbValueToJsonb(&value);
-}
-
 static bool
 is_kind(const Operation *op, const char *kind)
 {
@@ -79,7 +62,7 @@ follow_up(const Operation *op, const char *kind, const char *purpose, Jsonb *wan
 static Jsonb *
 object_with(const char *name, Jsonb *value)
 {
-	return spinpanel_json_with(jsonb_of("{}"), name, value);
+	return spinpanel_json_with(spinpanel_json_of("{}"), name, value);
 }
 
 void
@@ -91,7 +74,7 @@ spinpanel_aftermath_prepare(const Operation *op, Jsonb *subscription)
 	if (!is_kind(op, "set_quantity"))
 		return;
 
-	schedule = member_of(subscription, "scheduledNextTermInstructions");
+	schedule = spinpanel_json_take(subscription, "scheduledNextTermInstructions");
 	if (schedule != NULL && !spinpanel_outbox_schedules_after(op))
 	{
 		int64		next;
@@ -111,18 +94,18 @@ spinpanel_aftermath_prepare(const Operation *op, Jsonb *subscription)
 			if (next < 1)
 				next = 1;
 			schedule = spinpanel_json_with(schedule, "quantity",
-										   jsonb_of(psprintf(INT64_FORMAT, next)));
+										   spinpanel_json_of(psprintf(INT64_FORMAT, next)));
 		}
 		/* Ours is judged by the planner once more. */
 		(void) follow_up(op, "set_schedule", ours ? "schedule" : "restore",
 						 object_with("scheduledNextTermInstructions", schedule));
 	}
-	actions = member_of(subscription, "scheduledActions");
+	actions = spinpanel_json_take(subscription, "scheduledActions");
 
 	/* Who buys wants it to go on: an end of ours is taken back. */
 	if (is_purpose(op, "buy") && spinpanel_mirror_is_our_end(&op->subscription_id))
 		(void) follow_up(op, "set_auto_renew", "restore",
-						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+						 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 	else if (actions != NULL && JB_ROOT_IS_ARRAY(actions) && JB_ROOT_COUNT(actions) > 0)
 		(void) follow_up(op, "set_actions", "restore",
 						 object_with("scheduledActions", actions));
@@ -177,7 +160,7 @@ buy_back_elsewhere(const Operation *op, int32 amount, const char *why)
 		other.subscription_id = rooms[i].subscription_id;
 		/* The absolute quantity is set when it has been read. */
 		id = follow_up(&other, "set_quantity", "buy_back",
-					   jsonb_of(psprintf("{\"more\": %d}", part)));
+					   spinpanel_json_of(psprintf("{\"more\": %d}", part)));
 		record(op, &rooms[i].subscription_id, id, "seats are being bought back", why);
 		amount -= part;
 	}
@@ -197,10 +180,10 @@ buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
 	if (is_kind(op, "suspend") && !is_active(subscription))
-		id = follow_up(op, "reactivate", "buy_back", jsonb_of("{\"status\": \"active\"}"));
+		id = follow_up(op, "reactivate", "buy_back", spinpanel_json_of("{\"status\": \"active\"}"));
 	else if (is_active(subscription))
 		id = follow_up(op, "set_quantity", "buy_back",
-					   jsonb_of(psprintf("{\"quantity\": %d}", (int) present + amount)));
+					   spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) present + amount)));
 	else
 		left = buy_back_elsewhere(op, amount, why);
 
@@ -401,7 +384,7 @@ schedule_with(Jsonb *schedule, int64 quantity)
 		first = false;
 	}
 	appendStringInfo(&text, "}, \"quantity\": " INT64_FORMAT "}", quantity);
-	return jsonb_of(text.data);
+	return spinpanel_json_of(text.data);
 }
 
 /*
@@ -413,11 +396,11 @@ static void
 restore_wiped(const Operation *op, Jsonb *subscription, Jsonb *found)
 {
 	Jsonb	   *wiped = found == NULL ? NULL :
-		member_of(found, "scheduledNextTermInstructions");
-	Jsonb	   *read = member_of(op->base, "scheduledNextTermInstructions");
+		spinpanel_json_take(found, "scheduledNextTermInstructions");
+	Jsonb	   *read = spinpanel_json_take(op->base, "scheduledNextTermInstructions");
 	int64		next;
 
-	if (wiped == NULL || member_of(subscription, "scheduledNextTermInstructions") != NULL ||
+	if (wiped == NULL || spinpanel_json_take(subscription, "scheduledNextTermInstructions") != NULL ||
 		(read != NULL && same_schedule(read, wiped)) ||
 		!spinpanel_json_int(&wiped->root, "quantity", &next) ||
 		spinpanel_outbox_has_follower(op, "set_schedule", "restore"))
@@ -452,7 +435,7 @@ renew_again(const Operation *op, Jsonb *subscription)
 		!spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) || renews)
 		return;
 	(void) follow_up(op, "set_auto_renew", "restore",
-					 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+					 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 }
 
 void
@@ -480,7 +463,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 
 			undo.operation_id = 0;
 			(void) follow_up(&undo, "set_auto_renew", "restore",
-							 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+							 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 		}
 		spinpanel_aftermath_over(op, "refused", 0, NULL,
 								 "Partner Center did not keep the explicit cancel", answer);
@@ -520,7 +503,7 @@ spinpanel_aftermath_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		spinpanel_json_bool(&answer->root, "autoRenewEnabled", &renews) && !renews &&
 		!is_kind(op, "suspend") && !is_kind(op, "cancel"))
 		(void) follow_up(op, "set_auto_renew", "restore",
-						 jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+						 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
 	if (is_kind(op, "reactivate"))
 		renew_again(op, subscription);
@@ -627,7 +610,7 @@ spinpanel_aftermath_over(Operation *op, const char *status, int http_status,
 		undo.operation_id = head->operation_id;
 		undo.run_id = op->run_id;
 		(void) follow_up(&undo, "set_quantity", "give_back",
-						 jsonb_of(psprintf("{\"quantity\": %d}",
+						 spinpanel_json_of(psprintf("{\"quantity\": %d}",
 										   spinpanel_judge_base(head, "quantity", 1))));
 	}
 	spinpanel_adjustments_operation_over(op, error);

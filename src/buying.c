@@ -40,12 +40,6 @@
 /* Users looked up in one turn of a customer; the rest follows at once. */
 #define LOOKS_PER_TURN 200
 
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
 static bool
 is(const char *a, const char *b)
 {
@@ -249,7 +243,7 @@ queue_operation(const Demand *demand, const DemandRequest *r, const char *kind, 
 	op.has_sku = with_sku;
 	op.sku_id = r->sku_id;
 	op.request_id = r->request_id;
-	op.wanted = jsonb_of(wanted);
+	op.wanted = spinpanel_json_of(wanted);
 	return spinpanel_outbox_add(&op);
 }
 
@@ -478,7 +472,7 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 			appendStringInfoChar(&wanted, '}');
 			break;
 	}
-	op.wanted = jsonb_of(wanted.data);
+	op.wanted = spinpanel_json_of(wanted.data);
 	id = spinpanel_outbox_add(&op);
 	pool->demand.buying = true;
 	demand->bought_recently += adjustment_id == 0 ? count : 0;

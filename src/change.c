@@ -17,11 +17,10 @@
 #include "postgres.h"
 
 #include "aftermath.h"
-#include "backoff.h"
 #include "change.h"
 #include "clock.h"
-#include "compat.h"
 #include "connection.h"
+#include "driver.h"
 #include "json.h"
 #include "judge.h"
 #include "mirror.h"
@@ -85,20 +84,6 @@ static MemoryContext changes_context = NULL;
 
 static void change_read(Change *change, ChangeStep step);
 static void change_send(Change *change);
-
-static TimestampTz
-later(int64 milliseconds)
-{
-	return spinpanel_now() + milliseconds * 1000;
-}
-
-static int64
-retry_delay(int attempts)
-{
-	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000,
-								   spinpanel_retry_max_delay,
-								   SpinpanelRandom());
-}
 
 static bool
 restoring(const Operation *op)
@@ -272,13 +257,6 @@ take_in(Change *change, bool *licenses_known, bool *whole)
 	return resource;
 }
 
-static Jsonb *
-keep_jsonb(Change *change, const Jsonb *jsonb)
-{
-	return memcpy(MemoryContextAlloc(change->context, VARSIZE(jsonb)), jsonb,
-				  VARSIZE(jsonb));
-}
-
 static void
 do_judge(void *arg)
 {
@@ -300,7 +278,7 @@ do_judge(void *arg)
 			spinpanel_now() - op->created_at < USECS_PER_DAY)
 		{
 			judging->verdict = VERDICT_WAIT;
-			wait_until = later(60 * 1000);
+			wait_until = spinpanel_driver_later(60 * 1000);
 		}
 		else
 			judging->verdict = VERDICT_DROP;
@@ -317,9 +295,9 @@ do_judge(void *arg)
 			else
 			{
 				/* These must outlive the transaction. */
-				op->base = keep_jsonb(change, op->base);
-				op->body = keep_jsonb(change, op->body);
-				op->wanted = keep_jsonb(change, op->wanted);
+				op->base = spinpanel_driver_keep(change->context, op->base);
+				op->body = spinpanel_driver_keep(change->context, op->body);
+				op->wanted = spinpanel_driver_keep(change->context, op->wanted);
 				spinpanel_outbox_forget_followers(op);
 				spinpanel_aftermath_prepare(op, resource);
 			}
@@ -414,9 +392,9 @@ do_look_failed(void *arg)
 														   failed->bad->error));
 			break;
 		default:
-			spinpanel_outbox_verify_later(failed->op, later(failed->bad->retry_after > 0 ?
+			spinpanel_outbox_verify_later(failed->op, spinpanel_driver_later(failed->bad->retry_after > 0 ?
 															failed->bad->retry_after * 1000 :
-															retry_delay(6)));
+															spinpanel_driver_delay(6)));
 			break;
 	}
 }
@@ -445,7 +423,7 @@ read_failed(Change *change, const char *state)
 		else
 			move_row(change, state, op->http_status, NULL,
 					 "another account of ours that sells to this customer cannot be read",
-					 later(patient_delay(since, 60000)), false);
+					 spinpanel_driver_later(patient_delay(since, 60000)), false);
 		return true;
 	}
 	if (subscription->outcome == PARTNER_NOT_FOUND && strcmp(state, "queued") == 0)
@@ -486,8 +464,8 @@ read_failed(Change *change, const char *state)
 		/* 202 must be remembered: it says that the change may still come. */
 		move_row(change, state, strcmp(state, "unknown") == 0 && op->http_status == 202 ?
 				 202 : bad->http_status, bad->error_code, bad->error,
-				 later(bad->retry_after > 0 ? bad->retry_after * 1000 :
-					   waits ? patient_delay(since, retry_delay(3)) : retry_delay(3)), false);
+				 spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 :
+					   waits ? patient_delay(since, spinpanel_driver_delay(3)) : spinpanel_driver_delay(3)), false);
 	return true;
 }
 
@@ -527,7 +505,7 @@ do_follow_up(void *arg)
 	{
 		spinpanel_outbox_unknown(change->op, change->sent.http_status, NULL,
 								 "answered, but nothing of it shows",
-								 later(retry_delay(change->op->attempts)));
+								 spinpanel_driver_later(spinpanel_driver_delay(change->op->attempts)));
 		return;
 	}
 	spinpanel_aftermath_done(change->op, resource, answer, licenses_known, audit_of(change),
@@ -559,7 +537,7 @@ still_allowed(Change *change, Jsonb *resource, bool licenses_known)
 		spinpanel_aftermath_over(op, "cancelled", 0, NULL, reason[0] ? reason :
 								 "no longer allowed as it was sent", NULL);
 	else
-		spinpanel_outbox_unknown(op, 0, NULL, reason, Max(wait_until, later(retry_delay(op->attempts))));
+		spinpanel_outbox_unknown(op, 0, NULL, reason, Max(wait_until, spinpanel_driver_later(spinpanel_driver_delay(op->attempts))));
 	return false;
 }
 
@@ -589,7 +567,7 @@ do_resolve(void *arg)
 		{
 			spinpanel_outbox_unknown(op, op->http_status, NULL,
 									 "somebody changed the subscription; the audit records do not show ours yet",
-									 later(patient_delay(op->sent_at, 1000)));
+									 spinpanel_driver_later(patient_delay(op->sent_at, 1000)));
 			following->wait = true;
 			return;
 		}
@@ -604,7 +582,7 @@ do_resolve(void *arg)
 			if (op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE)
 			{
 				spinpanel_outbox_unknown(op, 202, NULL, "accepted; not in force yet",
-										 later(patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
+										 spinpanel_driver_later(patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
 				following->wait = true;
 			}
 			else if (op->attempts >= attempts_allowed(op))
@@ -621,7 +599,7 @@ do_resolve(void *arg)
 		case OUTCOME_AFRESH:
 			spinpanel_outbox_forget_followers(op);
 			spinpanel_outbox_requeue(op, 0, NULL, "somebody changed the subscription meanwhile",
-									 later(retry_delay(op->attempts)), true);
+									 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
 			break;
 	}
 }
@@ -777,21 +755,13 @@ sent(void *arg, const PartnerAnswer *answer)
 	const char *not_now;
 	int64		delay;
 
-	change->sent = *answer;
-	change->sent.body = NULL;
-	change->sent.continuation_token = NULL;
 	change->reads.pending--;	/* see change_send() */
 	if (change->finished)
 		return;					/* forgotten meanwhile */
-	if (answer->body != NULL && answer->body_length > 0 && answer->body_length < 1024 * 1024)
-	{
-		change->answer = MemoryContextAlloc(change->context, answer->body_length + 1);
-		memcpy(change->answer, answer->body, answer->body_length);
-		change->answer[answer->body_length] = '\0';
-		change->answer_length = answer->body_length;
-	}
+	spinpanel_driver_keep_answer(change->context, answer, &change->sent, &change->answer,
+								 &change->answer_length);
 
-	delay = answer->retry_after > 0 ? answer->retry_after * 1000 : retry_delay(op->attempts);
+	delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 	/* This one was not carried out; an earlier one may still be. */
 	not_now = change->again ? "unknown" : "queued";
 	switch (answer->outcome)
@@ -801,18 +771,18 @@ sent(void *arg, const PartnerAnswer *answer)
 			break;
 		case PARTNER_ACCEPTED:
 			move_row(change, "unknown", answer->http_status, NULL, "accepted; not in force yet",
-					 later(Min(1000, spinpanel_retry_max_delay)), true);
+					 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), true);
 			break;
 		case PARTNER_NOT_SENT:
-			move_row(change, not_now, 0, NULL, answer->error, later(delay), false);
+			move_row(change, not_now, 0, NULL, answer->error, spinpanel_driver_later(delay), false);
 			break;
 		case PARTNER_ACCOUNT_STOPPED:
 			move_row(change, not_now, 0, answer->error_code, answer->error,
-					 later(spinpanel_retry_max_delay), false);
+					 spinpanel_driver_later(spinpanel_retry_max_delay), false);
 			break;
 		case PARTNER_THROTTLED:
 			move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
-					 later(delay), false);
+					 spinpanel_driver_later(delay), false);
 			break;
 		case PARTNER_CONFLICT:
 			if (op->attempts >= attempts_allowed(op))
@@ -820,7 +790,7 @@ sent(void *arg, const PartnerAnswer *answer)
 						 answer->error, 0, true);
 			else
 				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
-						 later(answer->retry_after > 0 ? delay :
+						 spinpanel_driver_later(answer->retry_after > 0 ? delay :
 							   Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)), true);
 			break;
 		case PARTNER_STALE:
@@ -829,12 +799,12 @@ sent(void *arg, const PartnerAnswer *answer)
 						 answer->error, 0, true);
 			else
 				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
-						 later(op->attempts > 2 ? delay : 0), true);
+						 spinpanel_driver_later(op->attempts > 2 ? delay : 0), true);
 			break;
 		case PARTNER_UNAVAILABLE:
 		case PARTNER_UNKNOWN:
 			move_row(change, "unknown", answer->http_status, answer->error_code, answer->error,
-					 later(delay), true);
+					 spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_NO_ACCESS:
 		case PARTNER_NOT_FOUND:
@@ -879,24 +849,6 @@ change_send(Change *change)
 
 /* ---- taking up what is due -------------------------------------------------------------- */
 
-typedef struct Due
-{
-	MemoryContext context;
-	Operation **operations;
-	int			count;
-} Due;
-
-static void
-do_due(void *arg)
-{
-	Due		   *due = arg;
-	int32	   *accounts;
-	int			count = spinpanel_connection_usable_list(&accounts);
-
-	due->count = spinpanel_outbox_due(OUTBOX_SUBSCRIPTIONS, accounts, count, CHANGES_AT_ONCE * 2,
-									  &due->operations, due->context);
-}
-
 static bool
 under_way(int64 operation_id)
 {
@@ -911,7 +863,7 @@ under_way(int64 operation_id)
 void
 spinpanel_change_work(void)
 {
-	Due			due;
+	DriverDue	due;
 	int			i;
 
 	if (changes_context == NULL)
@@ -921,11 +873,7 @@ spinpanel_change_work(void)
 	if (changes_active >= CHANGES_AT_ONCE)
 		return;
 
-	memset(&due, 0, sizeof(due));
-	due.context = AllocSetContextCreate(changes_context, "due operations",
-										ALLOCSET_DEFAULT_SIZES);
-	if (!spinpanel_unit("looking for operations", do_due, &due, UNIT_REPEATABLE))
-		due.count = 0;
+	spinpanel_driver_due(&due, OUTBOX_SUBSCRIPTIONS, CHANGES_AT_ONCE * 2, changes_context, "looking for operations");
 
 	for (i = 0; i < due.count && changes_active < CHANGES_AT_ONCE; i++)
 	{

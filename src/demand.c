@@ -33,12 +33,6 @@
 
 #define OPEN_STATES "('queued', 'buying', 'provisioning', 'assigning')"
 
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
 static bool
 is(const char *a, const char *b)
 {
@@ -632,7 +626,7 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		op.has_subscription = true;
 		op.subscription_id = r->subscription_id;
 		op.request_id = r->request_id;
-		op.wanted = jsonb_of(psprintf("{\"quantity\": %d}", spinpanel_row_int(0, 1)));
+		op.wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", spinpanel_row_int(0, 1)));
 		id = spinpanel_outbox_add(&op);
 	}
 	args[0] = spinpanel_arg_int64(id);
@@ -913,7 +907,7 @@ restore_auto_renew(const Operation *op)
 	next.has_subscription = true;
 	next.subscription_id = op->subscription_id;
 	next.after_operation = op->operation_id;
-	next.wanted = jsonb_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}");
+	next.wanted = spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}");
 	(void) spinpanel_outbox_add(&next);
 }
 

@@ -621,3 +621,20 @@ spinpanel_json_next_page(JsonbContainer *collection)
 	token = spinpanel_json_text(collection, "continuationToken");
 	return token != NULL && token[0] != '\0' ? token : NULL;
 }
+
+Jsonb *
+spinpanel_json_of(const char *text)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+}
+
+Jsonb *
+spinpanel_json_take(Jsonb *object, const char *path)
+{
+	JsonbValue	value;
+
+	if (object == NULL || !spinpanel_json_member(&object->root, path, &value) ||
+		value.type == jbvNull)
+		return NULL;
+	return JsonbValueToJsonb(&value);
+}

@@ -24,6 +24,9 @@
  */
 extern Jsonb *spinpanel_json_parse(const char *text, size_t length);
 
+/* Text of ours; throws where it is no JSON. */
+extern Jsonb *spinpanel_json_of(const char *text);
+
 /*
  * Members by name, ASCII case ignored (the exact name first); dots descend
  * ("companyProfile.domain").  False or NULL: absent, null, or not of that type.
@@ -42,6 +45,8 @@ extern bool spinpanel_json_uuid(JsonbContainer *object, const char *path,
 								pg_uuid_t *value);
 extern bool spinpanel_json_time(JsonbContainer *object, const char *path,
 								TimestampTz *value);
+/* A copy of any member; NULL where it is absent or null, or object is NULL. */
+extern Jsonb *spinpanel_json_take(Jsonb *object, const char *path);
 /* NULL where there is no such object or array. */
 extern JsonbContainer *spinpanel_json_container(JsonbContainer *object,
 												const char *path);

@@ -49,24 +49,6 @@ is_purpose(const Operation *op, const char *purpose)
 	return strcmp(op->purpose, purpose) == 0;
 }
 
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
-static Jsonb *
-member_of(Jsonb *object, const char *name)
-{
-	JsonbValue	value;
-
-	if (object == NULL ||
-		!spinpanel_json_member(&object->root, name, &value) ||
-		value.type == jbvNull)
-		return NULL;
-	return JsonbValueToJsonb(&value);
-}
-
 int32
 spinpanel_judge_base(const Operation *op, const char *name, int32 if_absent)
 {
@@ -129,7 +111,7 @@ has_actions(JsonbContainer *theirs, JsonbContainer *mine)
 static Jsonb *
 cancel_action(void)
 {
-	return jsonb_of("[{\"actionType\": \"Cancel\"}]");
+	return spinpanel_json_of("[{\"actionType\": \"Cancel\"}]");
 }
 
 /* Is every wanted member as wanted?  A wanted null means: not there. */
@@ -151,8 +133,8 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 		if (token != WJB_KEY)
 			continue;
 		name = pnstrdup(value.val.string.val, value.val.string.len);
-		mine = member_of(op->wanted, name);
-		theirs = member_of(subscription, name);
+		mine = spinpanel_json_take(op->wanted, name);
+		theirs = spinpanel_json_take(subscription, name);
 
 		/* With auto-renew on there may be actions, but no explicit cancel. */
 		if (pg_strcasecmp(name, "scheduledActions") == 0 && mine == NULL)
@@ -199,7 +181,7 @@ with_wanted(const Operation *op, Jsonb *subscription)
 		if (token != WJB_KEY)
 			continue;
 		name = pnstrdup(value.val.string.val, value.val.string.len);
-		body = spinpanel_json_with(body, name, member_of(op->wanted, name));
+		body = spinpanel_json_with(body, name, spinpanel_json_take(op->wanted, name));
 	}
 	return body;
 }
@@ -242,7 +224,7 @@ schedule_for(Jsonb *subscription, int32 quantity)
 		escape_json(&text, promotion);
 	}
 	appendStringInfo(&text, "}, \"quantity\": %d}}", quantity);
-	return jsonb_of(text.data);
+	return spinpanel_json_of(text.data);
 }
 
 static void
@@ -253,20 +235,20 @@ fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 	int			i;
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
-	op->base = jsonb_of(psprintf("{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
+	op->base = spinpanel_json_of(psprintf("{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
 								 (int) quantity, pool ? pool->active : -1,
 								 pool ? pool->consumed : -1,
 								 pool ? pool->waiting : 0, owned));
 	for (i = 0; i < (int) lengthof(members_kept); i++)
 	{
-		Jsonb	   *member = member_of(subscription, members_kept[i]);
+		Jsonb	   *member = spinpanel_json_take(subscription, members_kept[i]);
 
 		if (member != NULL)
 			op->base = spinpanel_json_with(op->base, members_kept[i], member);
 	}
 	/* It is judged again after a refusal, and when the answer is lost. */
 	if (meant > 0)
-		op->base = spinpanel_json_with(op->base, "meant", jsonb_of(psprintf("%d", meant)));
+		op->base = spinpanel_json_with(op->base, "meant", spinpanel_json_of(psprintf("%d", meant)));
 	op->body = with_wanted(op, subscription);
 	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
 		!pg_strong_random(op->correlation_id.data, UUID_LEN))
@@ -408,10 +390,10 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 			strlcpy(reason, "the subscription is at its maximum", reason_size);
 			return VERDICT_DROP;
 		}
-		op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", (int) target));
+		op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) target));
 	}
 	fill_in(op, subscription, pool, owned_seats(pool));
-	op->base = spinpanel_json_with(op->base, "unshown", jsonb_of(psprintf("%d", unshown)));
+	op->base = spinpanel_json_with(op->base, "unshown", spinpanel_json_of(psprintf("%d", unshown)));
 	return VERDICT_SEND;
 }
 
@@ -473,7 +455,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 		{
 			bool		renews = false;
 
-			if (member_of(subscription, is_kind(op, "set_schedule") ?
+			if (spinpanel_json_take(subscription, is_kind(op, "set_schedule") ?
 						  "scheduledNextTermInstructions" : "scheduledActions") != NULL)
 			{
 				strlcpy(reason, "somebody has scheduled something else since", reason_size);
@@ -497,7 +479,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 
 			/* So many more than there are: absolute from here on. */
 			if (spinpanel_json_int(&op->wanted->root, "more", &more))
-				op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
+				op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
 			if (present >= wanted_quantity(op))
 			{
 				strlcpy(reason, "the seats are there already", reason_size);
@@ -749,7 +731,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 			/* The younger one of a merge goes to its minimum or not at all. */
 			if (is_purpose(op, "merge") && lowest > target)
 				return VERDICT_DROP;
-			op->wanted = jsonb_of(psprintf("{\"quantity\": %d}", lowest));
+			op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", lowest));
 		}
 		else if (lowest > 0)
 		{
@@ -761,7 +743,7 @@ spinpanel_judge(Operation *op, Jsonb *subscription, bool licenses_known,
 	fill_in(op, subscription, pool, owned_seats(pool));
 	/* It may have to be judged again. */
 	if (meant > 0)
-		op->base = spinpanel_json_with(op->base, "meant", jsonb_of(psprintf("%d", meant)));
+		op->base = spinpanel_json_with(op->base, "meant", spinpanel_json_of(psprintf("%d", meant)));
 	return VERDICT_SEND;
 }
 

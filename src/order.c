@@ -23,10 +23,9 @@
  */
 #include "postgres.h"
 
-#include "backoff.h"
 #include "clock.h"
-#include "compat.h"
 #include "connection.h"
+#include "driver.h"
 #include "demand.h"
 #include "json.h"
 #include "lib/stringinfo.h"
@@ -101,19 +100,6 @@ static void order_read(Order *order, OrderStep step);
 static void order_read_back(Order *order);
 static void order_send(Order *order);
 
-static TimestampTz
-later(int64 milliseconds)
-{
-	return spinpanel_now() + milliseconds * 1000;
-}
-
-static int64
-retry_delay(int attempts)
-{
-	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000,
-								   spinpanel_retry_max_delay, SpinpanelRandom());
-}
-
 /* When it began to matter. */
 static TimestampTz
 begun(const Operation *op)
@@ -127,7 +113,7 @@ next_look(const Operation *op)
 {
 	int64		age = (spinpanel_now() - begun(op)) / 1000;
 
-	return later(Min(Max(age / 8, Min(1000, spinpanel_retry_max_delay)),
+	return spinpanel_driver_later(Min(Max(age / 8, Min(1000, spinpanel_retry_max_delay)),
 					 spinpanel_retry_max_delay));
 }
 
@@ -148,25 +134,13 @@ too_long(const Operation *op)
 }
 
 static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
-static Jsonb *
 text_jsonb(const char *text)
 {
 	StringInfoData buffer;
 
 	initStringInfo(&buffer);
 	escape_json(&buffer, text);
-	return jsonb_of(buffer.data);
-}
-
-static Jsonb *
-keep_jsonb(Order *order, const Jsonb *jsonb)
-{
-	return memcpy(MemoryContextAlloc(order->context, VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
+	return spinpanel_json_of(buffer.data);
 }
 
 /* What is known of the order outlives the transaction. */
@@ -311,7 +285,7 @@ is_held(Order *order)
 			return true;
 		case DEMAND_LOCKED:
 			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 later(while_locked(op)), false);
+									 spinpanel_driver_later(while_locked(op)), false);
 			return false;
 		case DEMAND_CHANGED:
 			break;
@@ -346,8 +320,8 @@ do_judge_cart(void *arg)
 	}
 	if (!is_held(order))
 		return;
-	op->base = keep_jsonb(order, spinpanel_purchase_cart_base(item, term, cycle));
-	op->body = keep_jsonb(order, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
+	op->base = spinpanel_driver_keep(order->context, spinpanel_purchase_cart_base(item, term, cycle));
+	op->body = spinpanel_driver_keep(order->context, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
 	spinpanel_outbox_new_ids(op);
 	judging->send = spinpanel_outbox_sending(op);
 }
@@ -383,7 +357,7 @@ do_cart_made(void *arg)
 
 	if (id == NULL || id[0] == '\0')
 	{
-		spinpanel_outbox_unknown(op, 0, NULL, "the answer is no cart", later(retry_delay(op->attempts)));
+		spinpanel_outbox_unknown(op, 0, NULL, "the answer is no cart", spinpanel_driver_later(spinpanel_driver_delay(op->attempts)));
 		return;
 	}
 	if (!spinpanel_purchase_is_cart(&order->purchase, base_text(op, "catalogItemId"),
@@ -405,7 +379,7 @@ do_cart_made(void *arg)
 	checkout.wanted = wanted;
 	(void) spinpanel_outbox_add(&checkout);
 	spinpanel_demand_operation_over(op, "done", NULL, NULL,
-									spinpanel_json_with(jsonb_of("{}"), "cartId", text_jsonb(id)));
+									spinpanel_json_with(spinpanel_json_of("{}"), "cartId", text_jsonb(id)));
 }
 
 /* ---- judging a checkout -------------------------------------------------------------------- */
@@ -483,7 +457,7 @@ do_judge(void *arg)
 		wait_unknown(order, psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id));
 		if (!sent_before || base_text(op, "orderId") == NULL)
 		{
-			op->base = keep_jsonb(order, spinpanel_json_with(op->base ? op->base : jsonb_of("{}"), "orderId",
+			op->base = spinpanel_driver_keep(order->context, spinpanel_json_with(op->base ? op->base : spinpanel_json_of("{}"), "orderId",
 															 text_jsonb(order->placed.order_id)));
 			(void) spinpanel_outbox_learned(op);
 		}
@@ -540,14 +514,14 @@ do_judge(void *arg)
 		if (spinpanel_outbox_pool_busy(op))
 		{
 			spinpanel_outbox_requeue(op, 0, NULL, "another change in the pool is under way",
-									 later(Min(1000, spinpanel_retry_max_delay)), false);
+									 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), false);
 			return;
 		}
 		if (!is_held(order))
 			return;
 		/* From before it was sent for the first time. */
 		if (op->base == NULL || spinpanel_json_container(&op->base->root, "ordersBefore") == NULL)
-			op->base = keep_jsonb(order, spinpanel_purchase_orders_before(&order->purchase,
+			op->base = spinpanel_driver_keep(order->context, spinpanel_purchase_orders_before(&order->purchase,
 																		  read_json(order, order->orders_read),
 																		  op->created_at));
 		op->body = NULL;
@@ -596,7 +570,7 @@ do_bought(void *arg)
 	appendStringInfo(&buffer, "{\"subscriptionId\": \"%s\", \"orderId\": ", order->placed.subscription_id);
 	escape_json(&buffer, order->placed.order_id);
 	appendStringInfo(&buffer, ", \"quantity\": " INT64_FORMAT "}", order->purchase.quantity);
-	spinpanel_demand_operation_over(op, "done", NULL, NULL, jsonb_of(buffer.data));
+	spinpanel_demand_operation_over(op, "done", NULL, NULL, spinpanel_json_of(buffer.data));
 }
 
 static void
@@ -605,7 +579,7 @@ do_ordered(void *arg)
 	Order	   *order = arg;
 	Operation  *op = order->op;
 
-	op->base = keep_jsonb(order, spinpanel_json_with(op->base, "orderId", text_jsonb(order->placed.order_id)));
+	op->base = spinpanel_driver_keep(order->context, spinpanel_json_with(op->base, "orderId", text_jsonb(order->placed.order_id)));
 	(void) spinpanel_outbox_learned(op);
 	spinpanel_outbox_unknown(op, order->sent.http_status, NULL,
 							 psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id),
@@ -709,7 +683,7 @@ reads_done(void *arg)
 		return;
 	}
 
-	when = later(bad->retry_after > 0 ? bad->retry_after * 1000 : retry_delay(3));
+	when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 : spinpanel_driver_delay(3));
 	if (op->base == NULL && is_final(bad->outcome, bad->http_status) &&
 		(bad->outcome != PARTNER_NOT_FOUND || bad->error_code[0] != '\0'))
 		move_row(order, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
@@ -821,23 +795,13 @@ sent(void *arg, const PartnerAnswer *answer)
 {
 	Order	   *order = arg;
 	Operation  *op = order->op;
-	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : retry_delay(op->attempts);
+	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 
-	order->sent = *answer;
-	order->sent.body = NULL;
-	order->sent.json = NULL;
-	order->sent.continuation_token = NULL;
-	order->sent.location = NULL;
 	order->reads.pending--;		/* see order_send() */
 	if (order->finished)
 		return;					/* forgotten meanwhile */
-	if (answer->body != NULL && answer->body_length > 0 && answer->body_length < 1024 * 1024)
-	{
-		order->answer = MemoryContextAlloc(order->context, answer->body_length + 1);
-		memcpy(order->answer, answer->body, answer->body_length);
-		order->answer[answer->body_length] = '\0';
-		order->answer_length = answer->body_length;
-	}
+	spinpanel_driver_keep_answer(order->context, answer, &order->sent, &order->answer,
+								 &order->answer_length);
 
 	switch (answer->outcome)
 	{
@@ -855,11 +819,11 @@ sent(void *arg, const PartnerAnswer *answer)
 		case PARTNER_NOT_SENT:
 		case PARTNER_THROTTLED:
 			move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-					 later(delay), false);
+					 spinpanel_driver_later(delay), false);
 			break;
 		case PARTNER_ACCOUNT_STOPPED:
 			move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-					 later(spinpanel_retry_max_delay), false);
+					 spinpanel_driver_later(spinpanel_retry_max_delay), false);
 			break;
 		case PARTNER_CONFLICT:
 		case PARTNER_STALE:
@@ -869,20 +833,20 @@ sent(void *arg, const PartnerAnswer *answer)
 						 answer->error, 0, true);
 			else
 				move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-						 later(delay), true);
+						 spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_ACCEPTED:
 		case PARTNER_UNAVAILABLE:
 		case PARTNER_UNKNOWN:
 			move_row(order, "unknown", answer->http_status, answer->error_code, answer->error,
-					 later(delay), true);
+					 spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_NO_ACCESS:
 		case PARTNER_NOT_FOUND:
 		case PARTNER_REFUSED:
 			if (answer->http_status == 401)
 				move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-						 later(delay), true);
+						 spinpanel_driver_later(delay), true);
 			else if (!order->checkout)
 				move_row(order, "refused", answer->http_status, answer->error_code, answer->error,
 						 0, true);
@@ -921,24 +885,6 @@ order_send(Order *order)
 }
 
 /* ---- taking up what is due ---------------------------------------------------------------------------- */
-
-typedef struct Due
-{
-	MemoryContext context;
-	Operation **operations;
-	int			count;
-} Due;
-
-static void
-do_due(void *arg)
-{
-	Due		   *due = arg;
-	int32	   *accounts;
-	int			count = spinpanel_connection_usable_list(&accounts);
-
-	due->count = spinpanel_outbox_due(OUTBOX_ORDERS, accounts, count, ORDERS_AT_ONCE * 2,
-									  &due->operations, due->context);
-}
 
 static bool
 under_way(int64 operation_id)
@@ -994,7 +940,7 @@ take_up(const Operation *found)
 void
 spinpanel_order_work(void)
 {
-	Due			due;
+	DriverDue	due;
 	int			i;
 
 	if (orders_context == NULL)
@@ -1004,11 +950,7 @@ spinpanel_order_work(void)
 	if (orders_active >= ORDERS_AT_ONCE)
 		return;
 
-	memset(&due, 0, sizeof(due));
-	due.context = AllocSetContextCreate(orders_context, "due operations",
-										ALLOCSET_DEFAULT_SIZES);
-	if (!spinpanel_unit("looking for purchases", do_due, &due, UNIT_REPEATABLE))
-		due.count = 0;
+	spinpanel_driver_due(&due, OUTBOX_ORDERS, ORDERS_AT_ONCE * 2, orders_context, "looking for purchases");
 	for (i = 0; i < due.count && orders_active < ORDERS_AT_ONCE; i++)
 		if (!under_way(due.operations[i]->operation_id) &&
 			spinpanel_connection_usable(due.operations[i]->account_id))

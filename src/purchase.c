@@ -16,12 +16,6 @@
 /* Partner Center's clock against ours. */
 #define CLOCK_MARGIN (15 * USECS_PER_MINUTE)
 
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-}
-
 /* ---- small readings ------------------------------------------------------------- */
 
 bool
@@ -198,7 +192,7 @@ spinpanel_purchase_cart_base(const char *item, const char *term, const char *cyc
 	appendStringInfoChar(&buffer, '{');
 	append_offer(&buffer, item, term, cycle);
 	appendStringInfoChar(&buffer, '}');
-	return jsonb_of(buffer.data);
+	return spinpanel_json_of(buffer.data);
 }
 
 Jsonb *
@@ -220,7 +214,7 @@ spinpanel_purchase_cart_body(const Purchase *purchase, const char *item, const c
 	}
 	appendStringInfo(&buffer, "}]%s}", purchase->reseller == NULL ? "" :
 					 ", \"PartnerOnRecordAttestationAccepted\": true");
-	return jsonb_of(buffer.data);
+	return spinpanel_json_of(buffer.data);
 }
 
 bool
@@ -351,7 +345,7 @@ spinpanel_purchase_orders_before(const Purchase *purchase, Jsonb *list, Timestam
 		escape_json(&buffer, id);
 	}
 	appendStringInfoString(&buffer, "]}");
-	return jsonb_of(buffer.data);
+	return spinpanel_json_of(buffer.data);
 }
 
 void

@@ -20,11 +20,10 @@
  */
 #include "postgres.h"
 
-#include "backoff.h"
 #include "catalog/pg_type.h"
 #include "clock.h"
-#include "compat.h"
 #include "connection.h"
+#include "driver.h"
 #include "demand.h"
 #include "json.h"
 #include "lib/stringinfo.h"
@@ -105,19 +104,6 @@ static MemoryContext changes_context = NULL;
 static void change_read(UserChange *change, UserStep step);
 static void change_send(UserChange *change);
 
-static TimestampTz
-later(int64 milliseconds)
-{
-	return spinpanel_now() + milliseconds * 1000;
-}
-
-static int64
-retry_delay(int attempts)
-{
-	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000,
-								   spinpanel_retry_max_delay, SpinpanelRandom());
-}
-
 /* A caller may keep the row for a moment, or for hours. */
 static int64
 while_locked(const Operation *op)
@@ -125,12 +111,6 @@ while_locked(const Operation *op)
 	int64		age = (spinpanel_now() - op->created_at) / 1000;
 
 	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
-}
-
-static Jsonb *
-jsonb_of(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 }
 
 static void
@@ -339,7 +319,7 @@ result_of(UserChange *change)
 		append_ids(&buffer, held, held_count);
 	}
 	appendStringInfoChar(&buffer, '}');
-	return jsonb_of(buffer.data);
+	return spinpanel_json_of(buffer.data);
 }
 
 /* ---- transactions that only move the row ------------------------------------------- */
@@ -545,7 +525,7 @@ write_base(UserChange *change)
 		append_ids(&buffer, held, held_count);
 	}
 	appendStringInfoChar(&buffer, '}');
-	op->base = jsonb_of(buffer.data);
+	op->base = spinpanel_json_of(buffer.data);
 }
 
 /* Only what is missing: see the top of this file. */
@@ -565,7 +545,7 @@ write_body(UserChange *change)
 		appendStringInfoString(&buffer, "{\"usageLocation\": ");
 		escape_json(&buffer, change->location);
 		appendStringInfoString(&buffer, ", \"attributes\": {\"objectType\": \"CustomerUser\"}}");
-		op->body = jsonb_of(buffer.data);
+		op->body = spinpanel_json_of(buffer.data);
 		return;
 	}
 	held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
@@ -580,13 +560,7 @@ write_body(UserChange *change)
 						   "], \"licensesToRemove\": null" : "], \"licensesToAssign\": null");
 	appendStringInfoString(&buffer, ", \"licenseWarnings\": null,"
 						   " \"attributes\": {\"objectType\": \"LicenseUpdate\"}}");
-	op->body = jsonb_of(buffer.data);
-}
-
-static Jsonb *
-keep_jsonb(UserChange *change, const Jsonb *jsonb)
-{
-	return memcpy(MemoryContextAlloc(change->context, VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
+	op->body = spinpanel_json_of(buffer.data);
 }
 
 typedef struct Judging
@@ -620,7 +594,7 @@ do_judge(void *arg)
 		/* One that was set a moment ago may not show here yet. */
 		if (op->after_operation != 0 && location_may_come(change))
 			spinpanel_outbox_requeue(op, 0, NULL, "the usage location does not show yet",
-									 later(retry_delay(3)), false);
+									 spinpanel_driver_later(spinpanel_driver_delay(3)), false);
 		else
 			over(change, "refused", 0, "no_usage_location",
 				 "the user has no usage location, and without one no licence can be assigned");
@@ -633,7 +607,7 @@ do_judge(void *arg)
 			break;
 		case DEMAND_LOCKED:
 			spinpanel_outbox_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 later(while_locked(op)), false);
+									 spinpanel_driver_later(while_locked(op)), false);
 			return;
 		case DEMAND_CHANGED:
 			over(change, "cancelled", 0, NULL, "a request that it serves was cancelled");
@@ -645,8 +619,8 @@ do_judge(void *arg)
 	if (!spinpanel_outbox_sending(op))
 		return;					/* cancelled by a person */
 	/* These must outlive the transaction. */
-	op->base = keep_jsonb(change, op->base);
-	op->body = keep_jsonb(change, op->body);
+	op->base = spinpanel_driver_keep(change->context, op->base);
+	op->body = spinpanel_driver_keep(change->context, op->body);
 	judging->send = true;
 }
 
@@ -674,7 +648,7 @@ refused(UserChange *change)
 	if (change->kind == USER_ASSIGN && about_location && location_may_come(change) &&
 		(location_of(change) != NULL || op->after_operation != 0))
 		spinpanel_outbox_requeue(op, change->sent.http_status, change->sent.error_code, words,
-								 later(retry_delay(op->attempts)), true);
+								 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
 	else if (change->kind == USER_UNASSIGN && (speaks_of(words, "inherited") || speaks_of(words, "group")))
 		over(change, "refused", change->sent.http_status, "held_by_group",
 			 psprintf("the licence is held through a group and cannot be taken from the user directly (%s: %s)",
@@ -695,7 +669,7 @@ do_follow_up(void *arg)
 	else if (change->sent.outcome == PARTNER_OK)
 		spinpanel_outbox_unknown(change->op, change->sent.http_status, NULL,
 								 "carried out; does not show yet",
-								 later(Min(1000, spinpanel_retry_max_delay)));
+								 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)));
 	else
 		refused(change);
 }
@@ -741,7 +715,7 @@ do_resolve(void *arg)
 			 "the answer was lost; reading showed that it was carried out");
 	else if (taken && spinpanel_now() - op->sent_at < REPLICATION_PATIENCE)
 		spinpanel_outbox_unknown(op, op->http_status, NULL, "accepted; does not show yet",
-								 later(Min(5000, spinpanel_retry_max_delay)));
+								 spinpanel_driver_later(Min(5000, spinpanel_retry_max_delay)));
 	else if (taken && op->http_status != 202)
 	{
 		if (change->kind == USER_UNASSIGN)
@@ -755,7 +729,7 @@ do_resolve(void *arg)
 		over(change, "failed", 0, "given_up", "given up after many attempts");
 	else if (changed_by_others(change))
 		spinpanel_outbox_requeue(op, 0, NULL, "somebody changed the user's licences meanwhile",
-								 later(retry_delay(op->attempts)), true);
+								 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
 	else if (op->body != NULL && spinpanel_outbox_resend(op))
 		judging->send = true;
 }
@@ -767,7 +741,7 @@ static void
 reads_missing(UserChange *change, Look seen, ReadAnswer *bad)
 {
 	Operation  *op = change->op;
-	TimestampTz when = later(bad->retry_after > 0 ? bad->retry_after * 1000 : retry_delay(3));
+	TimestampTz when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 : spinpanel_driver_delay(3));
 	bool		was_refused = change->step == STEP_READ_BACK && change->sent.outcome != PARTNER_OK;
 
 	if (seen == LOOK_GONE)
@@ -860,23 +834,13 @@ sent(void *arg, const PartnerAnswer *answer)
 {
 	UserChange *change = arg;
 	Operation  *op = change->op;
-	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : retry_delay(op->attempts);
+	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 
-	change->sent = *answer;
-	change->sent.body = NULL;
-	change->sent.json = NULL;
-	change->sent.continuation_token = NULL;
-	change->sent.location = NULL;
 	change->reads.pending--;	/* see change_send() */
 	if (change->finished)
 		return;					/* forgotten meanwhile */
-	if (answer->body != NULL && answer->body_length > 0 && answer->body_length < 1024 * 1024)
-	{
-		change->answer = MemoryContextAlloc(change->context, answer->body_length + 1);
-		memcpy(change->answer, answer->body, answer->body_length);
-		change->answer[answer->body_length] = '\0';
-		change->answer_length = answer->body_length;
-	}
+	spinpanel_driver_keep_answer(change->context, answer, &change->sent, &change->answer,
+								 &change->answer_length);
 
 	switch (answer->outcome)
 	{
@@ -886,16 +850,16 @@ sent(void *arg, const PartnerAnswer *answer)
 			break;
 		case PARTNER_ACCEPTED:
 			move_row(change, "unknown", answer->http_status, NULL, "accepted; does not show yet",
-					 later(Min(1000, spinpanel_retry_max_delay)), true);
+					 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), true);
 			break;
 		case PARTNER_NOT_SENT:
 		case PARTNER_THROTTLED:
 			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-					 later(delay), false);
+					 spinpanel_driver_later(delay), false);
 			break;
 		case PARTNER_ACCOUNT_STOPPED:
 			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-					 later(spinpanel_retry_max_delay), false);
+					 spinpanel_driver_later(spinpanel_retry_max_delay), false);
 			break;
 		case PARTNER_CONFLICT:
 		case PARTNER_STALE:
@@ -904,13 +868,13 @@ sent(void *arg, const PartnerAnswer *answer)
 						 answer->error, 0, true);
 			else
 				move_row(change, "queued", answer->http_status, answer->error_code,
-						 answer->error, later(delay), true);
+						 answer->error, spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_UNAVAILABLE:
 		case PARTNER_UNKNOWN:
 			/* No status: a 2xx that could not be read counts as no answer. */
 			move_row(change, "unknown", answer->http_status >= 300 ? answer->http_status : 0,
-					 answer->error_code, answer->error, later(delay), true);
+					 answer->error_code, answer->error, spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_NOT_FOUND:
 			if (answer->error_code[0] == '\0' || strcmp(answer->error_code, "60003") == 0)
@@ -922,7 +886,7 @@ sent(void *arg, const PartnerAnswer *answer)
 		case PARTNER_NO_ACCESS:
 			if (answer->http_status == 401 && op->attempts < ATTEMPTS_ALLOWED)
 				move_row(change, "queued", answer->http_status, answer->error_code,
-						 answer->error, later(delay), true);
+						 answer->error, spinpanel_driver_later(delay), true);
 			else
 				move_row(change, "refused", answer->http_status, answer->error_code,
 						 answer->error, 0, true);
@@ -954,24 +918,6 @@ change_send(UserChange *change)
 }
 
 /* ---- taking up what is due ------------------------------------------------------------------------------ */
-
-typedef struct Due
-{
-	MemoryContext context;
-	Operation **operations;
-	int			count;
-} Due;
-
-static void
-do_due(void *arg)
-{
-	Due		   *due = arg;
-	int32	   *accounts;
-	int			count = spinpanel_connection_usable_list(&accounts);
-
-	due->count = spinpanel_outbox_due(OUTBOX_USERS, accounts, count, USERS_AT_ONCE * 2,
-									  &due->operations, due->context);
-}
 
 /* The operation, or another one of its user. */
 static bool
@@ -1025,7 +971,7 @@ take_up(const Operation *found)
 void
 spinpanel_userchange_work(void)
 {
-	Due			due;
+	DriverDue	due;
 	int			i;
 
 	if (changes_context == NULL)
@@ -1035,11 +981,7 @@ spinpanel_userchange_work(void)
 	if (changes_active >= USERS_AT_ONCE)
 		return;
 
-	memset(&due, 0, sizeof(due));
-	due.context = AllocSetContextCreate(changes_context, "due operations",
-										ALLOCSET_DEFAULT_SIZES);
-	if (!spinpanel_unit("looking for operations on users", do_due, &due, UNIT_REPEATABLE))
-		due.count = 0;
+	spinpanel_driver_due(&due, OUTBOX_USERS, USERS_AT_ONCE * 2, changes_context, "looking for operations on users");
 	for (i = 0; i < due.count && changes_active < USERS_AT_ONCE; i++)
 		if (spinpanel_connection_usable(due.operations[i]->account_id))
 			take_up(due.operations[i]);
