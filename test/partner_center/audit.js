@@ -4,7 +4,7 @@
 const crypto = require('crypto');
 const { errors } = require('./errors');
 const { filterBy } = require('./paging');
-const { pascalKeys, parseTime, isoLong, DAY, midnight } = require('./util');
+const { pascalKeys, isoLong, DAY, midnight } = require('./util');
 
 class Audit {
   constructor() {
@@ -85,11 +85,19 @@ function list(world, ctx) {
   return world.pages.collection(items, position, more, `/auditrecords?size=${position.size}`, world.options);
 }
 
+const TIME = '(?:[T ]\\d\\d?:\\d\\d(?::\\d\\d(?:\\.\\d+)?)?(?: ?[AP]M)?(?:Z|\\+00:00)?)?';
+const ISO = new RegExp(`^(\\d{4})-(\\d\\d)-(\\d\\d)${TIME}$`, 'i');
+const AMERICAN = new RegExp(`^(\\d\\d?)/(\\d\\d?)/(\\d{4})${TIME}$`, 'i');
+
+/** yyyy-mm-dd as documented, or M/d/yyyy as the .NET SDK sends it; a time of day behind it is taken and means nothing. */
 function date(text, otherwise) {
   if (!text) return otherwise;
-  if (!/^\d{4}-\d\d-\d\d$/.test(text)) throw errors.input('Dates are given as yyyy-mm-dd.');
-  const ms = parseTime(text);
-  if (ms === null) throw errors.input('Dates are given as yyyy-mm-dd.');
+  const iso = ISO.exec(text);
+  const american = AMERICAN.exec(text);
+  if (!iso && !american) throw errors.input('Dates are given as yyyy-mm-dd.');
+  const [year, month, day] = (iso ? [iso[1], iso[2], iso[3]] : [american[3], american[1], american[2]]).map(Number);
+  const ms = Date.UTC(year, month - 1, day);
+  if (new Date(ms).getUTCMonth() !== month - 1) throw errors.input('There is no such date.');
   return ms;
 }
 

@@ -26,7 +26,7 @@ function create(world, ctx) {
   for (const l of cart.lines) {
     const key = `${l.term} ${l.cycle}`;
     if (!groups.has(key)) groups.set(key, String(groups.size));
-    l.group = groups.get(key);
+    for (const x of [l, ...l.addons]) x.group = groups.get(key);
   }
   ctx.customer.carts.set(cart.id, cart);
   world.directory.keep(ctx.customer);
@@ -45,6 +45,7 @@ function line(world, ctx, given, index, cart) {
     custom_term_end: given.customtermenddate || null,
     promotion_id: given.promotionid || null,
     participants: given.participants || null,
+    addons: (given.addonitems || []).map((a, i) => line(world, ctx, a, i, cart)),
     error: null,
   };
   const forced = Object.entries(world.options.cart_errors).find(([prefix]) => item.catalog_item.startsWith(prefix));
@@ -69,6 +70,24 @@ function pricing(item) {
   return { listPrice: price, discountedPrice: price, proratedPrice: price, price, extendedPrice: round(item.price * item.quantity) };
 }
 
+function lineView(ctx, l) {
+  return {
+    id: l.id,
+    catalogItemId: l.catalog_item,
+    friendlyName: l.friendly_name,
+    quantity: l.quantity,
+    currencyCode: ctx.partner.currency,
+    billingCycle: l.cycle,
+    termDuration: l.term,
+    participants: l.participants,
+    provisioningContext: {},
+    orderGroup: l.group,
+    addonItems: l.addons.length ? l.addons.map((a) => lineView(ctx, a)) : null,
+    pricing: l.error ? null : pricing(l),
+    error: l.error,
+  };
+}
+
 function view(ctx, cart) {
   return {
     id: cart.id,
@@ -77,20 +96,7 @@ function view(ctx, cart) {
     expirationTimestamp: isoLong(cart.expires),
     lastModifiedUser: ctx.partner.user_id,
     status: cart.status,
-    lineItems: cart.lines.map((l) => ({
-      id: l.id,
-      catalogItemId: l.catalog_item,
-      friendlyName: l.friendly_name,
-      quantity: l.quantity,
-      currencyCode: ctx.partner.currency,
-      billingCycle: l.cycle,
-      termDuration: l.term,
-      participants: l.participants,
-      provisioningContext: {},
-      orderGroup: l.group,
-      pricing: l.error ? null : pricing(l),
-      error: l.error,
-    })),
+    lineItems: cart.lines.map((l) => lineView(ctx, l)),
     links: { self: link(`/customers/${ctx.customer.id}/carts/${cart.id}`) },
     attributes: { objectType: 'Cart' },
   };
@@ -120,7 +126,8 @@ function checkout(world, ctx) {
   const made = [];
   const failed = [];
   for (const group of new Set(cart.lines.map((l) => l.group))) {
-    const lines = cart.lines.filter((l) => l.group === group);
+    // An add-on is bought with the line it belongs to, as a subscription of its own.
+    const lines = cart.lines.filter((l) => l.group === group).flatMap((l) => [l, ...l.addons]);
     const why = lines.map((l) => lineFails(world, ctx, l)).find(Boolean);
     if (why) failed.push({ orderGroupId: group, code: why.code, description: why.description });
     else made.push(orders.make(world, ctx, lines));

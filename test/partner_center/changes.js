@@ -10,7 +10,7 @@ const has = (body, name) => body[name] !== undefined;
 
 function patch(world, ctx) {
   const sub = subscriptions.find(world, ctx);
-  const body = ctx.request.json();
+  const body = withoutDefaults(ctx.request.json());
   checkEtag(world, ctx, sub, body);
   const plan = understand(world, sub, body);
   commerce.updatable(world, sub);
@@ -28,6 +28,21 @@ function patch(world, ctx) {
   applyPlan(world, ctx, sub, plan, body, old);
   return { status: 200, body: subscriptions.view(world, sub) };
 }
+
+/**
+ * The .NET SDK serialises a whole object: who fills in the status alone sends the defaults of all other types with it,
+ * a billing cycle "unknown" among them, which no resource ever has. Such defaults count as left out.
+ */
+function withoutDefaults(body) {
+  if (!UNSET.includes(String(body.billingcycle).toLowerCase())) return body;
+  const { billingcycle, ...rest } = body;
+  if (rest.quantity === 0) delete rest.quantity;
+  if (rest.autorenewenabled === false) delete rest.autorenewenabled;
+  if (UNSET.includes(String(rest.status).toLowerCase())) delete rest.status;
+  return rest;
+}
+
+const UNSET = ['unknown', 'none'];
 
 function applyPlan(world, ctx, sub, plan, body, old) {
   sub.updates++;

@@ -104,3 +104,16 @@ test('an order without a cart; attestation where a partner is on record', async 
   const indirect = await c.post(path, { billingCycle: 'monthly', lineItems: [{ ...line, partnerIdOnRecord: '873452' }] });
   assert.deepStrictEqual([indirect.status, indirect.json.code], [400, 900206]);
 });
+
+test('add-ons of a cart line are kept, priced and bought with it', async () => {
+  const c = await start(empty());
+  const addon = item(c, 'CFQ7TTC0P0HP:0001', { id: 1 });
+  const made = await cart(c, { ...item(c), addonItems: [addon] });
+  const [line] = made.json.lineItems;
+  assert.deepStrictEqual(line.addonItems.map((a) => [a.catalogItemId, a.pricing.extendedPrice, a.orderGroup]), [[addon.catalogItemId, 72, '0']]);
+  const done = await checkout(c, made.json.id);
+  assert.deepStrictEqual(done.json.orders[0].lineItems.map((l) => l.offerId), [line.catalogItemId, addon.catalogItemId]);
+  assert.strictEqual(c.subs().length, 2);
+  const bad = await cart(c, { ...item(c), addonItems: [{ ...addon, termDuration: 'P1M' }] });
+  assert.strictEqual(bad.json.lineItems[0].addonItems[0].error.errorCode, 10001, 'it has no monthly term');
+});

@@ -308,3 +308,17 @@ test('headers: JSON content type, GUIDs, a quoted If-Match', async () => {
   assert.strictEqual(sub.quantity, 10);
   assert.strictEqual((await c.get(c.path(sub), { validatemfa: 'true' })).headers.ismfacompliant, 'true');
 });
+
+test('a partial resource of the .NET SDK: defaults of the types count as left out', async () => {
+  const c = await start(legacy());
+  const [sub] = c.subs();
+  const sdk = { status: 'suspended', billingCycle: 'unknown', quantity: 0, autoRenewEnabled: false, isTrial: false };
+  const r = await c.patch(c.path(sub), sdk);
+  assert.deepStrictEqual([r.status, r.json.status, r.json.quantity, r.json.autoRenewEnabled], [200, 'suspended', 10, false]);
+  assert.strictEqual((await c.patch(c.path(sub), { ...sdk, status: 'active' })).json.status, 'active');
+  const named = await c.patch(c.path(sub), { ...sdk, status: 'none', friendlyName: 'renamed' });
+  assert.deepStrictEqual([named.status, named.json.status, named.json.friendlyName], [200, 'active', 'renamed']);
+  const nce = await start(one(yearly({ next: 15 })));
+  assert.strictEqual((await nce.patch(nce.path(nce.subs()[0]), sdk)).json.status, 'suspended');
+  await fails(nce.change(nce.subs()[0], { billingCycle: 'annual' }), 400, 800097);
+});

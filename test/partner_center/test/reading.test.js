@@ -194,3 +194,14 @@ test('audit records: newest first, by customer, by page, with old and new values
   assert.strictEqual(rest.json.items.length, 1);
   assert.strictEqual((await c.get('/v1/auditrecords?startDate=2026-01-01')).status, 400, '90 days are kept');
 });
+
+test('audit records: dates as the documents and as the .NET SDK write them', async () => {
+  const c = await start(one(yearly()));
+  await c.change(c.subs()[0], { quantity: 21 });
+  const count = async (query) => (await c.get(`/v1/auditrecords?${query}`)).json.totalCount;
+  for (const date of ['2026-11-24', '11/24/2026', '11/24/2026 00:00:00', '11/24/2026 12:00:00 AM', '2026-11-24T00:00:00Z'])
+    assert.strictEqual(await count(`startDate=${encodeURIComponent(date)}`), 1, date);
+  assert.strictEqual(await count(`startDate=${encodeURIComponent('11/20/2026 10:00:00')}&endDate=${encodeURIComponent('11/23/2026')}`), 0);
+  for (const date of ['24/11/2026', '2026-11-31', '24.11.2026', 'yesterday'])
+    assert.strictEqual((await c.get(`/v1/auditrecords?startDate=${encodeURIComponent(date)}`)).status, 400, date);
+});
