@@ -142,6 +142,7 @@ const ACTS = {
   group_assign(world, ctx, customer, a) {
     const user = findUser(customer, a);
     const sku = world.catalogue.sku(a.sku);
+    pools.startEmpty(customer, sku.sku_id);
     if (!licences.held(user).has(sku.sku_id)) pools.pool(customer, sku.sku_id).holders++;
     user.groups.set(sku.sku_id, []);
     pools.touch(customer, sku.sku_id, ctx.time);
@@ -150,6 +151,7 @@ const ACTS = {
   /** Holders that are no user objects: {sku, n: +3|-2}. */
   consume(world, ctx, customer, a) {
     const sku = world.catalogue.sku(a.sku);
+    pools.startEmpty(customer, sku.sku_id);
     const p = pools.pool(customer, sku.sku_id);
     p.extra_consumed = Math.max(0, p.extra_consumed + (a.n ?? 1));
     pools.touch(customer, sku.sku_id, ctx.time);
@@ -158,6 +160,7 @@ const ACTS = {
   /** Seats of another supplier: {sku, seats: +5|-5}. */
   foreign(world, ctx, customer, a) {
     const sku = world.catalogue.sku(a.sku);
+    pools.startEmpty(customer, sku.sku_id);
     const p = pools.pool(customer, sku.sku_id);
     p.foreign.active = Math.max(0, p.foreign.active + (a.seats ?? 1));
     pools.touch(customer, sku.sku_id, ctx.time);

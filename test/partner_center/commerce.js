@@ -20,16 +20,24 @@ function changed(world, ctx, sub, action, before, extra = {}) {
   }
   pools.touch(sub.customer, sub.sku_id, ctx.time);
   world.timers.arm(sub);
-  return world.ledger.record(ctx, action, {
+  const entry = world.ledger.record(ctx, action, {
     customer: sub.customer.id,
     subscription: sub.id,
     sku_id: sub.sku_id,
     before,
     after: state(sub),
     amount: null,
+    ...(AT_TERM_END.has(action) ? { planned_by: sub.planned_by } : {}),
     ...extra,
   });
+  if (PLANS.has(action)) sub.planned_by = { seq: entry.seq, actor: entry.actor, account: entry.account, upn: entry.upn };
+  else if (AT_TERM_END.has(action)) sub.planned_by = null;
+  return entry;
 }
+
+/** Who did one of these last decides what the others do: the end of a term carries out somebody's wish. */
+const PLANS = new Set(['schedule', 'auto_renew', 'renewal_plan', 'next_charge', 'suspend', 'reactivate', 'reset_by_omission']);
+const AT_TERM_END = new Set(['renew', 'extended_term', 'expire', 'disable', 'delete']);
 
 /** Saved changes do not survive a mid-term change. */
 function wipeSchedule(world, ctx, sub, why) {

@@ -4,6 +4,7 @@
 const { act, names } = require('./actors');
 const { ApiError } = require('./errors');
 const { DEFAULTS, merge } = require('./options');
+const { wantedOf } = require('./books');
 const { bill, billedSeats, committed } = require('./ledger');
 const { parseTime, round, DAY, midnight } = require('./util');
 const pools = require('./pools');
@@ -49,13 +50,21 @@ const ROUTES = {
   'GET /_emulator/state': ({ world }, given, query) => state(world, query),
   'GET /_emulator/invariants': ({ world }) => invariants(world),
   'GET /_emulator/ledger': ({ world }, given, query) => {
-    const wanted = (name) => query.get(name);
+    const asked = (name) => query.get(name);
+    const customer = asked('customer') && customerId(world, asked('customer'));
     return world.ledger.since(Number(query.get('since') || 0), (e) =>
-      (!wanted('customer') || e.customer === customerId(world, wanted('customer')))
-      && (!wanted('subscription') || e.subscription === wanted('subscription').toLowerCase())
-      && (!wanted('action') || wanted('action').split(',').includes(e.action))
-      && (!wanted('actor') || wanted('actor').split(',').includes(e.actor)));
+      (!customer || e.customer === customer)
+      && (!asked('subscription') || e.subscription === asked('subscription').toLowerCase())
+      && (!asked('action') || asked('action').split(',').includes(e.action))
+      && (!asked('actor') || asked('actor').split(',').includes(e.actor)));
   },
+  'GET /_emulator/timeline': ({ world }, given, query) => world.books.timeline(wanted(world, query), customersOf(world, query)),
+  'GET /_emulator/shortages': ({ world }, given, query) => {
+    const against = query.get('against') || 'active';
+    if (against !== 'active' && against !== 'owned') throw new Error('"against" is active or owned');
+    return world.books.shortages(wanted(world, query), customersOf(world, query), against === 'owned' ? 'lacking_owned' : 'lacking');
+  },
+  'GET /_emulator/holders': ({ world }, given, query) => world.books.holders(wanted(world, query), customersOf(world, query)),
   'GET /_emulator/bill': ({ world }, given, query) => bills(world, query),
   'GET /_emulator/requests': ({ world }, given, query) =>
     world.requests.since(Number(query.get('since') || 0)).filter((r) => !query.get('kind') || query.get('kind').split(',').includes(r.kind)),
@@ -121,6 +130,8 @@ const accounts = (world) => world.accounts.map((a) => ({
 function customerId(world, name) {
   return require('./actors').findCustomer(world, name).id;
 }
+
+const wanted = (world, query) => wantedOf(world, query, (name) => customerId(world, name));
 
 function customersOf(world, query) {
   const wanted = query.get('customer');

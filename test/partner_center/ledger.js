@@ -9,8 +9,10 @@
 const { dayOf, round, DAY } = require('./util');
 
 class Ledger {
-  constructor() {
+  /** `observe` is told of each entry. */
+  constructor(observe) {
     this.entries = [];
+    this.observe = observe || (() => {});
   }
 
   record(ctx, action, fields) {
@@ -31,9 +33,11 @@ class Ledger {
       amount: null,
       ms_request_id: ctx.ms_request_id || null,
       correlation_id: ctx.correlation_id || null,
+      planned_by: null,
       ...fields,
     };
     this.entries.push(Object.freeze(entry));
+    this.observe(entry);
     return entry;
   }
 

@@ -140,6 +140,7 @@ function renew(world, ctx, sub) {
   const before = commerce.state(sub);
   const start = sub.term_end;
   const wasTrial = sub.trial;
+  const oldSku = sub.sku_id;
   sub.renewing_until = null;
   if (sub.commerce === 'nce') {
     if (sub.auto_renew) takeInstructions(world, ctx, sub);
@@ -158,7 +159,8 @@ function renew(world, ctx, sub) {
     sub.cancel_until = sub.extended ? sub.term_end - 1000 : until;
   }
   meter(sub, start);
-  commerce.changed(world, ctx, sub, sub.extended ? 'extended_term' : 'renew', before, { amount: prorated(sub, sub.quantity, start) });
+  const entry = commerce.changed(world, ctx, sub, sub.extended ? 'extended_term' : 'renew', before, { amount: prorated(sub, sub.quantity, start) });
+  if (oldSku !== sub.sku_id) world.books.note(entry, oldSku);
   if (world.options.audit_renewals)
     world.audit.add(world, ctx, {
       customer: sub.customer, resourceType: 'subscription', operationType: 'update_subscription',

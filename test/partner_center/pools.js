@@ -22,13 +22,15 @@ function pool(customer, skuId) {
   return p;
 }
 
-/** What the pool is now, from the subscriptions of every partner and the foreign seats. */
+/** What the pool is now, from the subscriptions of every partner and the foreign seats; owned: the partners' active ones, no trials. */
 function count(customer, p) {
-  const units = { active: p.foreign.active, warning: p.foreign.warning, suspended: p.foreign.suspended };
+  const units = { active: p.foreign.active, warning: p.foreign.warning, suspended: p.foreign.suspended, owned: 0 };
   for (const sub of customer.subscriptions.values()) {
     if (sub.sku_id !== p.sku_id) continue;
-    if (sub.status === 'active') units.active += sub.quantity;
-    else if (sub.status === 'expired') units.warning += sub.quantity;
+    if (sub.status === 'active') {
+      units.active += sub.quantity;
+      if (!sub.trial) units.owned += sub.quantity;
+    } else if (sub.status === 'expired') units.warning += sub.quantity;
     else if (sub.status === 'suspended' || sub.status === 'disabled') units.suspended += sub.quantity;
   }
   return units;
@@ -58,7 +60,7 @@ function push(history, entry, ms) {
 function startEmpty(customer, skuId) {
   if (customer.pools.has(skuId)) return;
   const p = pool(customer, skuId);
-  p.units.push({ at: -Infinity, active: 0, warning: 0, suspended: 0 });
+  p.units.push({ at: -Infinity, active: 0, warning: 0, suspended: 0, owned: 0 });
   p.used.push({ at: -Infinity, n: 0 });
 }
 

@@ -5,6 +5,7 @@ const { Clock } = require('./clock');
 const { withDefaults } = require('./options');
 const { Catalogue } = require('./catalogue');
 const { Directory } = require('./directory');
+const { Books } = require('./books');
 const { Ledger } = require('./ledger');
 const { Audit } = require('./audit');
 const { Tokens } = require('./token');
@@ -28,7 +29,8 @@ class World {
     this.random = random(scenario.seed ?? shared.seed ?? 1);
     this.options = withDefaults({ ...(scenario.options || {}), ...(shared.options || {}) });
     this.catalogue = new Catalogue(mergeCatalogue(scenario.catalogue));
-    this.ledger = new Ledger();
+    this.ledger = new Ledger((entry) => this.books.note(entry));
+    this.books = new Books(this);
     this.audit = new Audit();
     this.tokens = new Tokens();
     this.pages = new Pages();
@@ -65,7 +67,7 @@ class World {
       status: 'active', offer: null, product: null, partner_id: null, custom_term_end: null,
       scheduled_next: null, scheduled_actions: null, next_charge: null, pending: null, renewing_until: null,
       extended: false, parent_id: null, updates: 0, version: 1, suspended_at: null, ended_at: null, delete_at: null,
-      auto_renew_off_at: -Infinity, meter: [],
+      auto_renew_off_at: -Infinity, planned_by: null, meter: [],
       anchor_day: new Date(fields.term_start_day).getUTCDate(),
       ...fields,
     };
