@@ -20,9 +20,14 @@ const ACTORS = {
 function act(world, a) {
   if (a.do === undefined) throw new Error('an act needs "do"');
   const now = world.settle();
+  if (a.for_seconds !== undefined) {
+    if (!LASTING[a.do]) throw new Error(`"${a.do}" does not last: it takes no for_seconds`);
+    const undo = LASTING[a.do](world, a);
+    world.alarm(a.for_seconds, () => act(world, undo));
+  }
   if (WORLD[a.do]) return WORLD[a.do](world, a) || {};
   const customer = findCustomer(world, a.customer);
-  const account = world.account(a.partner || [...customer.partners][0]);
+  const account = world.account(a.partner || [...customer.partners][0] || customer.first_partner);
   const who = ACTORS[a.actor || 'technician'];
   if (!who) throw new Error(`unknown actor "${a.actor}"`);
   const ctx = { time: now, partner: account, customer, ...who(account, customer) };
@@ -40,6 +45,17 @@ const WORLD = {
   revoke_refresh_token: (world, a) => world.tokens.revokeRefresh(a.partner || world.accounts[0].name),
   revoke_access_tokens: (world, a) => world.tokens.revokeAccess(a.partner || world.accounts[0].name),
   set_secret: (world, a) => { world.account(a.partner || world.accounts[0].name).client_secret = a.secret; },
+};
+
+const off = (world, { for_seconds, ...a }) => ({ ...a, on: a.on === false });
+
+/** Acts that can be limited by for_seconds: what is done when the time is over. */
+const LASTING = {
+  options: (world, a) => ({ do: 'options', options: Object.fromEntries(Object.keys(a.options).map((name) => [name, structuredClone(world.options[name])])) }),
+  delays: (world, { customer }) => ({ do: 'delays', customer }),
+  licence_access: off,
+  relationship: off,
+  tenant: off,
 };
 
 function findCustomer(world, name) {
@@ -84,6 +100,8 @@ function operate(world, ctx, sub, op, ...args) {
   });
   return { subscription: sub.id, quantity: sub.quantity, status: sub.status };
 }
+
+const DELAYS = ['provisioning_delay', 'report_delay_active', 'report_delay_consumed'];
 
 const ACTS = {
   assign(world, ctx, customer, a) {
@@ -184,6 +202,15 @@ const ACTS = {
   relationship(world, ctx, customer, a) {
     if (a.on === false) customer.partners.delete(ctx.account);
     else customer.partners.add(ctx.account);
+  },
+  /** The whole tenant is gone, for everybody: 404/60003, and in no list. */
+  tenant(world, ctx, customer, a) {
+    customer.gone = a.on === false;
+  },
+  /** Delays of this customer alone: {provisioning_delay, report_delay_active, report_delay_consumed}; none: those of all again. */
+  delays(world, ctx, customer, a) {
+    const own = Object.fromEntries(DELAYS.filter((name) => a[name] !== undefined && a[name] !== null).map((name) => [name, a[name]]));
+    customer.delays = Object.keys(own).length ? own : null;
   },
   /** For a test that needs an old suspension or an almost worn-out subscription. */
   adjust_record(world, ctx, customer, a) {

@@ -16,7 +16,7 @@ function changed(world, ctx, sub, action, before, extra = {}) {
   meter(sub, ctx.time);
   if (sub.quantity > before.quantity || sub.status !== before.status) {
     if (ctx.time >= sub.provisioned_at) sub.provisioned_before = before.status === 'active' ? before.quantity : 0;
-    sub.provisioned_at = ctx.time + world.options.provisioning_delay * 1000;
+    sub.provisioned_at = ctx.time + pools.delays(world, sub.customer).provisioning_delay * 1000;
   }
   pools.touch(sub.customer, sub.sku_id, ctx.time);
   world.timers.arm(sub);

@@ -89,7 +89,7 @@ const ROUTES = {
     return clockView(world);
   },
 
-  'GET /_emulator/faults': ({ world }) => world.faults.rules.map(({ path, ...r }) => r),
+  'GET /_emulator/faults': ({ world }) => world.faults.rules.map(({ path, customers, accounts, from, until, ...r }) => ({ ...r, from: iso(from), until: iso(until) })),
   'POST /_emulator/faults': ({ world }, given) => {
     const ids = (Array.isArray(given) ? given : [given]).map((r) => world.faults.add(r));
     return { id: ids[0], ids };
@@ -181,10 +181,11 @@ function subscriptionState(world, s, now) {
 function poolState(world, c, p, now) {
   const sku = world.catalogue.sku(p.sku_id);
   const units = pools.count(c, p);
+  const delays = pools.delays(world, c);
   return {
     sku_id: p.sku_id, part_number: sku.part_number, target_type: sku.target_type,
     active: units.active, warning: units.warning, suspended: units.suspended, consumed: pools.consumed(p),
-    foreign: p.foreign, assignable: pools.assignable(p, now, world.options), reported: pools.reported(p, now, world.options),
+    foreign: p.foreign, assignable: pools.assignable(p, now, delays), reported: pools.reported(p, now, delays),
   };
 }
 

@@ -61,7 +61,7 @@ class Directory {
       return { items, more: false };
     }
     for (const c of this.customers.values()) {
-      if (!c.partners.has(account) || (filter && !filter(c))) continue;
+      if (c.gone || !c.partners.has(account) || (filter && !filter(c))) continue;
       if (index++ < from) continue;
       if (items.length === size) return { items, more: true };
       items.push(c);

@@ -3,7 +3,7 @@
 // and what happens. README.md describes the format.
 
 const { tooMany } = require('./throttle');
-const { asList } = require('./util');
+const { asList, isGuid } = require('./util');
 const actors = require('./actors');
 
 const ACTIONS = new Set([
@@ -27,8 +27,24 @@ class Faults {
     if (!ACTIONS.has(r.action)) throw new Error(`unknown fault action "${r.action}"`);
     if (r.match.path) r.path = new RegExp(r.match.path, 'i');
     if (r.nth !== undefined && r.count === undefined) r.count = 1;
+    if (r.match.customer !== undefined) r.customers = asList(r.match.customer).map((name) => this.customer(name));
+    if (r.match.account !== undefined) r.accounts = asList(r.match.account).map((name) => this.account(name));
+    const now = this.world.clock.now();
+    r.from = now + (r.after_seconds || 0) * 1000;
+    r.until = r.for_seconds === undefined ? Infinity : r.from + r.for_seconds * 1000;
     this.rules.push(r);
     return r.id;
+  }
+
+  /** By id, also one that nobody knows; by name or domain. */
+  customer(name) {
+    return isGuid(String(name)) ? String(name).toLowerCase() : actors.findCustomer(this.world, name).id;
+  }
+
+  account(name) {
+    const found = this.world.accounts.find((a) => a.name === name || a.tenant_id === String(name).toLowerCase());
+    if (!found) throw new Error(`no account "${name}"`);
+    return found.name;
   }
 
   remove(id) {
@@ -37,11 +53,16 @@ class Faults {
     return before - this.rules.length;
   }
 
-  /** The first rule that hits this request, or null. Every matching rule counts the request. */
-  take(entry) {
+  /**
+   * The first rule that hits this request, or null. Every matching rule counts the request. `caller` is the name of
+   * the account that calls, as far as its token or the tenant in the path tells.
+   */
+  take(entry, caller) {
     let hit = null;
+    const now = this.world.clock.now();
+    if (this.rules.some((r) => r.until <= now)) this.rules = this.rules.filter((r) => r.until > now);
     for (const r of this.rules) {
-      if (!this.matches(r, entry)) continue;
+      if (now < r.from || !this.matches(r, entry, caller)) continue;
       r.seen++;
       if (hit) continue;
       if (r.nth !== undefined && r.seen < r.nth) continue;
@@ -54,10 +75,12 @@ class Faults {
     return hit;
   }
 
-  matches(r, entry) {
+  matches(r, entry, caller) {
     const m = r.match;
     const one = (wanted, value) => wanted === undefined || asList(wanted).some((w) => String(w).toLowerCase() === String(value || '').toLowerCase());
-    return one(m.kind, entry.kind) && one(m.method, entry.method) && one(m.customer, entry.customer)
+    return one(m.kind, entry.kind) && one(m.method, entry.method)
+      && (!r.customers || (entry.customer !== null && r.customers.includes(entry.customer.toLowerCase())))
+      && (!r.accounts || r.accounts.includes(caller))
       && (m.mutating === undefined || m.mutating === entry.mutating)
       && (!r.path || r.path.test(entry.path))
       && (m.body === undefined || (entry.body || '').includes(m.body));

@@ -85,10 +85,20 @@ async function handle(world, exchange) {
     fault: null,
   }, world.options.log_requests);
 
-  const fault = world.faults.active ? world.faults.take(entry) : null;
+  const fault = world.faults.active ? world.faults.take(entry, callerOf(world, request, route, params)) : null;
   const call = () => process(world, exchange, request, route, params, known, entry, fault);
   if (fault) return world.faults.perform(fault, exchange, entry, call, (answer) => deliver(world, exchange, request, kind, entry, answer));
   return deliver(world, exchange, request, kind, entry, call());
+}
+
+/** The name of the account that seems to call, before anything is checked; null where nothing tells. */
+function callerOf(world, request, route, params) {
+  if (route && route.token) {
+    const account = world.accountOfTenant(params.tenant);
+    return account ? account.name : null;
+  }
+  const known = world.tokens.access.get((request.headers.authorization || '').replace(/^Bearer\s+/i, ''));
+  return known ? known.account : null;
 }
 
 /** Returns {status, headers, body} and never throws. */
@@ -146,7 +156,7 @@ function serve(world, request, route, params, partner, caller, now, fault) {
       throw world.options.licence_token_error === 900316 ? errors.partnerToken() : errors.appOnly();
     if (params.customer !== undefined) {
       const customer = world.directory.get(params.customer);
-      if (!customer) throw errors.tenant();
+      if (!customer || customer.gone) throw errors.tenant();
       if (!customer.partners.has(partner.name)) throw errors.relationship();
       if (route.user && !customer.licence_access) throw errors.privileges();
       ctx.customer = customer;

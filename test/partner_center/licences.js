@@ -66,7 +66,7 @@ function change(world, ctx, customer, user, assign, remove) {
     if (sku.target_type !== 'User') throw refuse(400, 800002, `The SKU ${sku.sku_id} cannot be assigned to a user.`);
     if (held(user).has(sku.sku_id)) continue;
     const p = customer.pools.get(sku.sku_id);
-    if (!p || pools.assignable(p, now, world.options) < 1)
+    if (!p || pools.assignable(p, now, pools.delays(world, customer)) < 1)
       throw refuse(400, 60012, 'Subscription does not have any available licenses.', {
         data: [`LicenseQuotaExceededException : Subscription with Account ${customer.id} and SKU ${sku.sku_id} does not have any available licenses left.`],
       });

@@ -114,7 +114,7 @@ function subscribe(world, ctx, order, l) {
     batches: [{ quantity: l.quantity, until, opened: now }],
     unit_price: world.catalogue.price(product, l.term, l.cycle).price,
     visible_at: order.visible_at,
-    provisioned_at: now + world.options.provisioning_delay * 1000,
+    provisioned_at: now + pools.delays(world, ctx.customer).provisioning_delay * 1000,
     provisioned_before: 0,
   });
   pools.startEmpty(ctx.customer, sub.sku_id);

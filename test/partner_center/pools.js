@@ -69,6 +69,9 @@ function asOf(history, ms) {
   return history[0];
 }
 
+/** The options, with the delays that hold for this customer alone. */
+const delays = (world, customer) => (customer.delays ? { ...world.options, ...customer.delays } : world.options);
+
 /** Seats that can be assigned: a bought seat only after the provisioning delay, a removed one no more. */
 function provisioned(p, now, options) {
   const start = now - options.provisioning_delay * 1000;
@@ -106,8 +109,8 @@ function planView(plan, status) {
   };
 }
 
-function rowView(world, p) {
-  const r = reported(p, world.clock.now(), world.options);
+function rowView(world, customer, p) {
+  const r = reported(p, world.clock.now(), delays(world, customer));
   const sku = world.catalogue.sku(p.sku_id);
   const total = r.active + r.warning;
   return {
@@ -137,7 +140,7 @@ function list(world, ctx) {
   for (const p of ctx.customer.pools.values()) {
     const sku = world.catalogue.sku(p.sku_id);
     if (!groups.has(sku.license_group)) continue;
-    const row = rowView(world, p);
+    const row = rowView(world, ctx.customer, p);
     if (row.totalUnits + row.suspendedUnits + row.consumedUnits === 0 && world.options.empty_pools === 'omitted') continue;
     items.push(row);
   }
@@ -149,4 +152,4 @@ function licenceGroups(request) {
   return new Set(given.length ? given : ['group1']);
 }
 
-module.exports = { pool, count, consumed, touch, startEmpty, provisioned, assignable, reported, planView, list, licenceGroups };
+module.exports = { pool, count, delays, consumed, touch, startEmpty, provisioned, assignable, reported, planView, list, licenceGroups };

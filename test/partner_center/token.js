@@ -76,7 +76,7 @@ function grant(world, request, tenant, v2, now, origin) {
   if (type !== 'application/x-www-form-urlencoded')
     throw oauth(400, 'invalid_request', 900144, 'The request body must be of type application/x-www-form-urlencoded.');
   const form = new URLSearchParams(request.body.toString('utf8'));
-  const account = world.accounts.find((a) => a.tenant_id === tenant.toLowerCase() || a.domain === tenant.toLowerCase());
+  const account = world.accountOfTenant(tenant);
   if (!account) throw oauth(400, 'invalid_request', 90002, `Tenant '${tenant}' not found.`);
   const need = (name) => {
     const v = form.get(name);

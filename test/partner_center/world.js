@@ -39,6 +39,7 @@ class World {
     this.faults = new Faults(this);
     this.requests = new Requests();
     this.timers = new Timers(this);
+    this.alarms = [];
     this.accounts = (scenario.accounts && scenario.accounts.length ? scenario.accounts : [{ name: 'main' }]).map(buildAccount);
     for (const a of this.accounts) if (a.refresh_token) this.tokens.consent(a, a.refresh_token, this.clock.now(), this.options);
     this.directory = new Directory(this, scenario.lazy || null);
@@ -55,11 +56,27 @@ class World {
     return this.accounts.find((a) => a.name === name);
   }
 
-  /** Lets everything happen that is due by now. */
+  accountOfTenant(tenant) {
+    const wanted = tenant.toLowerCase();
+    return this.accounts.find((a) => a.tenant_id === wanted || a.domain === wanted);
+  }
+
+  /** Lets everything happen that is due by now, in order of time. */
   settle() {
     const now = this.clock.now();
+    while (this.alarms.length && this.alarms[0].at <= now) {
+      const { at, ring } = this.alarms.shift();
+      this.timers.run(at);
+      ring();
+    }
     this.timers.run(now);
     return now;
+  }
+
+  /** Calls `ring` so many seconds from now by the emulator's clock. */
+  alarm(seconds, ring) {
+    this.alarms.push({ at: this.clock.now() + seconds * 1000, ring });
+    this.alarms.sort((a, b) => a.at - b.at);
   }
 
   newSubscription(fields) {

@@ -119,3 +119,61 @@ test('a careless server repeats what it was sent', async () => {
   fault(c, { match: { kind: 'token' }, count: 1, action: 'status', status: 400, body: { error: 'x', error_description: 'sent {body}' } });
   assert.match((await c.token()).json.error_description, /^sent .*client_secret=/);
 });
+
+test('a fault at one customer, by name, for a time of the emulator’s clock, from a moment on', async () => {
+  const c = await start({ customers: [{ name: 'A', subscriptions: [yearly()] }, { name: 'B', subscriptions: [yearly()] }] });
+  const status = async (name) => (await c.get(`/v1/customers/${c.customer(name).id}/subscriptions`)).status;
+  fault(c, { match: { customer: 'A' }, action: 'status', status: 503, after_seconds: 60, for_seconds: 86400 });
+  assert.deepStrictEqual([await status('A'), await status('B')], [200, 200]);
+  c.control('POST', 'clock', { advance_seconds: 61 });
+  assert.deepStrictEqual([await status('A'), await status('B')], [503, 200]);
+  assert.deepStrictEqual(c.control('GET', 'faults').body.map((r) => [r.from, r.until]), [['2026-11-24T09:01:00.000Z', '2026-11-25T09:01:00.000Z']]);
+  c.control('POST', 'clock', { advance_seconds: 86400 });
+  await c.login();
+  assert.strictEqual(await status('A'), 200);
+  assert.deepStrictEqual(c.control('GET', 'faults').body, [], 'a rule that is over is gone');
+  assert.strictEqual(c.control('POST', 'faults', { match: { customer: 'Nobody' } }).status, 400);
+});
+
+test('a fault at one account, its token calls among them', async () => {
+  const c = await start({ accounts: [{ name: 'one' }, { name: 'two' }], customers: [{ name: 'Shared', partners: ['one', 'two'] }] });
+  const [one, two] = c.world.accounts;
+  fault(c, { match: { account: 'two' }, action: 'status', status: 502 });
+  assert.strictEqual((await c.get('/v1/customers')).status, 200);
+  assert.strictEqual((await c.token('refresh_token', 'v2', two)).status, 502);
+  assert.strictEqual((await c.token('refresh_token', 'v2', one)).status, 200);
+  c.control('DELETE', 'faults');
+  await c.login('refresh_token', two);
+  fault(c, { match: { account: two.tenant_id, kind: 'customers' }, action: 'status', status: 502 });
+  assert.strictEqual((await c.get('/v1/customers')).status, 502);
+  assert.strictEqual(c.control('POST', 'faults', { match: { account: 'three' } }).status, 400);
+});
+
+test('weather that ends by itself: a customer gone, no rights, delays of one customer, options', async () => {
+  const c = await start({ customers: [{ name: 'A', subscriptions: [yearly()], user_count: 2 }, { name: 'B', subscriptions: [yearly()], user_count: 2 }] });
+  const path = (name) => `/v1/customers/${c.customer(name).id}`;
+  const names = async () => (await c.get('/v1/customers')).json.items.map((i) => i.companyProfile.companyName);
+  const units = async (name) => (await c.get(`${path(name)}/subscribedskus`)).json.items[0].activeUnits;
+  c.act({ customer: 'A', do: 'tenant', on: false, for_seconds: 600 });
+  assert.deepStrictEqual([await names(), (await c.get(path('A'))).json.code], [['B'], 60003]);
+  c.act({ customer: 'B', do: 'relationship', on: false, for_seconds: 300 });
+  assert.deepStrictEqual([await names(), (await c.get(path('B'))).json.code], [[], 20002]);
+  c.control('POST', 'clock', { advance_seconds: 301 });
+  assert.deepStrictEqual(await names(), ['B']);
+  c.control('POST', 'clock', { advance_seconds: 300 });
+  assert.deepStrictEqual(await names(), ['A', 'B']);
+  c.act({ customer: 'B', do: 'licence_access', on: false, for_seconds: 5 });
+  assert.strictEqual((await c.get(`${path('B')}/users`)).status, 403);
+  c.control('POST', 'clock', { advance_seconds: 6 });
+  assert.strictEqual((await c.get(`${path('B')}/users`)).status, 200);
+  c.act({ customer: 'A', do: 'delays', report_delay_active: 100000, for_seconds: 900 });
+  for (const customer of ['A', 'B']) c.act({ customer, do: 'raise', sku: 'SPB' });
+  assert.deepStrictEqual([await units('A'), await units('B')], [20, 21]);
+  c.control('POST', 'clock', { advance_seconds: 901 });
+  assert.strictEqual(await units('A'), 21);
+  c.act({ do: 'options', options: { page_size: 1 }, for_seconds: 60 });
+  assert.strictEqual((await names()).length, 1);
+  c.control('POST', 'clock', { advance_seconds: 61 });
+  assert.strictEqual((await names()).length, 2);
+  assert.strictEqual(c.act({ customer: 'A', do: 'raise', sku: 'SPB', for_seconds: 60 }).status, 400);
+});
