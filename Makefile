@@ -27,7 +27,7 @@ demo:
 	@test/demo.sh
 
 CLANG_FORMAT ?= clang-format
-FORMATTED = $(wildcard src/*.[ch] test/unit/*.[ch])
+FORMATTED = $(wildcard src/*.[ch] src/*/*.[ch] test/unit/*.[ch])
 
 format:
 	$(CLANG_FORMAT) -i $(FORMATTED)
@@ -43,7 +43,7 @@ else
 
 EXTENSION = spinpanel
 MODULE_big = spinpanel
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA = $(wildcard sql/spinpanel--*.sql)
 
 # The one place that knows the version is the control file.
@@ -74,7 +74,7 @@ include $(PGXS)
 
 override CONTRIB_TESTDB := $(TESTDB)
 
-$(OBJS): $(wildcard src/*.h) spinpanel.control Makefile
+$(OBJS): $(wildcard src/*/*.h) spinpanel.control Makefile
 
 .PHONY: testdb
 installcheck: testdb

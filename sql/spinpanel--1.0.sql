@@ -699,7 +699,7 @@ CREATE TRIGGER wake AFTER INSERT OR UPDATE ON account FOR EACH STATEMENT EXECUTE
 CREATE TRIGGER wake AFTER UPDATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _wake();
 
 -- Sessions that ask for licences remember names, settings and rules; what they
--- remember is void as soon as one of these tables was written (asking.c).
+-- remember is void as soon as one of these tables was written (sql/request_check.c).
 CREATE VIEW _remembered AS SELECT false AS remembered WHERE false;
 COMMENT ON VIEW _remembered IS 'internal: empty; a message about it makes sessions forget what they know of settings';
 COMMENT ON COLUMN _remembered.remembered IS 'nothing';

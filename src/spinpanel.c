@@ -7,12 +7,13 @@
  */
 #include "postgres.h"
 
-#include "compat.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
-#include "settings.h"
-#include "wake.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "base/wake.h"
 
 PG_MODULE_MAGIC;
 

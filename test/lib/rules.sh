@@ -20,43 +20,63 @@ search() { # PATTERN FILE...
 	local pattern=$1 file; shift
 	for file in "$@"; do [[ -e $file ]] && code "$file" | grep -nE "$pattern" | sed "s|^|$file:|"; done
 }
-except() { local file; for file in src/*.[ch]; do [[ " $* " == *" ${file#src/} "* ]] || echo "$file"; done; }
+sources() { find src -name '*.[ch]' | sort; }
+except() { local file; for file in $(sources); do [[ " $* " == *" ${file#src/} "* ]] || echo "$file"; done; }
+
+# Layers from the bottom up.  A file includes headers of its own folder and of folders below it; sql/ and worker/ stand
+# side by side and do not know each other.
+below() {
+	case $1 in
+		base) echo 'base' ;;
+		decide) echo 'base|decide' ;;
+		partner) echo 'base|partner' ;;
+		state) echo 'base|decide|partner|state' ;;
+		worker) echo 'base|decide|partner|state|worker' ;;
+		sql) echo 'base|decide|partner|state|sql' ;;
+	esac
+}
+rule "a file includes headers of its own layer and of those below it" "$(
+	for folder in base decide partner state worker sql; do
+		search '#include *"(base|decide|partner|state|worker|sql)/' src/$folder/*.[ch] | grep -vE "#include *\"($(below $folder))/"
+	done
+	find src -mindepth 2 -type d; find src -mindepth 1 -maxdepth 1 -type d | grep -vE '^src/(base|decide|partner|state|worker|sql)$'
+	ls src/*.[ch] | grep -vx 'src/spinpanel.c')"
+# Which headers each header reaches; one that reaches itself is a circle
+rule "no headers include each other in a circle" "$(
+	for file in $(find src -name '*.h' | sort); do
+		grep -oE '^#include "(base|decide|partner|state|worker|sql)/[^"]+' "$file" | sed "s|.*\"|${file#src/} |"
+	done | tsort 2>&1 >/dev/null)"
 
 # shellcheck disable=SC2046
-rule "only http.c knows libcurl" "$(search '#include *[<"]curl/|\b(curl|CURL)_?[a-zA-Z]*\(' $(except http.c))"
+rule "only http.c knows libcurl" "$(search '#include *[<"]curl/|\b(curl|CURL)_?[a-zA-Z]*\(' $(except partner/http.c))"
 
-# The layer of state runs statements, and so do SQL functions: in their callers' transactions.  The worker opens and
+# The layer of state runs statements, and so do SQL functions, in their callers' transactions.  The worker opens and
 # closes SPI around calls of the state layer; it runs no statement itself.
-STATE="state.c state.h unit.c mirror.c outbox.c runstate.c adjustments.c history.c connection.c keep.c pools.c demand.c approval.c asking.c await.c"
-ENTRY="names.c entry.c $(grep -l PG_FUNCTION_INFO_V1 src/*.c | sed 's|src/||' | tr '\n' ' ')"
-WORKER="worker.c night.c turn.c fulfil.c buying.c change.c userchange.c order.c driver.c purchase.c judge.c aftermath.c reads.c partner.c token.c credential.c http.c json.c"
-# shellcheck disable=SC2046,SC2086
-rule "SPI only where state is kept" "$(search '\bSPI_(execute|exec|prepare|cursor|getbinval|getvalue|keepplan)[a-z_]*\(' $(except $STATE $ENTRY))"
-rule "the worker's files define no SQL functions" "$(for file in $WORKER; do grep -n PG_FUNCTION_INFO_V1 "src/$file" /dev/null; done 2>/dev/null)"
+rule "statements are run only in state/ and sql/" "$(search '\bSPI_(execute|exec|prepare|cursor|getbinval|getvalue|keepplan)[a-z_]*\(' src/base/*.[ch] src/decide/*.[ch] src/partner/*.[ch] src/worker/*.[ch] src/*.c)"
+rule "only sql/ defines SQL functions" "$(grep -n PG_FUNCTION_INFO_V1 /dev/null src/base/* src/decide/* src/partner/* src/state/* src/worker/* src/*.c | grep -v '\.o:')"
 # shellcheck disable=SC2046
-rule "PG_VERSION_NUM only in compat.h" "$(search 'PG_VERSION_NUM' $(except compat.h))"
+rule "PG_VERSION_NUM only in compat.h" "$(search 'PG_VERSION_NUM' $(except base/compat.h))"
 
-PURE="plan.c plan_nce.c plan_legacy.c plan_supply.c seats.c need.c throttle.c backoff.c cronline.c address.c"
-pure=$(for file in src/plan*.c; do [[ -e $file ]] && echo "${file#src/}"; done; printf '%s\n' $PURE)
-pure=$(sort -u <<<"$pure")
+# decide/ is pure, and so are these of base/
+pure=$(find src/decide -name '*.c' | sed 's|^src/||'; printf 'base/%s.c\n' throttle backoff cronline address)
 rule "pure files know no PostgreSQL, clock or network" "$(
 	for file in $pure; do
 		search '#include *"(postgres|fmgr|c\.h|utils/|access/|executor/|storage/|catalog/|lib/|nodes/|miscadmin)|\b(time|gettimeofday|clock_gettime|GetCurrentTimestamp|rand|random) *\(|sys/socket' "src/$file" "src/${file%.c}.h"
 	done)"
 rule "postgres.h comes first" "$(
-	for file in src/*.c; do
+	for file in $(find src -name '*.c'); do
 		first=$(grep -nm1 '^#include' "$file"); has=$(grep -c '^#include "postgres.h"' "$file")
 		[[ $has == 0 || $first == *'"postgres.h"' ]] || echo "$file: $first"
 		[[ $has != 0 || $(tr ' ' '\n' <<<"$pure") == *"${file#src/}"* ]] || echo "$file: neither pure nor PostgreSQL's"
 	done)"
 # shellcheck disable=SC2046
-rule "no libcurl verbose output" "$(search 'CURLOPT_VERBOSE|CURLOPT_DEBUGFUNCTION' src/*.[ch])"
+rule "no libcurl verbose output" "$(search 'CURLOPT_VERBOSE|CURLOPT_DEBUGFUNCTION' $(sources))"
 # shellcheck disable=SC2046
-rule "no sleeping" "$(search '\b(pg_usleep|usleep|nanosleep|sleep|poll|select) *\(' src/*.c)"
-rule "no // comments" "$(grep -nE '(^|[[:space:];])//' src/*.[ch])"
-rule "every source says at its top what it owns" "$(for file in src/*.[ch]; do
-	head -n 3 "$file" | grep -q " \* ${file#src/}" || echo "$file"; done)"
-rule "no file above 1,200 lines" "$(wc -l src/*.[ch] | awk '$2 != "total" && $1 > 1200 { print $2 ": " $1 }')"
+rule "no sleeping" "$(search '\b(pg_usleep|usleep|nanosleep|sleep|poll|select) *\(' $(sources))"
+rule "no // comments" "$(grep -nE '(^|[[:space:];])//' $(sources))"
+rule "every source says at its top what it owns" "$(for file in $(sources); do
+	head -n 3 "$file" | grep -q " \* ${file##*/}" || echo "$file"; done)"
+rule "no file above 1,200 lines" "$(sources | xargs wc -l | awk '$2 != "total" && $1 > 1200 { print $2 ": " $1 }')"
 
 if [[ -e spinpanel.so ]]; then
 	rule "exported symbols start with spinpanel_" "$(nm -D --defined-only spinpanel.so | awk '{ print $NF }' \

@@ -126,7 +126,8 @@ sp_copy_sources() {
 	mkdir -p "$1"
 	if [[ -d $1/src ]]; then
 		rm -rf "$1"/{test,expected,sql}
-		for file in "$1"/src/*; do [[ $file == *.o || -e $SP_TOP/src/${file##*/} ]] || rm -f "$file" "${file%.c}.o"; done
+		(cd "$1" && find src -type f ! -name '*.o') | while IFS= read -r file; do
+			[[ -e $SP_TOP/$file ]] || rm -f "$1/$file" "$1/${file%.c}.o"; done
 	fi
 	tar -C "$SP_TOP" -cf - --exclude-vcs --exclude='*.o' --exclude='*.so' --exclude='*.bc' --exclude=./results \
 		--exclude=./tmp_check --exclude=./log --exclude=./output_iso --exclude='node_modules' --warning=no-file-changed . \

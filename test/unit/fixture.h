@@ -8,7 +8,7 @@
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
-#include "../../src/plan.h"
+#include "decide/plan.h"
 
 #define FIXTURE_SUBSCRIPTIONS 8
 #define FIXTURE_BATCHES 4

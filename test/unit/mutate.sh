@@ -11,16 +11,16 @@ mutate()
 {
 	local name=$1 file=$2 change=$3 by=
 	rm -rf "$work/src" "$work/test"
-	mkdir -p "$work/src" "$work/test/unit"
-	cp ../../src/plan*.[ch] ../../src/seats.[ch] "$work/src/"
+	mkdir -p "$work/src/decide" "$work/test/unit"
+	cp ../../src/decide/plan*.[ch] ../../src/decide/seats.[ch] "$work/src/decide/"
 	cp fixture.[ch] plan_test.c brute.c property.c "$work/test/unit/"
-	perl -0pi -e "$change" "$work/src/$file"
+	perl -0pi -e "$change" "$work/src/decide/$file"
 	n=$((n + 1))
-	if cmp -s "$work/src/$file" "../../src/$file"; then
+	if cmp -s "$work/src/decide/$file" "../../src/decide/$file"; then
 		echo "not ok $n - $name: the mutation changes nothing any more"; bad=1; return
 	fi
 	for t in plan_test brute property; do
-		(cd "$work/test/unit" && gcc -std=gnu99 -O1 -w -o $t $t.c fixture.c ../../src/*.c) ||
+		(cd "$work/test/unit" && gcc -std=gnu99 -O1 -w -I../../src -o $t $t.c fixture.c ../../src/decide/*.c) ||
 			{ echo "not ok $n - $name: does not compile"; bad=1; return; }
 		(cd "$work/test/unit" && timeout 120 ./$t $([[ $t == plan_test ]] || echo 5000) >$t.out 2>&1) || by+=" $t"
 	done

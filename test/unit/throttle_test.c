@@ -1,20 +1,20 @@
 /*
  * throttle_test.c
  *
- * Tests of src/throttle.c, src/backoff.c and src/address.c: no server, no
+ * Tests of src/base/throttle.c, src/base/backoff.c and src/base/address.c: no server, no
  * clock, no network.  Prints TAP.
  *
  *	gcc -Wall -Wextra -I../../src -o throttle_test throttle_test.c
- *		../../src/throttle.c ../../src/backoff.c ../../src/address.c -lm
+ *		../../src/base/throttle.c ../../src/base/backoff.c ../../src/base/address.c -lm
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "address.h"
-#include "backoff.h"
-#include "throttle.h"
+#include "base/address.h"
+#include "base/backoff.h"
+#include "base/throttle.h"
 
 static int	tests = 0;
 static int	failures = 0;

@@ -1,0 +1,206 @@
+/*
+ * wake.c
+ *
+ * The shared memory segment: which worker runs, and a counter of wake-ups.
+ * A caller wakes the worker at commit, never earlier: before that the worker
+ * would not see the row and go back to sleep.  A wake-up may be lost (COMMIT
+ * PREPARED wakes nobody) or come for nothing (a rolled-back savepoint); the
+ * worker polls as well and both are harmless.
+ *
+ * No pointer to private memory, no descriptor and nothing that must survive a
+ * crash may ever be put here: after a crash the segment starts empty.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+
+#include "base/compat.h"
+#include "base/wake.h"
+
+typedef struct WakeSegment
+{
+	slock_t		mutex;			/* protects all but the counter */
+	SpinpanelWorkerFacts facts;
+	Latch	   *latch;			/* the worker's, in its PGPROC (shared memory) */
+	pg_atomic_uint32 wakes;
+} WakeSegment;
+
+static WakeSegment *segment = NULL;
+static bool callback_registered = false;
+static bool wake_pending = false;
+static uint32 wakes_seen = 0;
+
+#ifndef SPINPANEL_REQUEST_SHMEM_AT_INIT
+static shmem_request_hook_type previous_request_hook = NULL;
+#endif
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+#ifndef SPINPANEL_REQUEST_SHMEM_AT_INIT
+static void
+wake_request(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(MAXALIGN(sizeof(WakeSegment)));
+}
+#endif
+
+static void
+wake_startup(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	segment = ShmemInitStruct("spinpanel", sizeof(WakeSegment), &found);
+	if (!found)
+	{
+		memset(segment, 0, sizeof(WakeSegment));
+		SpinLockInit(&segment->mutex);
+		pg_atomic_init_u32(&segment->wakes, 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+spinpanel_wake_init(void)
+{
+#ifdef SPINPANEL_REQUEST_SHMEM_AT_INIT
+	RequestAddinShmemSpace(MAXALIGN(sizeof(WakeSegment)));
+#else
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = wake_request;
+#endif
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = wake_startup;
+}
+
+bool
+spinpanel_wake_available(void)
+{
+	return segment != NULL;
+}
+
+static void
+wake_worker(void)
+{
+	Latch	   *latch;
+
+	pg_atomic_fetch_add_u32(&segment->wakes, 1);
+	SpinLockAcquire(&segment->mutex);
+	latch = segment->latch;
+	SpinLockRelease(&segment->mutex);
+
+	/*
+	 * The worker may have gone since; its PGPROC then belongs to nobody or to
+	 * another process, for which a set latch is nothing unusual.
+	 */
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+/* May not throw: the transaction has committed. */
+static void
+wake_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			if (wake_pending)
+			{
+				wake_pending = false;
+				wake_worker();
+			}
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			wake_pending = false;
+			break;
+		default:
+			break;
+	}
+}
+
+void
+spinpanel_wake_at_commit(void)
+{
+	if (segment == NULL)
+		return;
+	if (!callback_registered)
+	{
+		RegisterXactCallback(wake_xact_callback, NULL);
+		callback_registered = true;
+	}
+	wake_pending = true;
+}
+
+/* A successor may already have announced itself: clear only what is ours. */
+static void
+wake_leave(int code, Datum arg)
+{
+	SpinLockAcquire(&segment->mutex);
+	if (segment->facts.pid == MyProcPid)
+	{
+		memset(&segment->facts, 0, sizeof(segment->facts));
+		segment->latch = NULL;
+	}
+	SpinLockRelease(&segment->mutex);
+}
+
+void
+spinpanel_wake_announce(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.pid = MyProcPid;
+	segment->facts.database = MyDatabaseId;
+	segment->facts.started_at = now;
+	segment->facts.last_turn_at = now;
+	segment->latch = &MyProc->procLatch;
+	SpinLockRelease(&segment->mutex);
+	before_shmem_exit(wake_leave, (Datum) 0);
+}
+
+void
+spinpanel_wake_heartbeat(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.last_turn_at = now;
+	SpinLockRelease(&segment->mutex);
+}
+
+bool
+spinpanel_wake_taken(void)
+{
+	uint32		wakes = pg_atomic_read_u32(&segment->wakes);
+
+	if (wakes == wakes_seen)
+		return false;
+	wakes_seen = wakes;
+	return true;
+}
+
+bool
+spinpanel_wake_facts(SpinpanelWorkerFacts *facts)
+{
+	if (segment == NULL)
+		return false;
+	SpinLockAcquire(&segment->mutex);
+	*facts = segment->facts;
+	SpinLockRelease(&segment->mutex);
+	return facts->pid != 0;
+}

@@ -1,0 +1,369 @@
+/*
+ * excess.c
+ *
+ * excess_seats() and plan_adjustment(): what the planner makes of the mirror,
+ * as rows.  It must never ask Partner Center, write anything, or judge a seat
+ * itself: plan_input.c loads, plan.c decides, here is only shown.  So both work in
+ * read-only transactions, on a standby, and inside a transaction that tries
+ * other settings and is rolled back.
+ *
+ * For '*' customers are loaded in batches, so that memory does not grow with
+ * their number; the rows go to a tuplestore, which spills to disk.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "decide/plan.h"
+#include "sql/names.h"
+#include "sql/require.h"
+#include "state/plan_input.h"
+
+/* Customers loaded by one set of statements. */
+#define BATCH 500
+
+/* What a run says where it is not the planner that keeps it from acting. */
+#define SYNC_OFF "partner_center_sync is off: the customer is not read"
+
+typedef struct Listing
+{
+	ReturnSetInfo *rsinfo;
+	TimestampTz now; /* the moment to plan for */
+	TimestampTz read_now; /* against which the age of data is judged */
+	bool named; /* one customer was asked for, by name */
+} Listing;
+
+typedef void (*ShowFunction)(Listing *listing, const SpinpanelPools *customer);
+
+PG_FUNCTION_INFO_V1(spinpanel_excess_seats);
+PG_FUNCTION_INFO_V1(spinpanel_plan_adjustment);
+
+/* ---- customers, one after the other ----------------------------------------------------- */
+
+static void
+show_batch(Listing *listing, const pg_uuid_t *ids, int count, ShowFunction show)
+{
+	SpinpanelPools *customers =
+		spinpanel_plan_input_load_many(ids, count, listing->now, listing->read_now);
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		show(listing, &customers[i]);
+	}
+}
+
+static void
+show_customers(Listing *listing, const char *customer, bool adjusting, ShowFunction show)
+{
+	MemoryContext batch =
+		AllocSetContextCreate(CurrentMemoryContext, "spinpanel customers", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(batch);
+	pg_uuid_t one;
+
+	listing->named = spinpanel_name_customer(customer, true, "customer", &one);
+	if (listing->named)
+		show_batch(listing, &one, 1, show);
+	else
+	{
+		pg_uuid_t *ids;
+		int count;
+		int i;
+
+		MemoryContextSwitchTo(old);
+		count = spinpanel_plan_input_customers(adjusting, &ids);
+		MemoryContextSwitchTo(batch);
+		for (i = 0; i < count; i += BATCH)
+		{
+			show_batch(listing, ids + i, Min(BATCH, count - i), show);
+			MemoryContextReset(batch);
+		}
+		pfree(ids);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(batch);
+}
+
+/* ---- excess_seats() ---------------------------------------------------------------------- */
+
+enum
+{
+	EXCESS_CUSTOMER_ID,
+	EXCESS_CUSTOMER_NAME,
+	EXCESS_SKU_ID,
+	EXCESS_PART_NUMBER,
+	EXCESS_OWNED,
+	EXCESS_FOREIGN,
+	EXCESS_CONSUMED,
+	EXCESS_WAITING,
+	EXCESS_SPARE,
+	EXCESS_EXCESS,
+	EXCESS_NOW,
+	EXCESS_AT_RENEWAL,
+	EXCESS_NEXT_RENEWAL,
+	EXCESS_BLOCKED_BY,
+	EXCESS_COLUMNS
+};
+
+/*
+ * The planner knows one switch.  Where it is the sync that is off, that is the
+ * better word, and also the reason why data got stale.
+ */
+static const char *
+blocked_by(const SpinpanelPools *customer, const PlanPool *pool, const PlanExcess *excess,
+		   TimestampTz now)
+{
+	if (customer->synced || excess->blocked_by[0] == '\0')
+		return excess->blocked_by;
+	if (strcmp(excess->blocked_by, "switched off") == 0)
+		return "partner_center_sync is off: the data gets stale";
+	if (pool->read_at < now && now - pool->read_at > pool->max_age && !pool->no_access)
+		return psprintf("%s (partner_center_sync is off)", excess->blocked_by);
+	return excess->blocked_by;
+}
+
+static void
+show_excess(Listing *listing, const SpinpanelPools *customer)
+{
+	PlanOptions options;
+	int32 i;
+
+	memset(&options, 0, sizeof(options));
+	options.now = listing->now;
+	options.at_renewal = true;
+
+	for (i = 0; i < customer->pool_count; i++)
+	{
+		const PlanPool *pool = &customer->pools[i];
+		PlanExcess excess;
+		Datum values[EXCESS_COLUMNS];
+		bool nulls[EXCESS_COLUMNS];
+		const char *blocked;
+
+		spinpanel_plan_excess(pool, &options, &excess);
+		blocked = blocked_by(customer, pool, &excess, listing->now);
+
+		memset(nulls, 0, sizeof(nulls));
+		values[EXCESS_CUSTOMER_ID] = UUIDPGetDatum(&customer->customer_id);
+		values[EXCESS_CUSTOMER_NAME] = CStringGetTextDatum(customer->customer_name);
+		values[EXCESS_SKU_ID] = UUIDPGetDatum(&customer->sku_ids[i]);
+		nulls[EXCESS_SKU_ID] = customer->unmapped[i];
+		nulls[EXCESS_PART_NUMBER] = customer->part_numbers[i] == NULL;
+		values[EXCESS_PART_NUMBER] =
+			nulls[EXCESS_PART_NUMBER] ? (Datum) 0 : CStringGetTextDatum(customer->part_numbers[i]);
+		values[EXCESS_OWNED] = Int32GetDatum(excess.owned);
+		values[EXCESS_FOREIGN] = Int32GetDatum(excess.foreign_seats);
+		values[EXCESS_CONSUMED] = Int32GetDatum(pool->consumed);
+		values[EXCESS_WAITING] = Int32GetDatum(pool->waiting);
+		values[EXCESS_SPARE] = Int32GetDatum(pool->spare);
+		values[EXCESS_EXCESS] = Int32GetDatum(excess.excess);
+		values[EXCESS_NOW] = Int32GetDatum(excess.reducible_now);
+		values[EXCESS_AT_RENEWAL] = Int32GetDatum(excess.reducible_at_renewal);
+		values[EXCESS_NEXT_RENEWAL] = TimestampTzGetDatum(excess.next_renewal);
+		nulls[EXCESS_NEXT_RENEWAL] = excess.next_renewal == PLAN_NEVER;
+		nulls[EXCESS_BLOCKED_BY] = blocked[0] == '\0';
+		values[EXCESS_BLOCKED_BY] =
+			nulls[EXCESS_BLOCKED_BY] ? (Datum) 0 : CStringGetTextDatum(blocked);
+		tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* excess_seats(customer text) */
+Datum
+spinpanel_excess_seats(PG_FUNCTION_ARGS)
+{
+	char *customer = spinpanel_name_argument(fcinfo, 0);
+	Listing listing;
+
+	InitMaterializedSRF(fcinfo, 0);
+	memset(&listing, 0, sizeof(listing));
+	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	if (listing.rsinfo->setDesc->natts != EXCESS_COLUMNS)
+		elog(ERROR, "excess_seats() returns %d columns, not %d", listing.rsinfo->setDesc->natts,
+			 EXCESS_COLUMNS);
+	listing.now = listing.read_now = spinpanel_now();
+	show_customers(&listing, customer, false, show_excess);
+	return (Datum) 0;
+}
+
+/* ---- plan_adjustment() -------------------------------------------------------------------- */
+
+/*
+ * A row of the table adjustment, by the names of its columns: a later version
+ * may have more of them.
+ */
+typedef struct AdjustmentRow
+{
+	TupleDesc desc;
+	Datum *values;
+	bool *nulls;
+} AdjustmentRow;
+
+static void
+set_column(AdjustmentRow *row, const char *name, Datum value)
+{
+	int i;
+
+	for (i = 0; i < row->desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(row->desc, i);
+
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+		{
+			row->values[i] = value;
+			row->nulls[i] = false;
+			return;
+		}
+	}
+	elog(ERROR, "table adjustment has no column \"%s\"", name);
+}
+
+static DateADT
+date_of(PlanTime moment)
+{
+	return (DateADT) (moment / USECS_PER_DAY - (moment % USECS_PER_DAY < 0 ? 1 : 0));
+}
+
+static void
+put_decision(Listing *listing, const SpinpanelPools *customer, const PlanDecision *d)
+{
+	AdjustmentRow row;
+	bool none = d->action == PLAN_NONE;
+	int columns = listing->rsinfo->setDesc->natts;
+
+	row.desc = listing->rsinfo->setDesc;
+	row.values = palloc0(sizeof(Datum) * columns);
+	row.nulls = palloc(sizeof(bool) * columns);
+	memset(row.nulls, true, sizeof(bool) * columns);
+
+	/* No run, no id: nothing is written down. */
+	set_column(&row, "customer_id", UUIDPGetDatum(&customer->customer_id));
+	if (d->pool >= 0 && !customer->unmapped[d->pool])
+		set_column(&row, "sku_id", UUIDPGetDatum(&customer->sku_ids[d->pool]));
+	set_column(&row, "action", CStringGetTextDatum(spinpanel_plan_action_name(d->action)));
+	if (d->rule != 0)
+		set_column(&row, "rule", Int32GetDatum(d->rule));
+	if (!none)
+	{
+		set_column(&row, "account_id",
+				   Int32GetDatum(customer->pools[d->pool].subscriptions[d->subscription].account));
+		set_column(&row, "subscription_id",
+				   UUIDPGetDatum(&customer->subscription_ids[d->pool][d->subscription]));
+		set_column(&row, "from_quantity", Int32GetDatum(d->from_quantity));
+		set_column(&row, "to_quantity", Int32GetDatum(d->to_quantity));
+		if (d->effective != PLAN_NEVER)
+			set_column(&row, "effective_on", DateADTGetDatum(date_of(d->effective)));
+	}
+	set_column(&row, "seats", Int32GetDatum(d->seats));
+	set_column(&row, "reason",
+			   PointerGetDatum(cstring_to_text(
+				   d->needs_approval ? psprintf("%s; waits for approval", d->reason) : d->reason)));
+	set_column(&row, "status", CStringGetTextDatum("planned"));
+	if (d->merge != 0)
+		set_column(&row, "merge", Int32GetDatum(d->merge));
+	set_column(&row, "approved", BoolGetDatum(false));
+	set_column(&row, "created_at", TimestampTzGetDatum(listing->now));
+	tuplestore_putvalues(listing->rsinfo->setResult, row.desc, row.values, row.nulls);
+}
+
+static void
+put_none(Listing *listing, const SpinpanelPools *customer, const char *reason)
+{
+	PlanDecision none;
+
+	memset(&none, 0, sizeof(none));
+	none.pool = -1;
+	none.subscription = -1;
+	none.action = PLAN_NONE;
+	none.effective = PLAN_NEVER;
+	strlcpy(none.reason, reason, sizeof(none.reason));
+	put_decision(listing, customer, &none);
+}
+
+/* The same decisions, in the same words, as adjustment.c would write. */
+static void
+show_plan(Listing *listing, const SpinpanelPools *customer)
+{
+	PlanOptions options;
+	PlanResult result;
+	bool any;
+	int32 i;
+
+	if (!customer->synced)
+	{
+		if (listing->named)
+			put_none(listing, customer, SYNC_OFF);
+		return;
+	}
+
+	memset(&options, 0, sizeof(options));
+	options.now = listing->now;
+	options.at_renewal = true;
+	memset(&result, 0, sizeof(result));
+	spinpanel_plan_customer(customer->pools, customer->pool_count, &customer->limits, &options,
+							&result);
+	if (result.out_of_memory)
+	{
+		spinpanel_plan_free(&result);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+	}
+
+	any = result.count > 0;
+
+	/* The result is malloc'd: it must be freed whatever happens. */
+	PG_TRY();
+	{
+		for (i = 0; i < result.count; i++)
+			put_decision(listing, customer, &result.decisions[i]);
+	}
+	PG_FINALLY();
+	{
+		spinpanel_plan_free(&result);
+	}
+	PG_END_TRY();
+
+	if (!any && listing->named)
+		put_none(listing, customer,
+				 customer->pool_count == 0 ? "no seats are known of this customer"
+										   : "no unused seats: nothing to give back");
+}
+
+/* plan_adjustment(customer text, as_of timestamptz) */
+Datum
+spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
+{
+	char *customer = spinpanel_name_argument(fcinfo, 0);
+	Listing listing;
+	TimestampTz as_of;
+
+	spinpanel_require_value(!PG_ARGISNULL(1), "as_of");
+	as_of = PG_GETARG_TIMESTAMPTZ(1);
+	if (TIMESTAMP_NOT_FINITE(as_of))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("as_of must be a finite moment")));
+
+	InitMaterializedSRF(fcinfo, 0);
+	memset(&listing, 0, sizeof(listing));
+	listing.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	listing.read_now = spinpanel_now();
+
+	/*
+	 * The default, now(), is the server's clock; what it means is the
+	 * extension's now, which may be ahead of it.
+	 */
+	listing.now = as_of == GetCurrentTransactionStartTimestamp() ? listing.read_now : as_of;
+	show_customers(&listing, customer, true, show_plan);
+	return (Datum) 0;
+}

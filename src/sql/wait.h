@@ -1,0 +1,30 @@
+/*
+ * wait.h
+ *
+ * Waiting for a row that the worker brings to an end.
+ */
+#ifndef SPINPANEL_WAIT_H
+#define SPINPANEL_WAIT_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "state/statement.h"
+
+/* The query's columns: the whole row, whether it has ended, its xmin. */
+typedef struct Awaited
+{
+	StateQuery *query;
+	const char *what; /* "run" */
+} Awaited;
+
+/*
+ * The SQL function (id bigint, timeout interval): the row, ended or, when the
+ * time is over, as it stands.  Throws 55000 for a row of this transaction and
+ * above READ COMMITTED, P0002 for one that is not there.
+ */
+extern Datum spinpanel_await(FunctionCallInfo fcinfo, const Awaited *awaited,
+							 const char *id_parameter);
+
+#endif /* SPINPANEL_WAIT_H */

@@ -1,0 +1,202 @@
+/*
+ * request.h
+ *
+ * What callers asked for, and how far it is: the table license_request and the
+ * operations queued for it.
+ *
+ *     queued ──► buying ──► provisioning ──► assigning ──► done
+ *       │ ▲         │             ▲              │
+ *       │ └─────────┴─────────────┴──────────────┘  not this time
+ *       └──► assigning (a free seat; a release)
+ *
+ *     any of them ──► failed, with a reason a person can act on
+ *     any of them ──► cancelled, by a caller
+ *
+ * A request that is not due waits for its operation, or for a moment: not_before
+ * says until when nothing has to look at it.  All functions run inside a unit of
+ * the worker.
+ */
+#ifndef SPINPANEL_REQUEST_H
+#define SPINPANEL_REQUEST_H
+
+#include "postgres.h"
+
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "decide/request_need.h"
+#include "state/operation.h"
+
+typedef struct DemandRequest
+{
+	int64		request_id;
+	bool		release;
+	int32		account_id;
+	bool		has_user;
+	pg_uuid_t	user_id;
+	char	   *upn;			/* as asked for, or NULL */
+	pg_uuid_t	sku_id;
+	const char *status;
+	bool		seat_bought;
+	bool		has_subscription;
+	pg_uuid_t	subscription_id;
+	int64		buy_operation;
+	int64		operation_id;
+	TimestampTz looked_at;		/* 0 = not yet */
+	TimestampTz seat_refused_at;	/* 0 = never */
+	int32		seats_lost;
+	int32		attempts;
+	TimestampTz not_before;
+	TimestampTz created_at;
+	TimestampTz provisioning_at;	/* 0 = no seat was bought */
+	int32		active_level;	/* -1 = none */
+	int32		consumed_level; /* -1 = none */
+	int64		follows;		/* 0 = none */
+	int64		adjustment_id;	/* 0 = none */
+	bool		waiting;
+
+	/* read with it */
+	bool		user_known;
+	char	   *usage_location;
+	bool		held;			/* according to the mirror */
+	bool		outdated;		/* something was done since the user was looked at */
+	char	   *leader_status;	/* of what it follows; NULL = is gone */
+	char	   *leader_error;
+	char	   *approval;		/* status of its adjustment, or NULL */
+	char	   *decision;		/* what was said with that */
+	int32		approved_seats;
+	char	   *operation_status;	/* NULL = none, or gone */
+	char	   *buy_status;
+	bool		subscription_mapped;
+	pg_uuid_t	subscription_sku;
+
+	bool		moved;			/* written in this unit */
+} DemandRequest;
+
+/* One customer's open requests, oldest first, and what rules them. */
+typedef struct Demand
+{
+	pg_uuid_t	customer_id;
+	TimestampTz now;
+	bool		paused;
+	bool		purchases;
+	bool		increment;
+	char	   *usage_location;
+	int32		limit_percent;
+	int32		limit_seats;
+	int32		owned;
+	int32		bought_recently;	/* within 24 hours, without an approval */
+	DemandRequest *requests;	/* but those that a caller is changing */
+	int			count;
+} Demand;
+
+/* One pool of it. */
+typedef struct DemandPool
+{
+	pg_uuid_t	sku_id;
+	NeedFigures figures;		/* open, refused, trial, ending are 0 */
+	int32		owned;
+	bool		buying;			/* a purchase is open */
+	int32		max_seats;		/* -1 = no such rule */
+	NeedRule	rule;
+} DemandPool;
+
+typedef struct DemandCustomer
+{
+	pg_uuid_t	customer_id;
+	int32		account_id;
+} DemandCustomer;
+
+/* Customers with requests that are due and may go on by one of the accounts, but
+ * those that are busy; in context. */
+extern int	spinpanel_request_due(int limit, const int32 *accounts, int account_count,
+								 const pg_uuid_t *busy, int busy_count,
+								 DemandCustomer **customers, MemoryContext context);
+/* When the next request becomes due; DT_NOEND = none. */
+extern TimestampTz spinpanel_request_next_due(void);
+
+/* Without requests. */
+extern Demand *spinpanel_request_settings(const pg_uuid_t *customer_id);
+/* Locks what it returns; what a caller is changing is left out. */
+extern Demand *spinpanel_request_load(const pg_uuid_t *customer_id);
+extern void spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool *pool);
+/* Terms beside the subscriptions of a pool; ids as plan_input.c gives them. */
+extern void spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								   const pg_uuid_t *ids, int count, NeedTerms *terms);
+/* Open assignments of the pool that have no seat, and those of them refused;
+ * linked: those for which the operation would buy one, held till the unit ends. */
+extern void spinpanel_request_count(const Operation *op, int32 *open, int32 *refused, int32 *linked);
+
+typedef enum DemandHold
+{
+	DEMAND_READY,				/* its requests are held till the unit ends */
+	DEMAND_LOCKED,				/* a caller may just be cancelling one */
+	DEMAND_CHANGED				/* fewer want it than when it was queued */
+} DemandHold;
+
+/*
+ * Right before an operation of a user or an order is marked as sending: no
+ * request that it serves may be cancelled from here on.  wanted: how many it
+ * was queued for.  An operation that serves none is always ready.
+ */
+extern DemandHold spinpanel_request_hold(const Operation *op, int wanted);
+
+/* A user was looked at: every request that means them knows. */
+extern void spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn,
+									const pg_uuid_t *user_id, TimestampTz looked_at);
+
+/* Writes it as it stands; event NULL = no history. */
+extern void spinpanel_request_save(Demand *demand, DemandRequest *request, const char *event,
+								  const char *reason);
+/* Nothing to do before that moment; below zero: before a person has decided. */
+extern void spinpanel_request_put_off(Demand *demand, DemandRequest *request, int64 delay_ms,
+									 const char *reason);
+/* status done, failed or cancelled.  A seat bought for it serves another
+ * request of the pool, is given back, or stays in stock on record. */
+extern void spinpanel_request_finish(Demand *demand, DemandRequest *request, const char *status,
+									const char *reason);
+
+/* Back to the start: its user is looked at again. */
+extern void spinpanel_request_begin_again(Demand *demand, DemandRequest *request, const char *event,
+										 const char *reason, bool at_once);
+
+/* The seat that was bought while a caller had the request; false: there is none. */
+extern bool spinpanel_request_take_reserved(Demand *demand, DemandRequest *request);
+
+/*
+ * The requests from the pool's purchase that have to wait for a person: one
+ * adjustment stands for all of them.  A former one of the pool is superseded.
+ */
+extern void spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
+											int32 quantity, const char *reason);
+
+/* Approved purchases that nobody needs any more. */
+extern void spinpanel_request_close_approvals(Demand *demand);
+/* The same at all customers, also of what nobody has decided about. */
+extern void spinpanel_request_drop_approvals(void);
+
+/*
+ * An operation of a user or an order, or one that buys or gives back for
+ * requests, has ended.  Called in the unit that writes it: status done,
+ * refused, failed or cancelled; code and reason as Partner Center or the driver
+ * gives them (NULL = none); result, or NULL:
+ *
+ *     assign, unassign      {"held": [SKU ids the user holds now]}
+ *     set_usage_location    {"usageLocation": "DE"}
+ *     create_cart           {"cartId": ...}; its checkout is queued already
+ *     checkout              {"subscriptionId": ..., "orderId": ..., "quantity": n}
+ *
+ * Operations that were to follow one that did not succeed are cancelled with it,
+ * without a call of their own.
+ *
+ * Codes that are not Partner Center's: no_such_user, no_usage_location,
+ * held_by_group, not_applied, bad_operation, no_such_offer, cart_expired,
+ * cart_differs, order_ended, order_unknown (something may have been bought: a
+ * person has to look), given_up.
+ */
+extern void spinpanel_request_operation_over(const Operation *op, const char *status,
+											const char *code, const char *reason,
+											Jsonb *result);
+
+#endif							/* SPINPANEL_REQUEST_H */

@@ -1,0 +1,41 @@
+/*
+ * buying.h
+ *
+ * What is done about a customer's requests, on what was just read.  All
+ * functions run inside a unit of the worker.
+ */
+#ifndef SPINPANEL_BUYING_H
+#define SPINPANEL_BUYING_H
+
+#include "postgres.h"
+
+#include "state/plan_input.h"
+#include "state/request.h"
+
+/* What has to be read before a decision. */
+typedef struct BuyingReads
+{
+	bool		units;			/* subscribed SKUs */
+	bool		subscriptions;
+	DemandRequest **looks;		/* one request per user to look up */
+	int			look_count;
+} BuyingReads;
+
+extern void spinpanel_buying_reads(Demand *demand, BuyingReads *reads);
+
+/*
+ * The next step of every open request of the customer: ended, assigned,
+ * bought for, or put off.  with_units: the pools were read a moment ago;
+ * without, nothing is assigned and nothing bought.
+ */
+extern void spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions);
+
+/*
+ * Right before a purchase is sent, on the fresh read: seats to buy, at most as
+ * many as the operation was queued for; 0 with a reason.  unshown: seats
+ * bought earlier that the active units do not show yet.
+ */
+extern int32 spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown,
+									char *reason, Size reason_size);
+
+#endif							/* SPINPANEL_BUYING_H */

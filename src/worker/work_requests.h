@@ -1,0 +1,17 @@
+/*
+ * work_requests.h
+ *
+ * The worker's driver for requests: one errand per customer that has some due.
+ */
+#ifndef SPINPANEL_WORK_REQUESTS_H
+#define SPINPANEL_WORK_REQUESTS_H
+
+/* Begins what is due and not under way. */
+extern void spinpanel_fulfil_work(void);
+
+extern int	spinpanel_fulfil_active(void);
+
+/* The tables that memory speaks of are gone. */
+extern void spinpanel_fulfil_forget(void);
+
+#endif							/* SPINPANEL_WORK_REQUESTS_H */

@@ -1,0 +1,287 @@
+/*
+ * worker.c
+ *
+ * The background worker: its start, its loop, its end.
+ *
+ * One loop, one wait.  It sleeps until a caller's commit wakes it, a socket of
+ * libcurl is ready, or a moment that something waits for has come; then it
+ * does bounded work and sleeps again.  All state that matters is in tables, so
+ * it may end at any point: SIGTERM and errors end the process, the postmaster
+ * starts it again, and it goes on with what the tables say.
+ *
+ * It decides nothing.  What to do is in work_runs.c (runs), work_customer.c (customers),
+ * work_requests.c (requests) and op_subscription.c, op_user.c and op_order.c (operations).
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "base/clock.h"
+#include "base/compat.h"
+#include "base/settings.h"
+#include "base/wake.h"
+#include "partner/http.h"
+#include "partner/partner.h"
+#include "state/account.h"
+#include "state/archive.h"
+#include "state/operation.h"
+#include "state/request.h"
+#include "state/run.h"
+#include "state/unit.h"
+#include "worker/op_order.h"
+#include "worker/op_subscription.h"
+#include "worker/op_user.h"
+#include "worker/work_customer.h"
+#include "worker/work_requests.h"
+#include "worker/work_runs.h"
+
+/* Looking for work costs a few queries: while busy, not more often. */
+#define LOOK_INTERVAL_BUSY_MS 50
+
+#define KEEP_INTERVAL_MS (10 * 60 * 1000)
+
+extern PGDLLEXPORT void spinpanel_worker_main(Datum main_arg);
+
+static void
+set_session(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
+}
+
+static int64
+now_ms(void)
+{
+	return GetCurrentTimestamp() / 1000;
+}
+
+typedef struct Moments
+{
+	TimestampTz next_due;
+} Moments;
+
+static void
+do_next_due(void *arg)
+{
+	Moments    *moments = arg;
+	TimestampTz a;
+	TimestampTz b;
+
+	a = spinpanel_run_next_due();
+	b = spinpanel_operation_next_due();
+	moments->next_due = Min(Min(a, b), spinpanel_request_next_due());
+}
+
+/* Milliseconds until something in the tables becomes due; at most limit. */
+static int64
+until_due(int64 limit)
+{
+	Moments		moments;
+	int64		wait;
+
+	moments.next_due = DT_NOEND;
+	if (!spinpanel_unit("looking for the next moment", do_next_due, &moments, UNIT_REPEATABLE) ||
+		TIMESTAMP_NOT_FINITE(moments.next_due))
+		return limit;
+	wait = (moments.next_due - spinpanel_now()) / 1000 + 1;
+	return Max(0, Min(wait, limit));
+}
+
+static int
+operations_active(void)
+{
+	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
+}
+
+static void
+report_state(bool looking)
+{
+	static char last[160];
+	char		now[160];
+	int			requests = spinpanel_http_active();
+
+	if (!spinpanel_enabled)
+		strlcpy(now, "switched off by spinpanel.enabled", sizeof(now));
+	else if (requests > 0 || spinpanel_turn_active() > 0 || operations_active() > 0)
+		snprintf(now, sizeof(now),
+				 "talking to Partner Center: %d requests, %d customers, %d operations under way",
+				 requests, spinpanel_turn_active(), operations_active());
+	else
+		strlcpy(now, "waiting for work", sizeof(now));
+
+	if (looking || strcmp(last, now) != 0)
+	{
+		strlcpy(last, now, sizeof(last));
+		pgstat_report_activity(requests > 0 ? STATE_RUNNING : STATE_IDLE, last);
+	}
+}
+
+static void
+start_session(void)
+{
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	BackgroundWorkerInitializeConnection(spinpanel_database, NULL, 0);
+
+	/* Nobody's search path, time-outs or isolation level may bend our SQL. */
+	set_session("application_name", "spinpanel worker");
+	set_session("search_path", "pg_catalog, pg_temp");
+	set_session("default_transaction_isolation", "read committed");
+	set_session("default_transaction_read_only", "off");
+	set_session("statement_timeout", "0");
+	set_session("idle_in_transaction_session_timeout", "0");
+	set_session("lock_timeout", "2s");
+	set_session("timezone", "UTC");
+	set_session("datestyle", "ISO, YMD");
+	set_session("jit", "off");
+	set_session("max_parallel_workers_per_gather", "0");
+
+	/*
+	 * All our statements are about one customer or a few rows, and are planned
+	 * once.  A plan made while the tables were still empty must not become a
+	 * scan of everything later.
+	 */
+	set_session("plan_cache_mode", "force_generic_plan");
+	set_session("enable_seqscan", "off");
+	set_session("enable_hashjoin", "off");
+	set_session("enable_mergejoin", "off");
+	/* From 16 on it could log parameters, and with them a refresh token. */
+	set_session("auto_explain.log_min_duration", "-1");
+
+	spinpanel_wake_announce();
+	spinpanel_http_start();
+	spinpanel_partner_start(&spinpanel_account_hooks);
+}
+
+void
+spinpanel_worker_main(Datum main_arg)
+{
+	MemoryContext loop_context;
+	WaitEventSet *wait_set;
+	int64		next_look = 0;	/* real clock, ms */
+	int64		next_keep = 0;
+	bool		refresh = true;
+	bool		was_active = false;
+
+	start_session();
+	loop_context = AllocSetContextCreate(TopMemoryContext, "spinpanel loop",
+										 ALLOCSET_DEFAULT_SIZES);
+	wait_set = SpinpanelCreateWaitEventSet(3);
+	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, spinpanel_http_descriptor(), NULL, NULL);
+
+	ereport(LOG,
+			(errmsg("spinpanel worker %s started in database \"%s\"",
+					SPINPANEL_VERSION, spinpanel_database)));
+
+	for (;;)
+	{
+		WaitEvent	event;
+		int64		timeout;
+		long		until;
+		bool		active;
+		bool		looked = false;
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(loop_context);
+		MemoryContextSwitchTo(loop_context);
+		spinpanel_wake_heartbeat();
+
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			next_look = 0;
+			refresh = true;
+		}
+		if (spinpanel_wake_taken())
+		{
+			next_look = 0;
+			refresh = true;
+		}
+
+		spinpanel_http_work();
+
+		if (spinpanel_enabled)
+		{
+			if (now_ms() >= next_look)
+			{
+				looked = true;
+				next_look = now_ms() + spinpanel_poll_interval;
+				if (spinpanel_unit_ready())
+				{
+					if (refresh || !was_active)
+						(void) spinpanel_account_refresh();
+					refresh = false;
+					spinpanel_night_work();
+					spinpanel_turn_look();
+					spinpanel_fulfil_work();
+					spinpanel_change_work();
+					spinpanel_userchange_work();
+					spinpanel_order_work();
+					if (now_ms() >= next_keep)
+					{
+						spinpanel_keep_short();
+						next_keep = now_ms() + KEEP_INTERVAL_MS;
+					}
+				}
+			}
+			else
+				spinpanel_turn_work();
+		}
+		if (spinpanel_unit_extension_changed())
+		{
+			/* Ids in memory mean nothing to other tables. */
+			ereport(LOG,
+					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
+			spinpanel_turn_forget();
+			spinpanel_fulfil_forget();
+			spinpanel_change_forget();
+			spinpanel_userchange_forget();
+			spinpanel_order_forget();
+			spinpanel_night_forget();
+			spinpanel_account_forget();
+			spinpanel_unit_forget_extension();
+			refresh = true;
+			next_look = now_ms() + LOOK_INTERVAL_BUSY_MS;
+		}
+
+		/* How long to sleep. */
+		active = spinpanel_turn_active() > 0 || operations_active() > 0 ||
+			spinpanel_night_active() > 0;
+		if (!active && looked && spinpanel_enabled)
+			next_look = Min(next_look, now_ms() + until_due(spinpanel_poll_interval));
+		else if (active)
+			next_look = Min(next_look, now_ms() + LOOK_INTERVAL_BUSY_MS);
+		else if (was_active)
+			next_look = 0;		/* something ended: is there more? */
+		was_active = active;
+
+		timeout = spinpanel_enabled ? Max(0, next_look - now_ms()) : spinpanel_poll_interval;
+		if (spinpanel_enabled)
+		{
+			until = spinpanel_partner_work();
+			if (until >= 0)
+				timeout = Min(timeout, until);
+		}
+		until = spinpanel_http_timeout();
+		if (until >= 0)
+			timeout = Min(timeout, until);
+
+		report_state(looked);
+		(void) WaitEventSetWait(wait_set, (long) timeout, &event, 1, PG_WAIT_EXTENSION);
+	}
+}
