@@ -46,8 +46,7 @@ _PG_init(void)
 	worker.bgw_restart_time = 5;
 	strlcpy(worker.bgw_library_name, "spinpanel", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "spinpanel_worker_main", sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "spinpanel worker (%s)",
-			 spinpanel_database);
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "spinpanel worker (%s)", spinpanel_database);
 	strlcpy(worker.bgw_type, "spinpanel worker", sizeof(worker.bgw_type));
 	RegisterBackgroundWorker(&worker);
 }

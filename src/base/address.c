@@ -15,16 +15,14 @@
 
 #include "base/address.h"
 
-static const char *const microsoft_hosts[] = {
-	"api.partnercenter.microsoft.com",
-	"api.partner.microsoft.com",
-	"partner.partnercenterapi.microsoftonline.cn",
-	"login.microsoftonline.com",
-	"login.microsoftonline.us",
-	"login.partner.microsoftonline.cn",
-	"login.chinacloudapi.cn",
-	NULL
-};
+static const char *const microsoft_hosts[] = { "api.partnercenter.microsoft.com",
+											   "api.partner.microsoft.com",
+											   "partner.partnercenterapi.microsoftonline.cn",
+											   "login.microsoftonline.com",
+											   "login.microsoftonline.us",
+											   "login.partner.microsoftonline.cn",
+											   "login.chinacloudapi.cn",
+											   NULL };
 
 static bool
 is_loopback(const char *host)
@@ -42,13 +40,12 @@ is_loopback(const char *host)
 }
 
 bool
-spinpanel_address_parse(const char *url, SpinpanelAddress *address,
-						const char **problem)
+spinpanel_address_parse(const char *url, SpinpanelAddress *address, const char **problem)
 {
 	const char *at = url;
 	const char *c;
-	size_t		length;
-	size_t		i;
+	size_t length;
+	size_t i;
 
 	memset(address, 0, sizeof(*address));
 
@@ -91,7 +88,7 @@ spinpanel_address_parse(const char *url, SpinpanelAddress *address,
 	else
 	{
 		length = strspn(at, "0123456789abcdefghijklmnopqrstuvwxyz"
-						"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.");
+							"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.");
 		if (length == 0)
 		{
 			*problem = "the host of the address is missing or malformed";
@@ -112,7 +109,7 @@ spinpanel_address_parse(const char *url, SpinpanelAddress *address,
 	address->port = address->https ? 443 : 80;
 	if (*at == ':')
 	{
-		int			digits = 0;
+		int digits = 0;
 
 		at++;
 		address->port = 0;
@@ -147,28 +144,24 @@ static bool
 is_listed(const SpinpanelAddress *address, const char *list)
 {
 	static const char separators[] = ", \t\r\n;";
-	char		with_port[300];
-	size_t		length;
+	char with_port[300];
+	size_t length;
 
 	if (list == NULL)
 		return false;
-	snprintf(with_port, sizeof(with_port),
-			 strchr(address->host, ':') ? "[%s]:%d" : "%s:%d",
+	snprintf(with_port, sizeof(with_port), strchr(address->host, ':') ? "[%s]:%d" : "%s:%d",
 			 address->host, address->port);
 
 	while (*(list += strspn(list, separators)) != '\0')
 	{
 		length = strcspn(list, separators);
 
-		if ((strlen(address->host) == length &&
-			 strncasecmp(list, address->host, length) == 0) ||
-			(strlen(with_port) == length &&
-			 strncasecmp(list, with_port, length) == 0))
+		if ((strlen(address->host) == length && strncasecmp(list, address->host, length) == 0) ||
+			(strlen(with_port) == length && strncasecmp(list, with_port, length) == 0))
 			return true;
 		/* An IPv6 address may stand in brackets in the list. */
 		if (length == strlen(address->host) + 2 && list[0] == '[' &&
-			strncasecmp(list + 1, address->host, length - 2) == 0 &&
-			list[length - 1] == ']')
+			strncasecmp(list + 1, address->host, length - 2) == 0 && list[length - 1] == ']')
 			return true;
 		list += length;
 	}
@@ -176,8 +169,7 @@ is_listed(const SpinpanelAddress *address, const char *list)
 }
 
 bool
-spinpanel_address_allowed(const char *url, const char *allowed_hosts,
-						  const char **problem)
+spinpanel_address_allowed(const char *url, const char *allowed_hosts, const char **problem)
 {
 	SpinpanelAddress address;
 	const char *const *host;
@@ -207,12 +199,12 @@ spinpanel_address_is_china(const char *url)
 	SpinpanelAddress address;
 	static const char suffix[] = ".microsoftonline.cn";
 	const char *problem;
-	size_t		length;
+	size_t length;
 
 	if (!spinpanel_address_parse(url, &address, &problem))
 		return false;
 	length = strlen(address.host);
 	return (length > strlen(suffix) &&
 			strcmp(address.host + length - strlen(suffix), suffix) == 0) ||
-		strcmp(address.host, "login.chinacloudapi.cn") == 0;
+		   strcmp(address.host, "login.chinacloudapi.cn") == 0;
 }

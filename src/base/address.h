@@ -12,10 +12,10 @@
 
 typedef struct SpinpanelAddress
 {
-	bool		https;			/* else http */
-	bool		loopback;		/* localhost, 127.0.0.0/8 or ::1 */
-	char		host[256];		/* lower case, without brackets */
-	int			port;
+	bool https; /* else http */
+	bool loopback; /* localhost, 127.0.0.0/8 or ::1 */
+	char host[256]; /* lower case, without brackets */
+	int port;
 } SpinpanelAddress;
 
 /*
@@ -37,4 +37,4 @@ extern bool spinpanel_address_allowed(const char *url, const char *allowed_hosts
 /* Whether the host is one of Microsoft's Chinese cloud. */
 extern bool spinpanel_address_is_china(const char *url);
 
-#endif							/* SPINPANEL_ADDRESS_H */
+#endif /* SPINPANEL_ADDRESS_H */

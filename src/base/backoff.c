@@ -11,10 +11,9 @@
 #include "base/backoff.h"
 
 int64_t
-spinpanel_backoff_delay(int failures, int64_t base_ms, int64_t cap_ms,
-						double random)
+spinpanel_backoff_delay(int failures, int64_t base_ms, int64_t cap_ms, double random)
 {
-	int64_t		delay = base_ms;
+	int64_t delay = base_ms;
 
 	if (failures < 1 || base_ms < 1)
 		return 0;

@@ -11,6 +11,5 @@
 TimestampTz
 spinpanel_now(void)
 {
-	return GetCurrentTimestamp() +
-		(TimestampTz) (spinpanel_clock_offset * USECS_PER_SEC);
+	return GetCurrentTimestamp() + (TimestampTz) (spinpanel_clock_offset * USECS_PER_SEC);
 }

@@ -14,4 +14,4 @@
 
 extern TimestampTz spinpanel_now(void);
 
-#endif							/* SPINPANEL_CLOCK_H */
+#endif /* SPINPANEL_CLOCK_H */

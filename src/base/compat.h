@@ -47,4 +47,4 @@ extern void spinpanel_init_materialized_srf(FunctionCallInfo fcinfo);
 #define InitMaterializedSRF(fcinfo, flags) spinpanel_init_materialized_srf(fcinfo)
 #endif
 
-#endif							/* SPINPANEL_COMPAT_H */
+#endif /* SPINPANEL_COMPAT_H */

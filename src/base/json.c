@@ -35,8 +35,8 @@ is_acceptable(const char *text, size_t length)
 {
 	const char *end = text + length;
 	const char *c;
-	bool		in_string = false;
-	int			depth = 0;
+	bool in_string = false;
+	int depth = 0;
 
 	if (memchr(text, '\0', length) != NULL)
 		return false;
@@ -74,33 +74,29 @@ is_acceptable(const char *text, size_t length)
  * memory go on to the caller.
  */
 static Jsonb *
-parse_guarded(const char *text, size_t length, MemoryContext caller,
-			  MemoryContext scratch)
+parse_guarded(const char *text, size_t length, MemoryContext caller, MemoryContext scratch)
 {
-	Jsonb	   *volatile result = NULL;
+	Jsonb *volatile result = NULL;
 
 	MemoryContextSwitchTo(scratch);
 	PG_TRY();
 	{
-		char	   *copy = pnstrdup(text, length);
-		Jsonb	   *parsed;
+		char *copy = pnstrdup(text, length);
+		Jsonb *parsed;
 
-		if (GetDatabaseEncoding() != PG_UTF8 &&
-			GetDatabaseEncoding() != PG_SQL_ASCII)
+		if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
 			copy = pg_any_to_server(copy, (int) length, PG_UTF8);
-		parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-													CStringGetDatum(copy)));
+		parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
 		result = MemoryContextAlloc(caller, VARSIZE(parsed));
 		memcpy(result, parsed, VARSIZE(parsed));
 	}
 	PG_CATCH();
 	{
-		int			code = geterrcode();
-		int			category = ERRCODE_TO_CATEGORY(code);
+		int code = geterrcode();
+		int category = ERRCODE_TO_CATEGORY(code);
 
 		MemoryContextSwitchTo(caller);
-		if (category != ERRCODE_DATA_EXCEPTION &&
-			category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
+		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
 			code != ERRCODE_UNTRANSLATABLE_CHARACTER)
 			PG_RE_THROW();
 		FlushErrorState();
@@ -114,7 +110,7 @@ Jsonb *
 spinpanel_json_parse(const char *text, size_t length)
 {
 	MemoryContext scratch;
-	Jsonb	   *result;
+	Jsonb *result;
 
 	if (text == NULL)
 		return NULL;
@@ -125,13 +121,11 @@ spinpanel_json_parse(const char *text, size_t length)
 	}
 	if (length == 0 || length > SIZE_MAX_BYTES)
 		return NULL;
-	if (!pg_verify_mbstr(PG_UTF8, text, (int) length, true) ||
-		!is_acceptable(text, length))
+	if (!pg_verify_mbstr(PG_UTF8, text, (int) length, true) || !is_acceptable(text, length))
 		return NULL;
 
 	/* A child of the caller's context: gone with it should the parser throw. */
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "spinpanel json",
-									ALLOCSET_DEFAULT_SIZES);
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "spinpanel json", ALLOCSET_DEFAULT_SIZES);
 	result = parse_guarded(text, length, CurrentMemoryContext, scratch);
 	MemoryContextDelete(scratch);
 	return result;
@@ -144,26 +138,24 @@ spinpanel_json_parse(const char *text, size_t length)
 static bool
 equal_ignoring_case(const char *a, int a_length, const char *b, int b_length)
 {
-	int			i;
+	int i;
 
 	if (a_length != b_length)
 		return false;
 	for (i = 0; i < a_length; i++)
-		if (pg_ascii_tolower((unsigned char) a[i]) !=
-			pg_ascii_tolower((unsigned char) b[i]))
+		if (pg_ascii_tolower((unsigned char) a[i]) != pg_ascii_tolower((unsigned char) b[i]))
 			return false;
 	return true;
 }
 
 /* One member, whatever its value. */
 static bool
-find_member(JsonbContainer *object, const char *name, int length,
-			JsonbValue *value)
+find_member(JsonbContainer *object, const char *name, int length, JsonbValue *value)
 {
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
-	JsonbValue	key;
-	bool		found = false;
+	JsonbValue key;
+	bool found = false;
 
 	if (object == NULL || !JsonContainerIsObject(object))
 		return false;
@@ -175,8 +167,7 @@ find_member(JsonbContainer *object, const char *name, int length,
 	{
 		if (token != WJB_KEY)
 			continue;
-		found = equal_ignoring_case(key.val.string.val, key.val.string.len,
-									name, length);
+		found = equal_ignoring_case(key.val.string.val, key.val.string.len, name, length);
 		token = JsonbIteratorNext(&iterator, value, true);
 		if (found)
 			break;
@@ -193,34 +184,30 @@ find_member(JsonbContainer *object, const char *name, int length,
 }
 
 bool
-spinpanel_json_member(JsonbContainer *object, const char *path,
-					  JsonbValue *value)
+spinpanel_json_member(JsonbContainer *object, const char *path, JsonbValue *value)
 {
 	const char *dot;
 
 	while ((dot = strchr(path, '.')) != NULL)
 	{
-		if (!find_member(object, path, (int) (dot - path), value) ||
-			value->type != jbvBinary)
+		if (!find_member(object, path, (int) (dot - path), value) || value->type != jbvBinary)
 			return false;
 		object = value->val.binary.data;
 		path = dot + 1;
 	}
-	return find_member(object, path, (int) strlen(path), value) &&
-		value->type != jbvNull;
+	return find_member(object, path, (int) strlen(path), value) && value->type != jbvNull;
 }
 
 static char *
 numeric_text(Numeric number)
 {
-	return DatumGetCString(DirectFunctionCall1(numeric_out,
-											   NumericGetDatum(number)));
+	return DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(number)));
 }
 
 char *
 spinpanel_json_text(JsonbContainer *object, const char *path)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (!spinpanel_json_member(object, path, &value))
 		return NULL;
@@ -235,8 +222,8 @@ spinpanel_json_text(JsonbContainer *object, const char *path)
 static bool
 parse_int(const char *text, int64 *value)
 {
-	char	   *end;
-	long long	parsed;
+	char *end;
+	long long parsed;
 
 	errno = 0;
 	parsed = strtoll(text, &end, 10);
@@ -259,8 +246,8 @@ parse_int(const char *text, int64 *value)
 bool
 spinpanel_json_int(JsonbContainer *object, const char *path, int64 *value)
 {
-	char	   *text = spinpanel_json_text(object, path);
-	bool		ok = text != NULL && parse_int(text, value);
+	char *text = spinpanel_json_text(object, path);
+	bool ok = text != NULL && parse_int(text, value);
 
 	if (text != NULL)
 		pfree(text);
@@ -270,7 +257,7 @@ spinpanel_json_int(JsonbContainer *object, const char *path, int64 *value)
 bool
 spinpanel_json_bool(JsonbContainer *object, const char *path, bool *value)
 {
-	JsonbValue	member;
+	JsonbValue member;
 
 	if (!spinpanel_json_member(object, path, &member))
 		return false;
@@ -281,14 +268,12 @@ spinpanel_json_bool(JsonbContainer *object, const char *path, bool *value)
 	}
 	if (member.type == jbvString)
 	{
-		if (equal_ignoring_case(member.val.string.val, member.val.string.len,
-								"true", 4))
+		if (equal_ignoring_case(member.val.string.val, member.val.string.len, "true", 4))
 		{
 			*value = true;
 			return true;
 		}
-		if (equal_ignoring_case(member.val.string.val, member.val.string.len,
-								"false", 5))
+		if (equal_ignoring_case(member.val.string.val, member.val.string.len, "false", 5))
 		{
 			*value = false;
 			return true;
@@ -300,8 +285,8 @@ spinpanel_json_bool(JsonbContainer *object, const char *path, bool *value)
 bool
 spinpanel_json_uuid(JsonbContainer *object, const char *path, pg_uuid_t *value)
 {
-	char	   *text = spinpanel_json_text(object, path);
-	bool		ok = text != NULL && spinpanel_parse_uuid(text, value);
+	char *text = spinpanel_json_text(object, path);
+	bool ok = text != NULL && spinpanel_parse_uuid(text, value);
 
 	if (text != NULL)
 		pfree(text);
@@ -309,11 +294,10 @@ spinpanel_json_uuid(JsonbContainer *object, const char *path, pg_uuid_t *value)
 }
 
 bool
-spinpanel_json_time(JsonbContainer *object, const char *path,
-					TimestampTz *value)
+spinpanel_json_time(JsonbContainer *object, const char *path, TimestampTz *value)
 {
-	char	   *text = spinpanel_json_text(object, path);
-	bool		ok = text != NULL && spinpanel_parse_time(text, value);
+	char *text = spinpanel_json_text(object, path);
+	bool ok = text != NULL && spinpanel_parse_time(text, value);
 
 	if (text != NULL)
 		pfree(text);
@@ -323,10 +307,9 @@ spinpanel_json_time(JsonbContainer *object, const char *path,
 JsonbContainer *
 spinpanel_json_container(JsonbContainer *object, const char *path)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
-	if (!spinpanel_json_member(object, path, &value) ||
-		value.type != jbvBinary)
+	if (!spinpanel_json_member(object, path, &value) || value.type != jbvBinary)
 		return NULL;
 	return value.val.binary.data;
 }
@@ -352,19 +335,15 @@ take_digits(const char **at, int count, int *value)
 bool
 spinpanel_parse_time(const char *text, TimestampTz *value)
 {
-	char		compact[48];
+	char compact[48];
 	const char *at = compact;
-	int			length = 0;
-	int			year,
-				month,
-				day;
-	int			hour = 0,
-				minute = 0,
-				second = 0;
-	int			micro = 0;
-	int			offset = 0;		/* minutes east of UTC */
-	int64		days;
-	int64		time;
+	int length = 0;
+	int year, month, day;
+	int hour = 0, minute = 0, second = 0;
+	int micro = 0;
+	int offset = 0; /* minutes east of UTC */
+	int64 days;
+	int64 time;
 
 	/* Without the blanks that a documentation example has everywhere. */
 	for (; *text != '\0'; text++)
@@ -382,13 +361,11 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 	}
 	compact[length] = '\0';
 
-	if (!take_digits(&at, 4, &year) || *at++ != '-' ||
-		!take_digits(&at, 2, &month) || *at++ != '-' ||
-		!take_digits(&at, 2, &day))
+	if (!take_digits(&at, 4, &year) || *at++ != '-' || !take_digits(&at, 2, &month) ||
+		*at++ != '-' || !take_digits(&at, 2, &day))
 		return false;
 	/* Year 1 is how .NET writes a time that was never set. */
-	if (year <= 1 || month < 1 || month > 12 || day < 1 ||
-		day > day_tab[isleap(year)][month - 1])
+	if (year <= 1 || month < 1 || month > 12 || day < 1 || day > day_tab[isleap(year)][month - 1])
 		return false;
 
 	if (*at == 'T' || *at == 't')
@@ -396,8 +373,7 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 		at++;
 		if (*at == 'T')
 			at++;
-		if (!take_digits(&at, 2, &hour) || *at++ != ':' ||
-			!take_digits(&at, 2, &minute))
+		if (!take_digits(&at, 2, &hour) || *at++ != ':' || !take_digits(&at, 2, &minute))
 			return false;
 		if (*at == ':')
 		{
@@ -406,7 +382,7 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 				return false;
 			if (*at == '.' || *at == ',')
 			{
-				int			unit = 100000;
+				int unit = 100000;
 
 				at++;
 				if (*at < '0' || *at > '9')
@@ -429,9 +405,8 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 			at++;
 		else if (*at == '+' || *at == '-')
 		{
-			bool		west = *at++ == '-';
-			int			zone_hour,
-						zone_minute = 0;
+			bool west = *at++ == '-';
+			int zone_hour, zone_minute = 0;
 
 			if (!take_digits(&at, 2, &zone_hour))
 				return false;
@@ -452,8 +427,7 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 		return false;
 
 	days = date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
-	time = ((int64) hour * 3600 + minute * 60 + second - offset * 60) *
-		USECS_PER_SEC + micro;
+	time = ((int64) hour * 3600 + minute * 60 + second - offset * 60) * USECS_PER_SEC + micro;
 	*value = days * USECS_PER_DAY + time;
 	return true;
 }
@@ -461,8 +435,8 @@ spinpanel_parse_time(const char *text, TimestampTz *value)
 bool
 spinpanel_parse_uuid(const char *text, pg_uuid_t *value)
 {
-	int			nibbles = 0;
-	bool		braced;
+	int nibbles = 0;
+	bool braced;
 
 	while (*text == ' ')
 		text++;
@@ -471,7 +445,7 @@ spinpanel_parse_uuid(const char *text, pg_uuid_t *value)
 		text++;
 	for (; nibbles < UUID_LEN * 2; text++)
 	{
-		int			nibble;
+		int nibble;
 
 		if (*text >= '0' && *text <= '9')
 			nibble = *text - '0';
@@ -479,8 +453,7 @@ spinpanel_parse_uuid(const char *text, pg_uuid_t *value)
 			nibble = *text - 'a' + 10;
 		else if (*text >= 'A' && *text <= 'F')
 			nibble = *text - 'A' + 10;
-		else if (*text == '-' &&
-				 (nibbles == 8 || nibbles == 12 || nibbles == 16 || nibbles == 20))
+		else if (*text == '-' && (nibbles == 8 || nibbles == 12 || nibbles == 16 || nibbles == 20))
 		{
 			/* Two dashes in a row are caught by the digit that must follow. */
 			if (text[1] == '-')
@@ -507,10 +480,9 @@ spinpanel_parse_uuid(const char *text, pg_uuid_t *value)
  * ------------------------------------------------------------------------- */
 
 static void
-push_value(JsonbParseState **state, JsonbIteratorToken token,
-		   const Jsonb *value)
+push_value(JsonbParseState **state, JsonbIteratorToken token, const Jsonb *value)
 {
-	JsonbValue	pushed;
+	JsonbValue pushed;
 
 	if (JB_ROOT_IS_SCALAR(value))
 		JsonbExtractScalar((JsonbContainer *) &value->root, &pushed);
@@ -526,15 +498,15 @@ push_value(JsonbParseState **state, JsonbIteratorToken token,
 Jsonb *
 spinpanel_json_with(Jsonb *object, const char *name, const Jsonb *value)
 {
-	int			name_length = (int) strlen(name);
+	int name_length = (int) strlen(name);
 	JsonbParseState *state = NULL;
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	old;
-	JsonbValue	ignored;
-	bool		exact;
-	bool		done = false;
+	JsonbValue key;
+	JsonbValue old;
+	JsonbValue ignored;
+	bool exact;
+	bool done = false;
 
 	if (!JB_ROOT_IS_OBJECT(object))
 		elog(ERROR, "spinpanel_json_with needs an object");
@@ -543,25 +515,23 @@ spinpanel_json_with(Jsonb *object, const char *name, const Jsonb *value)
 	 * Where both "Quantity" and "quantity" stand there, only the exact name is
 	 * ours to change: the same one that a lookup finds.
 	 */
-	exact = getKeyJsonValueFromContainer(&object->root, name, name_length,
-										 &ignored) != NULL;
+	exact = getKeyJsonValueFromContainer(&object->root, name, name_length, &ignored) != NULL;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	iterator = JsonbIteratorInit(&object->root);
 	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
 	{
-		bool		ours;
+		bool ours;
 
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &old, true);
 		if (exact)
 			ours = key.val.string.len == name_length &&
-				memcmp(key.val.string.val, name, name_length) == 0;
+				   memcmp(key.val.string.val, name, name_length) == 0;
 		else
-			ours = !done && equal_ignoring_case(key.val.string.val,
-												key.val.string.len,
-												name, name_length);
+			ours = !done &&
+				   equal_ignoring_case(key.val.string.val, key.val.string.len, name, name_length);
 		if (!ours)
 		{
 			pushJsonbValue(&state, WJB_KEY, &key);
@@ -597,17 +567,17 @@ spinpanel_json_next_page(JsonbContainer *collection)
 	JsonbContainer *links = spinpanel_json_container(collection, "links");
 	JsonbContainer *next = spinpanel_json_container(links, "next");
 	JsonbContainer *headers = spinpanel_json_container(next, "headers");
-	char	   *token;
-	uint32		i;
+	char *token;
+	uint32 i;
 
 	if (links != NULL && next == NULL)
 		return NULL;
 
-	for (i = 0; headers != NULL && JsonContainerIsArray(headers) &&
-		 i < JsonContainerSize(headers); i++)
+	for (i = 0; headers != NULL && JsonContainerIsArray(headers) && i < JsonContainerSize(headers);
+		 i++)
 	{
 		JsonbValue *header = getIthJsonbValueFromContainer(headers, i);
-		char	   *key;
+		char *key;
 
 		if (header == NULL || header->type != jbvBinary)
 			continue;
@@ -631,7 +601,7 @@ spinpanel_json_of(const char *text)
 Jsonb *
 spinpanel_json_take(Jsonb *object, const char *path)
 {
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (object == NULL || !spinpanel_json_member(&object->root, path, &value) ||
 		value.type == jbvNull)

@@ -34,22 +34,16 @@ extern Jsonb *spinpanel_json_of(const char *text);
  * whole number where an integer is wanted, "true" and "false" as text.  The
  * container may be anything, also an array or NULL: then there is no member.
  */
-extern bool spinpanel_json_member(JsonbContainer *object, const char *path,
-								  JsonbValue *value);
+extern bool spinpanel_json_member(JsonbContainer *object, const char *path, JsonbValue *value);
 extern char *spinpanel_json_text(JsonbContainer *object, const char *path);
-extern bool spinpanel_json_int(JsonbContainer *object, const char *path,
-							   int64 *value);
-extern bool spinpanel_json_bool(JsonbContainer *object, const char *path,
-								bool *value);
-extern bool spinpanel_json_uuid(JsonbContainer *object, const char *path,
-								pg_uuid_t *value);
-extern bool spinpanel_json_time(JsonbContainer *object, const char *path,
-								TimestampTz *value);
+extern bool spinpanel_json_int(JsonbContainer *object, const char *path, int64 *value);
+extern bool spinpanel_json_bool(JsonbContainer *object, const char *path, bool *value);
+extern bool spinpanel_json_uuid(JsonbContainer *object, const char *path, pg_uuid_t *value);
+extern bool spinpanel_json_time(JsonbContainer *object, const char *path, TimestampTz *value);
 /* A copy of any member; NULL where it is absent or null, or object is NULL. */
 extern Jsonb *spinpanel_json_take(Jsonb *object, const char *path);
 /* NULL where there is no such object or array. */
-extern JsonbContainer *spinpanel_json_container(JsonbContainer *object,
-												const char *path);
+extern JsonbContainer *spinpanel_json_container(JsonbContainer *object, const char *path);
 
 /*
  * Tolerant readings of plain text.  Times: ISO 8601, blanks inside, no zone
@@ -64,11 +58,10 @@ extern bool spinpanel_parse_uuid(const char *text, pg_uuid_t *value);
  * A copy of an object with one member set (NULL value = removed), other
  * members untouched; an existing member keeps the spelling of its name.
  */
-extern Jsonb *spinpanel_json_with(Jsonb *object, const char *name,
-								  const Jsonb *value);
+extern Jsonb *spinpanel_json_with(Jsonb *object, const char *name, const Jsonb *value);
 
 /* The next page's token of a collection: body member continuationToken or
  * links.next.headers; NULL = no further page. */
 extern char *spinpanel_json_next_page(JsonbContainer *collection);
 
-#endif							/* SPINPANEL_JSON_H */
+#endif /* SPINPANEL_JSON_H */

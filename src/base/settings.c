@@ -15,19 +15,19 @@
 #include "base/compat.h"
 #include "base/settings.h"
 
-char	   *spinpanel_database = NULL;
-bool		spinpanel_enabled = true;
-char	   *spinpanel_ca_file = NULL;
-char	   *spinpanel_allowed_hosts = NULL;
-int			spinpanel_request_timeout = 30 * 1000;
-int			spinpanel_provisioning_timeout = 24 * 3600;
-int			spinpanel_settle_time = 3600;
-int			spinpanel_retry_max_delay = 5 * 60 * 1000;
-int			spinpanel_poll_interval = 30 * 1000;
-int			spinpanel_max_data_age = 26 * 3600;
-int			spinpanel_retention = 90 * 86400;
-int			spinpanel_customers_at_once = 64;
-double		spinpanel_clock_offset = 0.0;
+char *spinpanel_database = NULL;
+bool spinpanel_enabled = true;
+char *spinpanel_ca_file = NULL;
+char *spinpanel_allowed_hosts = NULL;
+int spinpanel_request_timeout = 30 * 1000;
+int spinpanel_provisioning_timeout = 24 * 3600;
+int spinpanel_settle_time = 3600;
+int spinpanel_retry_max_delay = 5 * 60 * 1000;
+int spinpanel_poll_interval = 30 * 1000;
+int spinpanel_max_data_age = 26 * 3600;
+int spinpanel_retention = 90 * 86400;
+int spinpanel_customers_at_once = 64;
+double spinpanel_clock_offset = 0.0;
 
 static bool
 check_ca_file(char **newval, void **extra, GucSource source)
@@ -45,98 +45,59 @@ spinpanel_settings_define(bool preloading)
 {
 	/* The worker is registered once, from the postmaster's value. */
 	if (preloading)
-		DefineCustomStringVariable("spinpanel.database",
-								   "Database in which the spinpanel worker runs.",
-								   NULL,
-								   &spinpanel_database,
-								   "postgres",
-								   PGC_POSTMASTER, 0,
-								   NULL, NULL, NULL);
+		DefineCustomStringVariable(
+			"spinpanel.database", "Database in which the spinpanel worker runs.", NULL,
+			&spinpanel_database, "postgres", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("spinpanel.enabled",
 							 "Lets the worker read from and write to Partner Center.",
-							 "While off, SQL functions still accept requests.",
-							 &spinpanel_enabled,
-							 true,
-							 PGC_SIGHUP, 0,
-							 NULL, NULL, NULL);
+							 "While off, SQL functions still accept requests.", &spinpanel_enabled,
+							 true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("spinpanel.ca_file",
 							   "File of certificate authorities to trust instead of the system's.",
-							   "Server certificates are verified in any case.",
-							   &spinpanel_ca_file,
-							   "",
-							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
-							   check_ca_file, NULL, NULL);
-	DefineCustomStringVariable("spinpanel.allowed_hosts",
-							   "Hosts other than Microsoft's that accounts may use, separated by commas.",
-							   "Only superusers can change it. Plain http is possible to loopback addresses only.",
-							   &spinpanel_allowed_hosts,
-							   "",
-							   PGC_SUSET, GUC_SUPERUSER_ONLY,
-							   NULL, NULL, NULL);
+							   "Server certificates are verified in any case.", &spinpanel_ca_file,
+							   "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, check_ca_file, NULL, NULL);
+	DefineCustomStringVariable(
+		"spinpanel.allowed_hosts",
+		"Hosts other than Microsoft's that accounts may use, separated by commas.",
+		"Only superusers can change it. Plain http is possible to loopback addresses only.",
+		&spinpanel_allowed_hosts, "", PGC_SUSET, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomIntVariable("spinpanel.request_timeout",
 							"Time after which a request to Partner Center is given up.",
 							"A change that was given up is looked up before anything else is done.",
-							&spinpanel_request_timeout,
-							30 * 1000, 100, 10 * 60 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+							&spinpanel_request_timeout, 30 * 1000, 100, 10 * 60 * 1000, PGC_SIGHUP,
+							GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("spinpanel.provisioning_timeout",
-							"Time within which bought seats must become assignable.",
-							NULL,
-							&spinpanel_provisioning_timeout,
-							24 * 3600, 1, 30 * 86400,
-							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("spinpanel.settle_time",
-							"Time by which Partner Center's usage report lags at most.",
-							"Doubtful numbers need a second read this much later; changes are looked at again after it.",
-							&spinpanel_settle_time,
-							3600, 0, 7 * 86400,
-							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
+							"Time within which bought seats must become assignable.", NULL,
+							&spinpanel_provisioning_timeout, 24 * 3600, 1, 30 * 86400, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"spinpanel.settle_time", "Time by which Partner Center's usage report lags at most.",
+		"Doubtful numbers need a second read this much later; changes are looked at again after it.",
+		&spinpanel_settle_time, 3600, 0, 7 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("spinpanel.retry_max_delay",
-							"Longest pause between two attempts of the same call.",
-							NULL,
-							&spinpanel_retry_max_delay,
-							5 * 60 * 1000, 10, 24 * 3600 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
+							"Longest pause between two attempts of the same call.", NULL,
+							&spinpanel_retry_max_delay, 5 * 60 * 1000, 10, 24 * 3600 * 1000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	DefineCustomIntVariable("spinpanel.poll_interval",
-							"How often the worker looks for work when nobody wakes it.",
-							NULL,
-							&spinpanel_poll_interval,
-							30 * 1000, 10, 3600 * 1000,
-							PGC_SIGHUP, GUC_UNIT_MS,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("spinpanel.max_data_age",
-							"Data read longer ago removes nothing.",
-							NULL,
-							&spinpanel_max_data_age,
-							26 * 3600, 60, 30 * 86400,
-							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("spinpanel.retention",
-							"Time after which finished requests and operations move to the history.",
-							NULL,
-							&spinpanel_retention,
-							90 * 86400, 60, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_S,
-							NULL, NULL, NULL);
-	DefineCustomIntVariable("spinpanel.customers_at_once",
-							"Customers that a run works on at the same time.",
-							NULL,
-							&spinpanel_customers_at_once,
-							64, 1, 1000,
-							PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
-	DefineCustomRealVariable("spinpanel.clock_offset",
-							 "Seconds added to the extension's idea of now.",
-							 "For tests that live through a year in an afternoon. Never set it in production.",
-							 &spinpanel_clock_offset,
-							 0.0, -1e10, 1e10,
-							 PGC_SUSET, GUC_UNIT_S | GUC_SUPERUSER_ONLY,
-							 NULL, NULL, NULL);
+							"How often the worker looks for work when nobody wakes it.", NULL,
+							&spinpanel_poll_interval, 30 * 1000, 10, 3600 * 1000, PGC_SIGHUP,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("spinpanel.max_data_age", "Data read longer ago removes nothing.", NULL,
+							&spinpanel_max_data_age, 26 * 3600, 60, 30 * 86400, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"spinpanel.retention",
+		"Time after which finished requests and operations move to the history.", NULL,
+		&spinpanel_retention, 90 * 86400, 60, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"spinpanel.customers_at_once", "Customers that a run works on at the same time.", NULL,
+		&spinpanel_customers_at_once, 64, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomRealVariable(
+		"spinpanel.clock_offset", "Seconds added to the extension's idea of now.",
+		"For tests that live through a year in an afternoon. Never set it in production.",
+		&spinpanel_clock_offset, 0.0, -1e10, 1e10, PGC_SUSET, GUC_UNIT_S | GUC_SUPERUSER_ONLY, NULL,
+		NULL, NULL);
 
 	MarkGUCPrefixReserved("spinpanel");
 }

@@ -13,17 +13,17 @@ extern char *spinpanel_database;
 extern bool spinpanel_enabled;
 extern char *spinpanel_ca_file;
 extern char *spinpanel_allowed_hosts;
-extern int	spinpanel_request_timeout;	/* ms */
-extern int	spinpanel_provisioning_timeout; /* s */
-extern int	spinpanel_settle_time;	/* s */
-extern int	spinpanel_retry_max_delay;	/* ms */
-extern int	spinpanel_poll_interval;	/* ms */
-extern int	spinpanel_max_data_age; /* s */
-extern int	spinpanel_retention;	/* s */
-extern int	spinpanel_customers_at_once;
-extern double spinpanel_clock_offset;	/* s */
+extern int spinpanel_request_timeout; /* ms */
+extern int spinpanel_provisioning_timeout; /* s */
+extern int spinpanel_settle_time; /* s */
+extern int spinpanel_retry_max_delay; /* ms */
+extern int spinpanel_poll_interval; /* ms */
+extern int spinpanel_max_data_age; /* s */
+extern int spinpanel_retention; /* s */
+extern int spinpanel_customers_at_once;
+extern double spinpanel_clock_offset; /* s */
 
 /* From _PG_init; preloading = shared_preload_libraries is being processed. */
 extern void spinpanel_settings_define(bool preloading);
 
-#endif							/* SPINPANEL_SETTINGS_H */
+#endif /* SPINPANEL_SETTINGS_H */

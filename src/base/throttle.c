@@ -24,7 +24,7 @@
 static void
 set_limits(SpinpanelThrottle *throttle, int per_minute)
 {
-	double		per_minute_left;
+	double per_minute_left;
 
 	if (per_minute < 1)
 		per_minute = 1;
@@ -46,7 +46,7 @@ set_limits(SpinpanelThrottle *throttle, int per_minute)
 static double
 level_at(const SpinpanelThrottle *throttle, int64_t now_ms)
 {
-	double		level = throttle->level;
+	double level = throttle->level;
 
 	/* A clock that went back refills nothing. */
 	if (now_ms > throttle->at)
@@ -55,8 +55,7 @@ level_at(const SpinpanelThrottle *throttle, int64_t now_ms)
 }
 
 void
-spinpanel_throttle_start(SpinpanelThrottle *throttle, int per_minute,
-						 int64_t now_ms)
+spinpanel_throttle_start(SpinpanelThrottle *throttle, int per_minute, int64_t now_ms)
 {
 	set_limits(throttle, per_minute);
 	throttle->level = throttle->capacity;
@@ -64,10 +63,9 @@ spinpanel_throttle_start(SpinpanelThrottle *throttle, int per_minute,
 }
 
 void
-spinpanel_throttle_change(SpinpanelThrottle *throttle, int per_minute,
-						  int64_t now_ms)
+spinpanel_throttle_change(SpinpanelThrottle *throttle, int per_minute, int64_t now_ms)
 {
-	double		used;
+	double used;
 
 	throttle->level = level_at(throttle, now_ms);
 	throttle->at = now_ms;
@@ -86,8 +84,7 @@ needed(const SpinpanelThrottle *throttle, bool urgent)
 }
 
 bool
-spinpanel_throttle_take(SpinpanelThrottle *throttle, bool urgent,
-						int64_t now_ms)
+spinpanel_throttle_take(SpinpanelThrottle *throttle, bool urgent, int64_t now_ms)
 {
 	throttle->level = level_at(throttle, now_ms);
 	throttle->at = now_ms;
@@ -98,10 +95,9 @@ spinpanel_throttle_take(SpinpanelThrottle *throttle, bool urgent,
 }
 
 int64_t
-spinpanel_throttle_wait(const SpinpanelThrottle *throttle, bool urgent,
-						int64_t now_ms)
+spinpanel_throttle_wait(const SpinpanelThrottle *throttle, bool urgent, int64_t now_ms)
 {
-	double		missing = needed(throttle, urgent) - level_at(throttle, now_ms);
+	double missing = needed(throttle, urgent) - level_at(throttle, now_ms);
 
 	if (missing <= 0.0)
 		return 0;

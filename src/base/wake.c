@@ -28,9 +28,9 @@
 
 typedef struct WakeSegment
 {
-	slock_t		mutex;			/* protects all but the counter */
+	slock_t mutex; /* protects all but the counter */
 	SpinpanelWorkerFacts facts;
-	Latch	   *latch;			/* the worker's, in its PGPROC (shared memory) */
+	Latch *latch; /* the worker's, in its PGPROC (shared memory) */
 	pg_atomic_uint32 wakes;
 } WakeSegment;
 
@@ -57,7 +57,7 @@ wake_request(void)
 static void
 wake_startup(void)
 {
-	bool		found;
+	bool found;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -95,7 +95,7 @@ spinpanel_wake_available(void)
 static void
 wake_worker(void)
 {
-	Latch	   *latch;
+	Latch *latch;
 
 	pg_atomic_fetch_add_u32(&segment->wakes, 1);
 	SpinLockAcquire(&segment->mutex);
@@ -186,7 +186,7 @@ spinpanel_wake_heartbeat(void)
 bool
 spinpanel_wake_taken(void)
 {
-	uint32		wakes = pg_atomic_read_u32(&segment->wakes);
+	uint32 wakes = pg_atomic_read_u32(&segment->wakes);
 
 	if (wakes == wakes_seen)
 		return false;

@@ -13,10 +13,10 @@
 
 typedef struct SpinpanelWorkerFacts
 {
-	int			pid;			/* 0 = not running */
-	Oid			database;		/* where it runs */
+	int pid; /* 0 = not running */
+	Oid database; /* where it runs */
 	TimestampTz started_at;
-	TimestampTz last_turn_at;	/* last turn of its loop */
+	TimestampTz last_turn_at; /* last turn of its loop */
 } SpinpanelWorkerFacts;
 
 /* From _PG_init while preloading. */
@@ -37,4 +37,4 @@ extern bool spinpanel_wake_taken(void);
 
 extern bool spinpanel_wake_facts(SpinpanelWorkerFacts *facts);
 
-#endif							/* SPINPANEL_WAKE_H */
+#endif /* SPINPANEL_WAKE_H */

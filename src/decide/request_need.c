@@ -82,8 +82,8 @@ spinpanel_need_supply(const PlanPool *pool, PlanTime now, NeedFigures *figures)
 int64_t
 spinpanel_need_free(const NeedFigures *f)
 {
-	return (int64_t) f->active + f->unshown - f->reserved - f->consumed - f->claimed +
-		   f->released - f->trial - f->removing - f->ending;
+	return (int64_t) f->active + f->unshown - f->reserved - f->consumed - f->claimed + f->released -
+		   f->trial - f->removing - f->ending;
 }
 
 int64_t
@@ -190,8 +190,9 @@ spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms, const NeedRu
 	}
 	if (blocked)
 	{
-		snprintf(source->why, sizeof(source->why),
-				 "its subscription was suspended by somebody else: reactivate it, or cancel it and set a default_offer");
+		snprintf(
+			source->why, sizeof(source->why),
+			"its subscription was suspended by somebody else: reactivate it, or cancel it and set a default_offer");
 		return;
 	}
 	if (rule->default_offer != NULL)

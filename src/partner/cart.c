@@ -23,7 +23,7 @@ bool
 spinpanel_items_begin(Items *items, JsonbContainer *root, const char *path)
 {
 	JsonbContainer *array = root == NULL ? NULL : spinpanel_json_container(root, path);
-	JsonbValue	value;
+	JsonbValue value;
 
 	items->it = NULL;
 	if (array == NULL || !JsonContainerIsArray(array))
@@ -37,10 +37,9 @@ JsonbContainer *
 spinpanel_items_next(Items *items)
 {
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
-	while (items->it != NULL &&
-		   (token = JsonbIteratorNext(&items->it, &value, true)) != WJB_DONE)
+	while (items->it != NULL && (token = JsonbIteratorNext(&items->it, &value, true)) != WJB_DONE)
 		if (token == WJB_ELEM && value.type == jbvBinary &&
 			JsonContainerIsObject(value.val.binary.data))
 			return value.val.binary.data;
@@ -57,7 +56,7 @@ spinpanel_purchase_same(const char *a, const char *b)
 static bool
 text_fits(JsonbContainer *object, const char *path, const char *wanted)
 {
-	char	   *text = spinpanel_json_text(object, path);
+	char *text = spinpanel_json_text(object, path);
 
 	return text == NULL || wanted == NULL || pg_strcasecmp(text, wanted) == 0;
 }
@@ -82,7 +81,7 @@ bool
 spinpanel_purchase_of(Purchase *purchase, Jsonb *json, bool checkout)
 {
 	JsonbContainer *wanted = &json->root;
-	char	   *colon;
+	char *colon;
 
 	memset(purchase, 0, sizeof(*purchase));
 	purchase->cart_id = spinpanel_json_text(wanted, "cartId");
@@ -115,22 +114,22 @@ spinpanel_purchase_of(Purchase *purchase, Jsonb *json, bool checkout)
 /* ---- offers and carts ---------------------------------------------------------------- */
 
 char *
-spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char **term,
-						 char **cycle, char **reason)
+spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char **term, char **cycle,
+						 char **reason)
 {
-	Items		items;
+	Items items;
 	JsonbContainer *item;
-	char	   *found = NULL;
-	int			count = 0;
+	char *found = NULL;
+	int count = 0;
 
 	*term = *cycle = NULL;
 	(void) spinpanel_items_begin(&items, &availabilities->root, "items");
 	while ((item = spinpanel_items_next(&items)) != NULL)
 	{
-		Items		terms;
+		Items terms;
 		JsonbContainer *one;
-		bool		purchasable;
-		char	   *id = spinpanel_json_text(item, "catalogItemId");
+		bool purchasable;
+		char *id = spinpanel_json_text(item, "catalogItemId");
 
 		if (id == NULL ||
 			(spinpanel_json_bool(item, "isPurchasable", &purchasable) && !purchasable) ||
@@ -139,8 +138,8 @@ spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char *
 		(void) spinpanel_items_begin(&terms, item, "terms");
 		while ((one = spinpanel_items_next(&terms)) != NULL)
 		{
-			char	   *duration = spinpanel_json_text(one, "duration");
-			char	   *billed = spinpanel_json_text(one, "billingCycle");
+			char *duration = spinpanel_json_text(one, "duration");
+			char *billed = spinpanel_json_text(one, "billingCycle");
 
 			if (duration == NULL || billed == NULL ||
 				(purchase->term != NULL && !spinpanel_purchase_same(duration, purchase->term)) ||
@@ -156,13 +155,14 @@ spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char *
 		}
 	}
 	if (found == NULL)
-		*reason = psprintf("%s is not offered to the customer with term %s, billed %s", purchase->item,
-						   purchase->term ? purchase->term : "any",
+		*reason = psprintf("%s is not offered to the customer with term %s, billed %s",
+						   purchase->item, purchase->term ? purchase->term : "any",
 						   purchase->cycle ? purchase->cycle : "in any way");
 	else if (count > 1 && (purchase->term == NULL || purchase->cycle == NULL))
 	{
-		*reason = psprintf("%s is offered with several terms or billing cycles: the rule has to name one",
-						   purchase->item);
+		*reason =
+			psprintf("%s is offered with several terms or billing cycles: the rule has to name one",
+					 purchase->item);
 		return NULL;
 	}
 	return found;
@@ -171,8 +171,8 @@ spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char *
 static void
 append_offer(StringInfo buffer, const char *item, const char *term, const char *cycle)
 {
-	char	   *lower = pstrdup(cycle);
-	char	   *c;
+	char *lower = pstrdup(cycle);
+	char *c;
 
 	for (c = lower; *c; c++)
 		*c = pg_ascii_tolower((unsigned char) *c);
@@ -208,13 +208,15 @@ spinpanel_purchase_cart_body(const Purchase *purchase, const char *item, const c
 	append_offer(&buffer, item, term, cycle);
 	if (purchase->reseller != NULL)
 	{
-		appendStringInfoString(&buffer, ", \"attestationAccepted\": true,"
-							   " \"participants\": [{\"key\": \"transaction_reseller\", \"value\": ");
+		appendStringInfoString(
+			&buffer, ", \"attestationAccepted\": true,"
+					 " \"participants\": [{\"key\": \"transaction_reseller\", \"value\": ");
 		escape_json(&buffer, purchase->reseller);
 		appendStringInfoString(&buffer, "}]");
 	}
-	appendStringInfo(&buffer, "}]%s}", purchase->reseller == NULL ? "" :
-					 ", \"PartnerOnRecordAttestationAccepted\": true");
+	appendStringInfo(&buffer, "}]%s}",
+					 purchase->reseller == NULL ? ""
+												: ", \"PartnerOnRecordAttestationAccepted\": true");
 	return spinpanel_json_of(buffer.data);
 }
 
@@ -222,17 +224,17 @@ bool
 spinpanel_purchase_is_cart(const Purchase *purchase, const char *item, const char *term,
 						   JsonbContainer *cart, char **code, char **words)
 {
-	Items		lines;
+	Items lines;
 	JsonbContainer *line;
-	int			count = 0;
-	bool		same = true;
+	int count = 0;
+	bool same = true;
 
 	*code = "cart_differs";
 	*words = "the cart holds something else than what was asked for";
 	(void) spinpanel_items_begin(&lines, cart, "lineItems");
 	while ((line = spinpanel_items_next(&lines)) != NULL)
 	{
-		int64		quantity;
+		int64 quantity;
 
 		count++;
 		if (spinpanel_json_container(line, "error") != NULL)
@@ -254,7 +256,7 @@ spinpanel_purchase_is_cart(const Purchase *purchase, const char *item, const cha
 CartState
 spinpanel_purchase_cart_state(Jsonb *cart, TimestampTz now)
 {
-	char	   *status;
+	char *status;
 	TimestampTz expires;
 
 	if (cart == NULL)
@@ -266,8 +268,9 @@ spinpanel_purchase_cart_state(Jsonb *cart, TimestampTz now)
 		return CART_EXPIRED;
 	if (!spinpanel_purchase_same(status, "Active"))
 		return CART_ODD;
-	return spinpanel_json_time(&cart->root, "expirationTimestamp", &expires) && expires <= now ?
-		CART_EXPIRED : CART_ACTIVE;
+	return spinpanel_json_time(&cart->root, "expirationTimestamp", &expires) && expires <= now
+			   ? CART_EXPIRED
+			   : CART_ACTIVE;
 }
 
 /* ---- which order it became --------------------------------------------------------------- */
@@ -275,13 +278,13 @@ spinpanel_purchase_cart_state(Jsonb *cart, TimestampTz now)
 static JsonbContainer *
 our_line(const Purchase *purchase, JsonbContainer *order)
 {
-	Items		lines;
+	Items lines;
 	JsonbContainer *line;
 
 	(void) spinpanel_items_begin(&lines, order, "lineItems");
 	while ((line = spinpanel_items_next(&lines)) != NULL)
 	{
-		int64		quantity;
+		int64 quantity;
 
 		if (spinpanel_purchase_same(spinpanel_json_text(line, "offerId"), purchase->item) &&
 			spinpanel_json_int(line, "quantity", &quantity) && quantity == purchase->quantity &&
@@ -298,18 +301,18 @@ is_before(JsonbContainer *candidate, TimestampTz since)
 	TimestampTz created;
 
 	return spinpanel_json_time(candidate, "creationDate", &created) &&
-		created < since - CLOCK_MARGIN;
+		   created < since - CLOCK_MARGIN;
 }
 
 /* Was it there before the cart was ordered? */
 static bool
 is_older(Jsonb *base, TimestampTz since, JsonbContainer *candidate, const char *order_id)
 {
-	JsonbContainer *before = base == NULL ? NULL :
-		spinpanel_json_container(&base->root, "ordersBefore");
+	JsonbContainer *before =
+		base == NULL ? NULL : spinpanel_json_container(&base->root, "ordersBefore");
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (is_before(candidate, since))
 		return true;
@@ -328,16 +331,16 @@ Jsonb *
 spinpanel_purchase_orders_before(const Purchase *purchase, Jsonb *list, TimestampTz since)
 {
 	StringInfoData buffer;
-	Items		items;
+	Items items;
 	JsonbContainer *item;
-	int			count = 0;
+	int count = 0;
 
 	initStringInfo(&buffer);
 	appendStringInfoString(&buffer, "{\"ordersBefore\": [");
 	(void) spinpanel_items_begin(&items, &list->root, "items");
 	while ((item = spinpanel_items_next(&items)) != NULL)
 	{
-		char	   *id = spinpanel_json_text(item, "id");
+		char *id = spinpanel_json_text(item, "id");
 
 		if (id == NULL || our_line(purchase, item) == NULL || is_before(item, since))
 			continue;
@@ -353,23 +356,24 @@ void
 spinpanel_purchase_take(const Purchase *purchase, JsonbContainer *order, PlacedOrder *placed)
 {
 	JsonbContainer *line = our_line(purchase, order);
-	Items		lines;
-	pg_uuid_t	id;
+	Items lines;
+	pg_uuid_t id;
 
 	/* The answer to our checkout is ours, however it names the offer. */
 	if (line == NULL && spinpanel_items_begin(&lines, order, "lineItems"))
 		line = spinpanel_items_next(&lines);
 	placed->order_id = spinpanel_json_text(order, "id");
 	placed->status = spinpanel_json_text(order, "status");
-	placed->subscription_id = line != NULL && spinpanel_json_uuid(line, "subscriptionId", &id) ?
-		spinpanel_uuid_text(&id) : NULL;
+	placed->subscription_id = line != NULL && spinpanel_json_uuid(line, "subscriptionId", &id)
+								  ? spinpanel_uuid_text(&id)
+								  : NULL;
 }
 
 void
 spinpanel_purchase_find(const Purchase *purchase, Jsonb *base, TimestampTz since, Jsonb *list,
 						Jsonb *one, Jsonb *subscriptions, PlacedOrder *placed)
 {
-	Items		items;
+	Items items;
 	JsonbContainer *item;
 
 	memset(placed, 0, sizeof(*placed));
@@ -382,7 +386,7 @@ spinpanel_purchase_find(const Purchase *purchase, Jsonb *base, TimestampTz since
 		(void) spinpanel_items_begin(&items, &list->root, "items");
 		while (placed->order_id == NULL && (item = spinpanel_items_next(&items)) != NULL)
 		{
-			char	   *id = spinpanel_json_text(item, "id");
+			char *id = spinpanel_json_text(item, "id");
 
 			if (id != NULL && our_line(purchase, item) != NULL && !is_older(base, since, item, id))
 				spinpanel_purchase_take(purchase, item, placed);
@@ -395,16 +399,17 @@ spinpanel_purchase_find(const Purchase *purchase, Jsonb *base, TimestampTz since
 	(void) spinpanel_items_begin(&items, &subscriptions->root, "items");
 	while (placed->subscription_id == NULL && (item = spinpanel_items_next(&items)) != NULL)
 	{
-		char	   *its_order = spinpanel_json_text(item, "orderId");
-		int64		quantity;
-		pg_uuid_t	id;
+		char *its_order = spinpanel_json_text(item, "orderId");
+		int64 quantity;
+		pg_uuid_t id;
 
 		if (!spinpanel_json_uuid(item, "id", &id) || its_order == NULL)
 			continue;
-		if (placed->order_id != NULL ? !spinpanel_purchase_same(its_order, placed->order_id) :
-			(!spinpanel_purchase_same(spinpanel_json_text(item, "offerId"), purchase->item) ||
-			 !spinpanel_json_int(item, "quantity", &quantity) || quantity != purchase->quantity ||
-			 is_older(base, since, item, its_order)))
+		if (placed->order_id != NULL
+				? !spinpanel_purchase_same(its_order, placed->order_id)
+				: (!spinpanel_purchase_same(spinpanel_json_text(item, "offerId"), purchase->item) ||
+				   !spinpanel_json_int(item, "quantity", &quantity) ||
+				   quantity != purchase->quantity || is_older(base, since, item, its_order)))
 			continue;
 		placed->order_id = its_order;
 		placed->subscription_id = spinpanel_uuid_text(&id);

@@ -14,15 +14,15 @@
 
 typedef struct Purchase
 {
-	char	   *cart_id;		/* NULL = there is none yet */
-	char	   *item;			/* product:sku, or product:sku:availability */
-	char	   *product;
-	char	   *sku;
-	char	   *availability;	/* NULL = to be looked up */
-	int64		quantity;
-	char	   *term;			/* NULL = the only one offered */
-	char	   *cycle;
-	char	   *reseller;		/* NULL = none */
+	char *cart_id; /* NULL = there is none yet */
+	char *item; /* product:sku, or product:sku:availability */
+	char *product;
+	char *sku;
+	char *availability; /* NULL = to be looked up */
+	int64 quantity;
+	char *term; /* NULL = the only one offered */
+	char *cycle;
+	char *reseller; /* NULL = none */
 } Purchase;
 
 typedef enum CartState
@@ -30,16 +30,16 @@ typedef enum CartState
 	CART_ACTIVE,
 	CART_ORDERED,
 	CART_EXPIRED,
-	CART_GONE,					/* expired ones cannot be read either */
+	CART_GONE, /* expired ones cannot be read either */
 	CART_ODD
 } CartState;
 
 /* An order; members NULL where they are not known. */
 typedef struct PlacedOrder
 {
-	char	   *order_id;
-	char	   *subscription_id;
-	char	   *status;
+	char *order_id;
+	char *subscription_id;
+	char *status;
 } PlacedOrder;
 
 /* Objects of the array at path, one after the other; NULL = no more. */
@@ -62,17 +62,16 @@ extern bool spinpanel_purchase_of(Purchase *purchase, Jsonb *wanted, bool checko
 
 /* Catalog item id, term and cycle out of a list of availabilities; NULL, with
  * reason: nothing fits, or more than one. */
-extern char *spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities,
-									  char **term, char **cycle, char **reason);
+extern char *spinpanel_purchase_offer(const Purchase *purchase, Jsonb *availabilities, char **term,
+									  char **cycle, char **reason);
 /* What was chosen, and the body that makes the cart. */
 extern Jsonb *spinpanel_purchase_cart_base(const char *item, const char *term, const char *cycle);
 extern Jsonb *spinpanel_purchase_cart_body(const Purchase *purchase, const char *item,
 										   const char *term, const char *cycle);
 
 /* Is it the cart that was asked for, without errors?  Else code and words. */
-extern bool spinpanel_purchase_is_cart(const Purchase *purchase, const char *item,
-									   const char *term, JsonbContainer *cart,
-									   char **code, char **words);
+extern bool spinpanel_purchase_is_cart(const Purchase *purchase, const char *item, const char *term,
+									   JsonbContainer *cart, char **code, char **words);
 /* NULL: it cannot be found. */
 extern CartState spinpanel_purchase_cart_state(Jsonb *cart, TimestampTz now);
 
@@ -92,4 +91,4 @@ extern void spinpanel_purchase_find(const Purchase *purchase, Jsonb *base, Times
 									Jsonb *list, Jsonb *one, Jsonb *subscriptions,
 									PlacedOrder *placed);
 
-#endif							/* SPINPANEL_CART_H */
+#endif /* SPINPANEL_CART_H */

@@ -49,14 +49,14 @@ spinpanel_credential_wipe(SpinpanelCredential *credential)
 static bool
 is_inside_data_directory(const char *resolved_path)
 {
-	char		data_directory[PATH_MAX];
-	size_t		length;
+	char data_directory[PATH_MAX];
+	size_t length;
 
 	if (realpath(DataDir, data_directory) == NULL)
-		return true;			/* cannot be told: refuse */
+		return true; /* cannot be told: refuse */
 	length = strlen(data_directory);
 	return strncmp(resolved_path, data_directory, length) == 0 &&
-		(resolved_path[length] == '/' || resolved_path[length] == '\0');
+		   (resolved_path[length] == '/' || resolved_path[length] == '\0');
 }
 
 /*
@@ -64,15 +64,14 @@ is_inside_data_directory(const char *resolved_path)
  * and close may throw.
  */
 static bool
-read_file(const char *path, char *buffer, size_t *length,
-		  SpinpanelCredential *credential, int *sqlstate,
-		  char *error, size_t error_size)
+read_file(const char *path, char *buffer, size_t *length, SpinpanelCredential *credential,
+		  int *sqlstate, char *error, size_t error_size)
 {
-	char		resolved[PATH_MAX];
+	char resolved[PATH_MAX];
 	struct stat opened;
 	struct stat named;
-	ssize_t		count = 0;
-	int			descriptor;
+	ssize_t count = 0;
+	int descriptor;
 
 	*length = 0;
 	if (path == NULL || !is_absolute_path(path))
@@ -83,35 +82,34 @@ read_file(const char *path, char *buffer, size_t *length,
 	}
 	if (realpath(path, resolved) == NULL)
 	{
-		*sqlstate = errno == ENOENT ? ERRCODE_UNDEFINED_FILE :
-			errno == EACCES ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
-		snprintf(error, error_size, "could not open credential file \"%s\": %s",
-				 path, strerror(errno));
+		*sqlstate = errno == ENOENT   ? ERRCODE_UNDEFINED_FILE
+					: errno == EACCES ? ERRCODE_INSUFFICIENT_PRIVILEGE
+									  : ERRCODE_IO_ERROR;
+		snprintf(error, error_size, "could not open credential file \"%s\": %s", path,
+				 strerror(errno));
 		return false;
 	}
 	if (is_inside_data_directory(resolved))
 	{
 		*sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
-		snprintf(error, error_size,
-				 "credential file \"%s\" lies inside the data directory", path);
+		snprintf(error, error_size, "credential file \"%s\" lies inside the data directory", path);
 		return false;
 	}
 
 	/* Without O_NONBLOCK the open of a named pipe would wait for a writer. */
-	descriptor = open(resolved, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY |
-					  O_NOFOLLOW);
+	descriptor = open(resolved, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 	if (descriptor < 0)
 	{
-		*sqlstate = errno == EACCES ? ERRCODE_INSUFFICIENT_PRIVILEGE :
-			errno == ENOENT ? ERRCODE_UNDEFINED_FILE : ERRCODE_IO_ERROR;
-		snprintf(error, error_size, "could not open credential file \"%s\": %s",
-				 path, strerror(errno));
+		*sqlstate = errno == EACCES   ? ERRCODE_INSUFFICIENT_PRIVILEGE
+					: errno == ENOENT ? ERRCODE_UNDEFINED_FILE
+									  : ERRCODE_IO_ERROR;
+		snprintf(error, error_size, "could not open credential file \"%s\": %s", path,
+				 strerror(errno));
 		return false;
 	}
 	/* The file that was opened must be the one that was judged. */
 	if (fstat(descriptor, &opened) < 0 || lstat(resolved, &named) < 0 ||
-		opened.st_dev != named.st_dev || opened.st_ino != named.st_ino ||
-		!S_ISREG(opened.st_mode))
+		opened.st_dev != named.st_dev || opened.st_ino != named.st_ino || !S_ISREG(opened.st_mode))
 	{
 		close(descriptor);
 		*sqlstate = ERRCODE_WRONG_OBJECT_TYPE;
@@ -122,8 +120,8 @@ read_file(const char *path, char *buffer, size_t *length,
 	{
 		close(descriptor);
 		*sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-		snprintf(error, error_size, "credential file \"%s\" is larger than %d bytes",
-				 path, FILE_SIZE_MAX);
+		snprintf(error, error_size, "credential file \"%s\" is larger than %d bytes", path,
+				 FILE_SIZE_MAX);
 		return false;
 	}
 	/* One more than allowed: the file may have grown since. */
@@ -138,20 +136,20 @@ read_file(const char *path, char *buffer, size_t *length,
 	}
 	if (count < 0)
 	{
-		int			saved = errno;
+		int saved = errno;
 
 		close(descriptor);
 		*sqlstate = ERRCODE_IO_ERROR;
-		snprintf(error, error_size, "could not read credential file \"%s\": %s",
-				 path, strerror(saved));
+		snprintf(error, error_size, "could not read credential file \"%s\": %s", path,
+				 strerror(saved));
 		return false;
 	}
 	close(descriptor);
 	if (*length > FILE_SIZE_MAX)
 	{
 		*sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
-		snprintf(error, error_size, "credential file \"%s\" is larger than %d bytes",
-				 path, FILE_SIZE_MAX);
+		snprintf(error, error_size, "credential file \"%s\" is larger than %d bytes", path,
+				 FILE_SIZE_MAX);
 		return false;
 	}
 	credential->modified_at = time_t_to_timestamptz(opened.st_mtime);
@@ -160,12 +158,12 @@ read_file(const char *path, char *buffer, size_t *length,
 }
 
 bool
-spinpanel_credential_read(const char *path, SpinpanelCredential *credential,
-						  int *sqlstate, char *error, size_t error_size)
+spinpanel_credential_read(const char *path, SpinpanelCredential *credential, int *sqlstate,
+						  char *error, size_t error_size)
 {
-	char	   *buffer = palloc(FILE_SIZE_MAX + 1);
-	size_t		length;
-	Jsonb	   *json;
+	char *buffer = palloc(FILE_SIZE_MAX + 1);
+	size_t length;
+	Jsonb *json;
 
 	memset(credential, 0, sizeof(*credential));
 	error[0] = '\0';
@@ -196,8 +194,8 @@ spinpanel_credential_read(const char *path, SpinpanelCredential *credential,
 		if (credential->client_secret == NULL || credential->client_secret[0] == '\0')
 		{
 			*sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
-			snprintf(error, error_size,
-					 "credential file \"%s\" has no member \"client_secret\"", path);
+			snprintf(error, error_size, "credential file \"%s\" has no member \"client_secret\"",
+					 path);
 		}
 	}
 	if (json != NULL)
@@ -217,18 +215,15 @@ bool
 spinpanel_credential_check(const char *path)
 {
 	SpinpanelCredential credential;
-	char		error[1024];
-	int			sqlstate = ERRCODE_INTERNAL_ERROR;
-	bool		has_user;
+	char error[1024];
+	int sqlstate = ERRCODE_INTERNAL_ERROR;
+	bool has_user;
 
-	if (!spinpanel_credential_read(path, &credential, &sqlstate,
-								   error, sizeof(error)))
-		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("%s", error),
-				 errhint("The file lies on the server, outside the data directory, "
-						 "is readable by the server's operating system user, and holds "
-						 "{\"client_secret\": \"...\", \"refresh_token\": \"...\"}.")));
+	if (!spinpanel_credential_read(path, &credential, &sqlstate, error, sizeof(error)))
+		ereport(ERROR, (errcode(sqlstate), errmsg("%s", error),
+						errhint("The file lies on the server, outside the data directory, "
+								"is readable by the server's operating system user, and holds "
+								"{\"client_secret\": \"...\", \"refresh_token\": \"...\"}.")));
 	has_user = credential.refresh_token != NULL;
 	spinpanel_credential_wipe(&credential);
 	return has_user;
@@ -238,7 +233,7 @@ uint64
 spinpanel_credential_stamp(const char *path)
 {
 	struct stat file;
-	uint64		stamp[6];
+	uint64 stamp[6];
 
 	if (path == NULL || stat(path, &file) < 0)
 		return 0;

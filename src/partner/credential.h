@@ -14,20 +14,18 @@
 
 typedef struct SpinpanelCredential
 {
-	char	   *client_secret;	/* palloc'd */
-	char	   *refresh_token;	/* palloc'd; NULL = app-only access */
+	char *client_secret; /* palloc'd */
+	char *refresh_token; /* palloc'd; NULL = app-only access */
 	TimestampTz modified_at;
-	bool		readable_by_all;	/* mode: others may read it */
+	bool readable_by_all; /* mode: others may read it */
 } SpinpanelCredential;
 
 /*
  * False: *sqlstate and error (in words, without anything of the content) say
  * why.  Does not throw for anything about the file.  Wipe after use.
  */
-extern bool spinpanel_credential_read(const char *path,
-									  SpinpanelCredential *credential,
-									  int *sqlstate,
-									  char *error, size_t error_size);
+extern bool spinpanel_credential_read(const char *path, SpinpanelCredential *credential,
+									  int *sqlstate, char *error, size_t error_size);
 /* Overwrites and frees the secrets. */
 extern void spinpanel_credential_wipe(SpinpanelCredential *credential);
 
@@ -41,4 +39,4 @@ extern uint64 spinpanel_credential_stamp(const char *path);
 /* pfree for text that holds a secret; NULL is ignored. */
 extern void spinpanel_wipe_text(char *text);
 
-#endif							/* SPINPANEL_CREDENTIAL_H */
+#endif /* SPINPANEL_CREDENTIAL_H */

@@ -12,14 +12,13 @@
 
 typedef struct Asked
 {
-	Reads	   *reads;
-	int			index;
+	Reads *reads;
+	int index;
 } Asked;
 
 void
-spinpanel_reads_start(Reads *reads, MemoryContext context,
-					  PartnerAccount *account, PartnerPriority priority,
-					  void (*done) (void *arg), void *arg)
+spinpanel_reads_start(Reads *reads, MemoryContext context, PartnerAccount *account,
+					  PartnerPriority priority, void (*done)(void *arg), void *arg)
 {
 	memset(reads, 0, sizeof(*reads));
 	reads->context = context;
@@ -32,7 +31,7 @@ spinpanel_reads_start(Reads *reads, MemoryContext context,
 void
 spinpanel_reads_again(Reads *reads)
 {
-	int			i;
+	int i;
 
 	Assert(reads->pending == 0);
 	for (i = 0; i < reads->count; i++)
@@ -49,8 +48,8 @@ spinpanel_reads_again(Reads *reads)
 static void
 answered(void *arg, const PartnerAnswer *answer)
 {
-	Asked	   *asked = arg;
-	Reads	   *reads = asked->reads;
+	Asked *asked = arg;
+	Reads *reads = asked->reads;
 	ReadAnswer *mine = &reads->answers[asked->index];
 
 	mine->outcome = answer->outcome;
@@ -64,8 +63,7 @@ answered(void *arg, const PartnerAnswer *answer)
 		mine->json = memcpy(MemoryContextAllocHuge(reads->context, VARSIZE(answer->json)),
 							answer->json, VARSIZE(answer->json));
 	if (answer->continuation_token)
-		mine->continuation_token = MemoryContextStrdup(reads->context,
-													   answer->continuation_token);
+		mine->continuation_token = MemoryContextStrdup(reads->context, answer->continuation_token);
 	pfree(asked);
 
 	/* The callee may free the reads with everything around them. */
@@ -78,7 +76,7 @@ ask(Reads *reads, const char *path, const char *continuation_token,
 	const unsigned char *known_digest)
 {
 	PartnerCall call;
-	Asked	   *asked;
+	Asked *asked;
 
 	if (reads->count >= READS_MAX)
 		elog(ERROR, "too many reads at once");

@@ -17,15 +17,15 @@
 typedef struct ReadAnswer
 {
 	PartnerOutcome outcome;
-	int			http_status;
-	char		error_code[32];
-	char		error[512];
-	long		retry_after;
-	Jsonb	   *json;			/* body, in the reads' context; NULL = none */
-	bool		unchanged;		/* the body is the known one; json is NULL */
-	unsigned char digest[PARTNER_DIGEST];	/* of the body as it came */
-	char	   *continuation_token;
-	TimestampTz started_at;		/* before it was sent, in the extension's clock */
+	int http_status;
+	char error_code[32];
+	char error[512];
+	long retry_after;
+	Jsonb *json; /* body, in the reads' context; NULL = none */
+	bool unchanged; /* the body is the known one; json is NULL */
+	unsigned char digest[PARTNER_DIGEST]; /* of the body as it came */
+	char *continuation_token;
+	TimestampTz started_at; /* before it was sent, in the extension's clock */
 } ReadAnswer;
 
 typedef struct Reads
@@ -33,26 +33,23 @@ typedef struct Reads
 	MemoryContext context;
 	PartnerAccount *account;
 	PartnerPriority priority;
-	void		(*done) (void *arg);
-	void	   *arg;
-	int			count;
-	int			pending;
-	ReadAnswer	answers[READS_MAX];
-	int64		sent;			/* requests asked for so far */
+	void (*done)(void *arg);
+	void *arg;
+	int count;
+	int pending;
+	ReadAnswer answers[READS_MAX];
+	int64 sent; /* requests asked for so far */
 } Reads;
 
-extern void spinpanel_reads_start(Reads *reads, MemoryContext context,
-								  PartnerAccount *account,
-								  PartnerPriority priority,
-								  void (*done) (void *arg), void *arg);
+extern void spinpanel_reads_start(Reads *reads, MemoryContext context, PartnerAccount *account,
+								  PartnerPriority priority, void (*done)(void *arg), void *arg);
 /* Forgets earlier answers, to ask anew. */
 extern void spinpanel_reads_again(Reads *reads);
 /* Index of the answer.  The path is copied. */
-extern int	spinpanel_reads_ask(Reads *reads, const char *path,
-								const char *continuation_token);
+extern int spinpanel_reads_ask(Reads *reads, const char *path, const char *continuation_token);
 /* The same where a body is known by its digest (NULL = none): a body that has
  * not changed is not parsed. */
-extern int	spinpanel_reads_ask_known(Reads *reads, const char *path,
-									  const unsigned char *known_digest);
+extern int spinpanel_reads_ask_known(Reads *reads, const char *path,
+									 const unsigned char *known_digest);
 
-#endif							/* SPINPANEL_GETS_H */
+#endif /* SPINPANEL_GETS_H */

@@ -83,42 +83,42 @@
 
 typedef struct Transfer
 {
-	CURL	   *easy;
+	CURL *easy;
 	struct curl_slist *headers;
-	char	   *body;
-	size_t		body_length;
-	bool		is_get;
-	int			attempts;		/* times that libcurl was about to send it */
-	long		timeout_ms;
+	char *body;
+	size_t body_length;
+	bool is_get;
+	int attempts; /* times that libcurl was about to send it */
+	long timeout_ms;
 
-	char	   *answer;			/* malloc'd, NUL-terminated */
-	size_t		answer_length;
-	size_t		answer_size;
-	size_t		answer_limit;
-	size_t		header_bytes;
-	long		retry_after;
-	char	   *location;		/* malloc'd */
-	char	   *continuation_token; /* malloc'd */
-	const char *problem;		/* why a callback of ours gave up */
-	char		curl_error[CURL_ERROR_SIZE];
+	char *answer; /* malloc'd, NUL-terminated */
+	size_t answer_length;
+	size_t answer_size;
+	size_t answer_limit;
+	size_t header_bytes;
+	long retry_after;
+	char *location; /* malloc'd */
+	char *continuation_token; /* malloc'd */
+	const char *problem; /* why a callback of ours gave up */
+	char curl_error[CURL_ERROR_SIZE];
 
 	SpinpanelHttpDone done;
-	void	   *arg;
-	struct Transfer *next;		/* in refused or free_transfers */
+	void *arg;
+	struct Transfer *next; /* in refused or free_transfers */
 } Transfer;
 
 static CURLM *multi = NULL;
-static int	epoll_descriptor = -1;
-static int64 deadline = -1;		/* monotonic ms; -1 = none */
-static int	active = 0;
-static bool undelivered = false;	/* a done() threw with more to deliver */
+static int epoll_descriptor = -1;
+static int64 deadline = -1; /* monotonic ms; -1 = none */
+static int active = 0;
+static bool undelivered = false; /* a done() threw with more to deliver */
 static bool delivering = false;
-static int64 trouble_at = 0;	/* monotonic ms; see distrust_connections() */
+static int64 trouble_at = 0; /* monotonic ms; see distrust_connections() */
 static int64 alone_until = 0;
 static bool multiplexing = true;
-static Transfer *refused = NULL;	/* to be answered without being sent */
+static Transfer *refused = NULL; /* to be answered without being sent */
 static Transfer *free_transfers = NULL;
-static int	free_count = 0;
+static int free_count = 0;
 
 static int64
 monotonic_ms(void)
@@ -136,7 +136,7 @@ monotonic_ms(void)
 static void
 block_signals(sigset_t *saved)
 {
-	sigset_t	all;
+	sigset_t all;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, saved);
@@ -151,8 +151,8 @@ unblock_signals(const sigset_t *saved)
 static void
 multi_action(curl_socket_t fd, int what)
 {
-	sigset_t	saved;
-	int			running;
+	sigset_t saved;
+	int running;
 
 	block_signals(&saved);
 	curl_multi_socket_action(multi, fd, what, &running);
@@ -162,8 +162,8 @@ multi_action(curl_socket_t fd, int what)
 static bool
 multi_add(CURL *easy)
 {
-	sigset_t	saved;
-	CURLMcode	rc;
+	sigset_t saved;
+	CURLMcode rc;
 
 	block_signals(&saved);
 	rc = curl_multi_add_handle(multi, easy);
@@ -174,7 +174,7 @@ multi_add(CURL *easy)
 static void
 multi_remove(CURL *easy)
 {
-	sigset_t	saved;
+	sigset_t saved;
 
 	block_signals(&saved);
 	curl_multi_remove_handle(multi, easy);
@@ -188,7 +188,7 @@ multi_remove(CURL *easy)
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 {
-	struct epoll_event event = {0};
+	struct epoll_event event = { 0 };
 
 	if (what == CURL_POLL_REMOVE)
 	{
@@ -201,8 +201,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	if (what & CURL_POLL_OUT)
 		event.events |= EPOLLOUT;
 	event.data.fd = fd;
-	if (epoll_ctl(epoll_descriptor, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-				  fd, &event) < 0)
+	if (epoll_ctl(epoll_descriptor, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event) < 0)
 	{
 		/* The number was closed and given out again between two calls. */
 		if (errno == EEXIST)
@@ -233,8 +232,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 
 	if (!AcquireExternalFD())
 		return CURL_SOCKET_BAD;
-	fd = socket(address->family, address->socktype | SOCK_CLOEXEC,
-				address->protocol);
+	fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 	if (fd == CURL_SOCKET_BAD)
 	{
 		ReleaseExternalFD();
@@ -246,8 +244,7 @@ on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 		unsigned int limit = UNACKNOWLEDGED_MS;
 
 		/* Without it there are other time-outs, only longer ones. */
-		(void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit,
-						  sizeof(limit));
+		(void) setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit, sizeof(limit));
 	}
 #endif
 	return fd;
@@ -272,7 +269,7 @@ on_close_socket(void *arg, curl_socket_t fd)
 static int
 on_about_to_send(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
-	Transfer   *transfer = arg;
+	Transfer *transfer = arg;
 
 	if (transfer->attempts > 0)
 	{
@@ -286,9 +283,9 @@ on_about_to_send(void *arg, char *ip, char *local_ip, int port, int local_port)
 static size_t
 on_body(char *data, size_t size, size_t count, void *arg)
 {
-	Transfer   *transfer = arg;
-	size_t		length = size * count;
-	size_t		needed;
+	Transfer *transfer = arg;
+	size_t length = size * count;
+	size_t needed;
 
 	if (length > transfer->answer_limit ||
 		transfer->answer_length > transfer->answer_limit - length)
@@ -299,8 +296,8 @@ on_body(char *data, size_t size, size_t count, void *arg)
 	needed = transfer->answer_length + length + 1;
 	if (needed > transfer->answer_size)
 	{
-		size_t		new_size = transfer->answer_size * 2;
-		char	   *larger;
+		size_t new_size = transfer->answer_size * 2;
+		char *larger;
 
 		if (new_size < BODY_FIRST_SIZE)
 			new_size = BODY_FIRST_SIZE;
@@ -330,10 +327,9 @@ on_body(char *data, size_t size, size_t count, void *arg)
 
 /* The value of a header line if it is the named one, trimmed; else NULL. */
 static const char *
-header_value(const char *line, size_t length, const char *name,
-			 size_t *value_length)
+header_value(const char *line, size_t length, const char *name, size_t *value_length)
 {
-	size_t		name_length = strlen(name);
+	size_t name_length = strlen(name);
 
 	if (length <= name_length || line[name_length] != ':' ||
 		strncasecmp(line, name, name_length) != 0)
@@ -344,8 +340,7 @@ header_value(const char *line, size_t length, const char *name,
 		line++, length--;
 	while (length > 0 && strchr(" \t\r\n", line[length - 1]) != NULL)
 		length--;
-	if (length == 0 || length > HEADER_VALUE_MAX ||
-		memchr(line, '\0', length) != NULL)
+	if (length == 0 || length > HEADER_VALUE_MAX || memchr(line, '\0', length) != NULL)
 		return NULL;
 	*value_length = length;
 	return line;
@@ -355,16 +350,16 @@ static void
 keep_value(char **place, const char *value, size_t length)
 {
 	free(*place);
-	*place = strndup(value, length);	/* NULL = as if it had not come */
+	*place = strndup(value, length); /* NULL = as if it had not come */
 }
 
 /* Seconds, or a date of HTTP; -1 = neither. */
 static long
 retry_after_of(const char *value, size_t length)
 {
-	char		text[64];
-	char	   *end;
-	long		seconds;
+	char text[64];
+	char *end;
+	long seconds;
 
 	if (length >= sizeof(text))
 		return -1;
@@ -382,7 +377,7 @@ retry_after_of(const char *value, size_t length)
 	}
 	else
 	{
-		time_t		when = curl_getdate(text, NULL);
+		time_t when = curl_getdate(text, NULL);
 
 		if (when == (time_t) -1)
 			return -1;
@@ -396,10 +391,10 @@ retry_after_of(const char *value, size_t length)
 static size_t
 on_header(char *line, size_t size, size_t count, void *arg)
 {
-	Transfer   *transfer = arg;
-	size_t		length = size * count;
+	Transfer *transfer = arg;
+	size_t length = size * count;
 	const char *value;
-	size_t		value_length;
+	size_t value_length;
 
 	transfer->header_bytes += length;
 	if (transfer->header_bytes > HEADER_BYTES_MAX)
@@ -417,14 +412,11 @@ on_header(char *line, size_t size, size_t count, void *arg)
 		free(transfer->continuation_token);
 		transfer->continuation_token = NULL;
 	}
-	else if ((value = header_value(line, length, "Retry-After",
-								   &value_length)) != NULL)
+	else if ((value = header_value(line, length, "Retry-After", &value_length)) != NULL)
 		transfer->retry_after = retry_after_of(value, value_length);
-	else if ((value = header_value(line, length, "Location",
-								   &value_length)) != NULL)
+	else if ((value = header_value(line, length, "Location", &value_length)) != NULL)
 		keep_value(&transfer->location, value, value_length);
-	else if ((value = header_value(line, length, "MS-ContinuationToken",
-								   &value_length)) != NULL)
+	else if ((value = header_value(line, length, "MS-ContinuationToken", &value_length)) != NULL)
 		keep_value(&transfer->continuation_token, value, value_length);
 	return length;
 }
@@ -436,7 +428,7 @@ on_header(char *line, size_t size, size_t count, void *arg)
 static Transfer *
 transfer_new(void)
 {
-	Transfer   *transfer = free_transfers;
+	Transfer *transfer = free_transfers;
 
 	if (transfer != NULL)
 	{
@@ -535,13 +527,12 @@ distrust_connections(int64 now_ms, long timeout_ms)
 static void
 choose_multiplexing(int64 now_ms)
 {
-	bool		wanted = now_ms >= alone_until;
+	bool wanted = now_ms >= alone_until;
 
 	if (wanted == multiplexing)
 		return;
 	multiplexing = wanted;
-	curl_multi_setopt(multi, CURLMOPT_PIPELINING,
-					  wanted ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
+	curl_multi_setopt(multi, CURLMOPT_PIPELINING, wanted ? CURLPIPE_MULTIPLEX : CURLPIPE_NOTHING);
 }
 
 /* Sets every option; false = out of memory or a libcurl that lacks one. */
@@ -549,14 +540,13 @@ static bool
 transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 				 const SpinpanelAddress *address)
 {
-	CURL	   *easy = transfer->easy;
+	CURL *easy = transfer->easy;
 	const char *const *header;
-	int64		now_ms = monotonic_ms();
-	bool		has_content_type = false;
-	bool		ok = true;
+	int64 now_ms = monotonic_ms();
+	bool has_content_type = false;
+	bool ok = true;
 
-#define SET(option, value) \
-	(ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
+#define SET(option, value) (ok = ok && curl_easy_setopt(easy, (option), (value)) == CURLE_OK)
 
 	for (header = request->headers; header != NULL && *header != NULL; header++)
 	{
@@ -622,12 +612,10 @@ transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
 	SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
 	SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-	SET(CURLOPT_MAXAGE_CONN,
-		transfer->is_get ? IDLE_SECONDS_READ : IDLE_SECONDS_CHANGE);
+	SET(CURLOPT_MAXAGE_CONN, transfer->is_get ? IDLE_SECONDS_READ : IDLE_SECONDS_CHANGE);
 
 	if (trouble_at > 0 && now_ms - trouble_at < TROUBLE_FORGOTTEN_MS)
-		SET(CURLOPT_MAXLIFETIME_CONN,
-			Max(1L, (long) ((now_ms - trouble_at) / 1000)));
+		SET(CURLOPT_MAXLIFETIME_CONN, Max(1L, (long) ((now_ms - trouble_at) / 1000)));
 
 	SET(CURLOPT_TIMEOUT_MS, request->timeout_ms);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, Min(request->timeout_ms, CONNECT_TIMEOUT_MS));
@@ -669,7 +657,7 @@ static void
 error_words(Transfer *transfer, CURLcode code, char *words, size_t size)
 {
 	const char *source;
-	char	   *c;
+	char *c;
 
 	switch (code)
 	{
@@ -680,12 +668,11 @@ error_words(Transfer *transfer, CURLcode code, char *words, size_t size)
 		case CURLE_SSL_CONNECT_ERROR:
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_CACERT_BADFILE:
-			source = transfer->curl_error[0] != '\0' ?
-				transfer->curl_error : curl_easy_strerror(code);
+			source =
+				transfer->curl_error[0] != '\0' ? transfer->curl_error : curl_easy_strerror(code);
 			break;
 		default:
-			source = transfer->problem != NULL ?
-				transfer->problem : curl_easy_strerror(code);
+			source = transfer->problem != NULL ? transfer->problem : curl_easy_strerror(code);
 			break;
 	}
 	strlcpy(words, source, size);
@@ -698,9 +685,9 @@ error_words(Transfer *transfer, CURLcode code, char *words, size_t size)
 static void
 deliver(Transfer *transfer, CURLcode code)
 {
-	SpinpanelHttpAnswer answer = {0};
-	char		words[CURL_ERROR_SIZE];
-	long		status = 0;
+	SpinpanelHttpAnswer answer = { 0 };
+	char words[CURL_ERROR_SIZE];
+	long status = 0;
 
 	words[0] = '\0';
 	answer.retry_after = -1;
@@ -728,8 +715,7 @@ deliver(Transfer *transfer, CURLcode code)
 			strlcpy(words, "the answer had no status", sizeof(words));
 		else
 			error_words(transfer, code, words, sizeof(words));
-		answer.outcome = transfer->attempts == 0 ?
-			SPINPANEL_HTTP_NOT_SENT : SPINPANEL_HTTP_UNKNOWN;
+		answer.outcome = transfer->attempts == 0 ? SPINPANEL_HTTP_NOT_SENT : SPINPANEL_HTTP_UNKNOWN;
 		answer.timed_out = code == CURLE_OPERATION_TIMEDOUT;
 		if (transfer->attempts > 0)
 			distrust_connections(monotonic_ms(), transfer->timeout_ms);
@@ -750,15 +736,15 @@ deliver(Transfer *transfer, CURLcode code)
 static void
 deliver_all(void)
 {
-	CURLMsg    *message;
-	int			left;
+	CURLMsg *message;
+	int left;
 
 	/* Stays set when a done() throws: the rest is due at once. */
 	undelivered = true;
 
 	while (refused != NULL)
 	{
-		Transfer   *transfer = refused;
+		Transfer *transfer = refused;
 
 		refused = transfer->next;
 		transfer->next = NULL;
@@ -766,14 +752,14 @@ deliver_all(void)
 	}
 	while ((message = curl_multi_info_read(multi, &left)) != NULL)
 	{
-		CURL	   *easy = message->easy_handle;
-		CURLcode	code = message->data.result;
-		char	   *transfer = NULL;
+		CURL *easy = message->easy_handle;
+		CURLcode code = message->data.result;
+		char *transfer = NULL;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-		multi_remove(easy);		/* message is gone now */
+		multi_remove(easy); /* message is gone now */
 		deliver((Transfer *) transfer, code);
 	}
 
@@ -791,33 +777,27 @@ spinpanel_http_start(void)
 		return;
 
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYSTEM_ERROR),
-				 errmsg("could not initialize libcurl")));
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not initialize libcurl")));
 	if (epoll_descriptor < 0)
 	{
 		epoll_descriptor = epoll_create1(EPOLL_CLOEXEC);
 		if (epoll_descriptor < 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not create an epoll descriptor: %m")));
+			ereport(ERROR, (errcode_for_file_access(),
+							errmsg("could not create an epoll descriptor: %m")));
 		ReserveExternalFD();
 	}
 	multi = curl_multi_init();
-	if (multi == NULL ||
-		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
+	if (multi == NULL || curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||
 		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) != CURLM_OK ||
 		curl_multi_setopt(multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX) != CURLM_OK ||
 		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 128L) != CURLM_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYSTEM_ERROR),
-				 errmsg("could not set up libcurl")));
+		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR), errmsg("could not set up libcurl")));
 }
 
 bool
 spinpanel_http_submit(const SpinpanelHttpRequest *request)
 {
-	Transfer   *transfer;
+	Transfer *transfer;
 	SpinpanelAddress address;
 	const char *problem = NULL;
 
@@ -841,8 +821,7 @@ spinpanel_http_submit(const SpinpanelHttpRequest *request)
 		return true;
 	}
 	choose_multiplexing(monotonic_ms());
-	if (!transfer_prepare(transfer, request, &address) ||
-		!multi_add(transfer->easy))
+	if (!transfer_prepare(transfer, request, &address) || !multi_add(transfer->easy))
 	{
 		transfer_release(transfer);
 		return false;
@@ -860,7 +839,7 @@ spinpanel_http_descriptor(void)
 long
 spinpanel_http_timeout(void)
 {
-	int64		left;
+	int64 left;
 
 	if (undelivered || refused != NULL)
 		return 0;
@@ -874,8 +853,8 @@ void
 spinpanel_http_work(void)
 {
 	struct epoll_event events[64];
-	int			count;
-	int			i;
+	int count;
+	int i;
 
 	if (multi == NULL)
 		return;
@@ -886,7 +865,7 @@ spinpanel_http_work(void)
 	count = epoll_wait(epoll_descriptor, events, lengthof(events), 0);
 	for (i = 0; i < count; i++)
 	{
-		int			what = 0;
+		int what = 0;
 
 		if (events[i].events & EPOLLIN)
 			what |= CURL_CSELECT_IN;
@@ -898,7 +877,7 @@ spinpanel_http_work(void)
 	}
 	if (deadline >= 0 && monotonic_ms() >= deadline)
 	{
-		deadline = -1;			/* before, since the call may set another */
+		deadline = -1; /* before, since the call may set another */
 		multi_action(CURL_SOCKET_TIMEOUT, 0);
 	}
 

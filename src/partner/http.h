@@ -15,39 +15,39 @@
 
 typedef enum SpinpanelHttpOutcome
 {
-	SPINPANEL_HTTP_ANSWERED,	/* a whole answer, whatever its status */
-	SPINPANEL_HTTP_NOT_SENT,	/* surely never reached the server */
-	SPINPANEL_HTTP_UNKNOWN		/* may have been received and carried out */
+	SPINPANEL_HTTP_ANSWERED, /* a whole answer, whatever its status */
+	SPINPANEL_HTTP_NOT_SENT, /* surely never reached the server */
+	SPINPANEL_HTTP_UNKNOWN /* may have been received and carried out */
 } SpinpanelHttpOutcome;
 
 typedef struct SpinpanelHttpAnswer
 {
 	SpinpanelHttpOutcome outcome;
-	int			status;			/* HTTP status; 0 where none came */
-	const char *body;			/* NUL-terminated, valid during the callback */
-	size_t		body_length;
-	long		retry_after;	/* seconds, at most an hour; -1 = none */
-	const char *location;		/* NULL = none */
+	int status; /* HTTP status; 0 where none came */
+	const char *body; /* NUL-terminated, valid during the callback */
+	size_t body_length;
+	long retry_after; /* seconds, at most an hour; -1 = none */
+	const char *location; /* NULL = none */
 	const char *continuation_token; /* MS-ContinuationToken header; NULL */
-	const char *error;			/* in words, without secrets; "" = none */
-	bool		timed_out;		/* no answer for too long (else: broken off) */
+	const char *error; /* in words, without secrets; "" = none */
+	bool timed_out; /* no answer for too long (else: broken off) */
 } SpinpanelHttpAnswer;
 
-typedef void (*SpinpanelHttpDone) (void *arg, const SpinpanelHttpAnswer *answer);
+typedef void (*SpinpanelHttpDone)(void *arg, const SpinpanelHttpAnswer *answer);
 
 typedef struct SpinpanelHttpRequest
 {
-	const char *method;			/* GET, POST, PATCH, PUT, DELETE */
+	const char *method; /* GET, POST, PATCH, PUT, DELETE */
 	const char *url;
 	const char *const *headers; /* "Name: value", NULL-terminated */
-	const char *body;			/* NULL = none; copied */
-	size_t		body_length;
-	long		timeout_ms;
-	size_t		body_limit;		/* larger answers are an error */
-	const char *ca_file;		/* NULL = the system's trust store */
-	SpinpanelHttpDone done;		/* called from spinpanel_http_work() only; may
+	const char *body; /* NULL = none; copied */
+	size_t body_length;
+	long timeout_ms;
+	size_t body_limit; /* larger answers are an error */
+	const char *ca_file; /* NULL = the system's trust store */
+	SpinpanelHttpDone done; /* called from spinpanel_http_work() only; may
 								 * throw */
-	void	   *arg;
+	void *arg;
 } SpinpanelHttpRequest;
 
 /* Once in the worker, after it has connected to its database. */
@@ -63,7 +63,7 @@ extern bool spinpanel_http_submit(const SpinpanelHttpRequest *request);
 
 /* The one descriptor to wait on for readability beside the latch, and for how
  * long at most (milliseconds; -1 = nothing to wait for). */
-extern int	spinpanel_http_descriptor(void);
+extern int spinpanel_http_descriptor(void);
 extern long spinpanel_http_timeout(void);
 
 /*
@@ -74,6 +74,6 @@ extern long spinpanel_http_timeout(void);
 extern void spinpanel_http_work(void);
 
 /* Transfers under way. */
-extern int	spinpanel_http_active(void);
+extern int spinpanel_http_active(void);
 
-#endif							/* SPINPANEL_HTTP_H */
+#endif /* SPINPANEL_HTTP_H */

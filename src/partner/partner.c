@@ -59,66 +59,66 @@
 
 struct PartnerAccount
 {
-	dlist_node	node;
-	int32		account_id;
-	char	   *name;
-	char	   *api_url;
-	int			max_concurrency;
-	SpinpanelToken *token;		/* NULL = forgotten */
+	dlist_node node;
+	int32 account_id;
+	char *name;
+	char *api_url;
+	int max_concurrency;
+	SpinpanelToken *token; /* NULL = forgotten */
 	SpinpanelThrottle throttle;
-	dlist_head	queue[PRIORITIES];
-	int			queued;
-	int			active;
-	int			active_reads;
-	int64		sent;
+	dlist_head queue[PRIORITIES];
+	int queued;
+	int active;
+	int active_reads;
+	int64 sent;
 
-	double		parallel;		/* of max_concurrency, what is allowed now */
-	int64		paused_until;	/* monotonic ms */
-	int64		pause_set_at;
-	int			throttled_in_row;
-	int			failed_in_row;
-	int			refused_in_row; /* twice 401 */
-	int64		no_token_since; /* 0 = there is one */
-	bool		stop_wanted;	/* by an answer; done in the next turn */
-	char		stop_code[32];
-	char		stop_reason[256];
+	double parallel; /* of max_concurrency, what is allowed now */
+	int64 paused_until; /* monotonic ms */
+	int64 pause_set_at;
+	int throttled_in_row;
+	int failed_in_row;
+	int refused_in_row; /* twice 401 */
+	int64 no_token_since; /* 0 = there is one */
+	bool stop_wanted; /* by an answer; done in the next turn */
+	char stop_code[32];
+	char stop_reason[256];
 };
 
 typedef struct Call
 {
-	dlist_node	node;
-	PartnerAccount *account;	/* NULL in ended list */
+	dlist_node node;
+	PartnerAccount *account; /* NULL in ended list */
 	PartnerPriority priority;
 	PartnerDone done;
-	void	   *arg;
-	const char *method;			/* these point behind the struct */
+	void *arg;
+	const char *method; /* these point behind the struct */
 	const char *path;
 	const char *body;
 	const char *if_match;
 	const char *continuation_token;
-	size_t		body_length;
-	pg_uuid_t	request_id;
-	pg_uuid_t	correlation_id;
-	bool		has_known;
+	size_t body_length;
+	pg_uuid_t request_id;
+	pg_uuid_t correlation_id;
+	bool has_known;
 	unsigned char known[PARTNER_DIGEST];
-	int64		queued_at;
-	int64		sent_at;		/* monotonic ms */
+	int64 queued_at;
+	int64 sent_at; /* monotonic ms */
 	TimestampTz started_at;
-	uint32		generation;		/* of the token it was sent with */
-	bool		repeated_after_401;
-	int			breaks;			/* connections that broke under it */
+	uint32 generation; /* of the token it was sent with */
+	bool repeated_after_401;
+	int breaks; /* connections that broke under it */
 
 	/* In the ended list. */
 	PartnerOutcome outcome;
-	char		error_code[32];
-	char		error[256];
+	char error_code[32];
+	char error[256];
 } Call;
 
 static MemoryContext partner_context = NULL;
 static PartnerHooks hooks;
 static dlist_head accounts = DLIST_STATIC_INIT(accounts);
 static dlist_head ended = DLIST_STATIC_INIT(ended);
-static int	ended_count = 0;
+static int ended_count = 0;
 static int64 sent_total = 0;
 static bool working = false;
 
@@ -134,7 +134,7 @@ monotonic_ms(void)
 static double
 random_fraction(void)
 {
-	uint32		bits = 0;
+	uint32 bits = 0;
 
 	if (!pg_strong_random(&bits, sizeof(bits)))
 		return 0.5;
@@ -145,9 +145,8 @@ static void
 fresh_uuid(pg_uuid_t *uuid)
 {
 	if (!pg_strong_random(uuid->data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random request id")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not generate a random request id")));
 	uuid->data[6] = (uuid->data[6] & 0x0f) | 0x40;
 	uuid->data[8] = (uuid->data[8] & 0x3f) | 0x80;
 }
@@ -160,18 +159,17 @@ void
 spinpanel_partner_start(const PartnerHooks *given)
 {
 	if (partner_context == NULL)
-		partner_context = AllocSetContextCreate(TopMemoryContext,
-												"spinpanel partner",
-												ALLOCSET_DEFAULT_SIZES);
+		partner_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel partner", ALLOCSET_DEFAULT_SIZES);
 	hooks = *given;
 }
 
 static PartnerAccount *
 find_account(int32 account_id)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
-	dlist_foreach(iter, &accounts)
+	dlist_foreach (iter, &accounts)
 	{
 		PartnerAccount *account = dlist_container(PartnerAccount, node, iter.cur);
 
@@ -203,24 +201,21 @@ PartnerAccount *
 spinpanel_partner_account(const PartnerSettings *settings)
 {
 	PartnerAccount *account = find_account(settings->account_id);
-	int			concurrency = Min(Max(settings->max_concurrency, 1),
-								  CONCURRENCY_MAX);
+	int concurrency = Min(Max(settings->max_concurrency, 1), CONCURRENCY_MAX);
 
 	if (account == NULL)
 	{
-		int			i;
+		int i;
 
 		account = MemoryContextAllocZero(partner_context, sizeof(*account));
 		account->account_id = settings->account_id;
 		for (i = 0; i < PRIORITIES; i++)
 			dlist_init(&account->queue[i]);
-		spinpanel_throttle_start(&account->throttle,
-								 settings->requests_per_minute, monotonic_ms());
+		spinpanel_throttle_start(&account->throttle, settings->requests_per_minute, monotonic_ms());
 		dlist_push_tail(&accounts, &account->node);
 	}
 	if (account->throttle.per_minute != Max(settings->requests_per_minute, 1))
-		spinpanel_throttle_change(&account->throttle,
-								  settings->requests_per_minute,
+		spinpanel_throttle_change(&account->throttle, settings->requests_per_minute,
 								  monotonic_ms());
 	if (account->token == NULL)
 	{
@@ -255,8 +250,7 @@ spinpanel_partner_retry(PartnerAccount *account)
  * is called by the next spinpanel_partner_work().
  */
 static void
-end_call(Call *call, PartnerOutcome outcome, const char *code,
-		 const char *error)
+end_call(Call *call, PartnerOutcome outcome, const char *code, const char *error)
 {
 	call->account = NULL;
 	call->outcome = outcome;
@@ -267,17 +261,15 @@ end_call(Call *call, PartnerOutcome outcome, const char *code,
 }
 
 static void
-end_queued(PartnerAccount *account, PartnerOutcome outcome, const char *code,
-		   const char *error)
+end_queued(PartnerAccount *account, PartnerOutcome outcome, const char *code, const char *error)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < PRIORITIES; i++)
 	{
 		while (!dlist_is_empty(&account->queue[i]))
 		{
-			Call	   *call = dlist_container(Call, node,
-											   dlist_pop_head_node(&account->queue[i]));
+			Call *call = dlist_container(Call, node, dlist_pop_head_node(&account->queue[i]));
 
 			account->queued--;
 			end_call(call, outcome, code, error);
@@ -300,12 +292,12 @@ spinpanel_partner_forget(int32 account_id)
 int
 spinpanel_partner_pending(PartnerAccount *account)
 {
-	dlist_iter	iter;
-	int			pending = ended_count;
+	dlist_iter iter;
+	int pending = ended_count;
 
 	if (account != NULL)
 		return account->queued + account->active;
-	dlist_foreach(iter, &accounts)
+	dlist_foreach (iter, &accounts)
 	{
 		account = dlist_container(PartnerAccount, node, iter.cur);
 		pending += account->queued + account->active;
@@ -351,7 +343,7 @@ static const char *
 put(char **at, const char *text)
 {
 	const char *place = *at;
-	size_t		size;
+	size_t size;
 
 	if (text == NULL)
 		return NULL;
@@ -364,9 +356,9 @@ put(char **at, const char *text)
 void
 spinpanel_partner_call(PartnerAccount *account, const PartnerCall *given)
 {
-	Size		size = sizeof(Call) + 8;
-	Call	   *call;
-	char	   *at;
+	Size size = sizeof(Call) + 8;
+	Call *call;
+	char *at;
 
 	size += strlen(given->method) + strlen(given->path);
 	size += given->body ? strlen(given->body) + 1 : 0;
@@ -402,10 +394,8 @@ spinpanel_partner_call(PartnerAccount *account, const PartnerCall *given)
 	}
 	call->queued_at = monotonic_ms();
 
-	if (!is_path(call->path) ||
-		(call->if_match != NULL && !is_printable(call->if_match)) ||
-		(call->continuation_token != NULL &&
-		 !is_printable(call->continuation_token)))
+	if (!is_path(call->path) || (call->if_match != NULL && !is_printable(call->if_match)) ||
+		(call->continuation_token != NULL && !is_printable(call->continuation_token)))
 	{
 		end_call(call, PARTNER_REFUSED, "bad_request",
 				 "the path, ETag or page token holds characters that cannot be sent");
@@ -434,64 +424,63 @@ queue_again(Call *call)
 /* Codes that say more than their HTTP status does. */
 static const struct
 {
-	int			code;
+	int code;
 	PartnerOutcome outcome;
-}			known_codes[] =
-{
+} known_codes[] = {
 	/* a change is under way there: wait */
-	{2001, PARTNER_CONFLICT},
-	{800014, PARTNER_CONFLICT},
-	{800060, PARTNER_CONFLICT},
-	{800064, PARTNER_CONFLICT},
-	{800081, PARTNER_CONFLICT},
-	{800082, PARTNER_CONFLICT},
-	{900278, PARTNER_CONFLICT},
-	{900280, PARTNER_CONFLICT},
-	{2055, PARTNER_STALE},
+	{ 2001, PARTNER_CONFLICT },
+	{ 800014, PARTNER_CONFLICT },
+	{ 800060, PARTNER_CONFLICT },
+	{ 800064, PARTNER_CONFLICT },
+	{ 800081, PARTNER_CONFLICT },
+	{ 800082, PARTNER_CONFLICT },
+	{ 900278, PARTNER_CONFLICT },
+	{ 900280, PARTNER_CONFLICT },
+	{ 2055, PARTNER_STALE },
 	/* this cart was submitted: perhaps by us, and the answer was lost */
-	{800065, PARTNER_UNKNOWN},
+	{ 800065, PARTNER_UNKNOWN },
 	/* the update failed "unexpectedly", the order "was not created" */
-	{800003, PARTNER_UNKNOWN},
-	{800005, PARTNER_UNKNOWN},
-	{800094, PARTNER_UNKNOWN},
+	{ 800003, PARTNER_UNKNOWN },
+	{ 800005, PARTNER_UNKNOWN },
+	{ 800094, PARTNER_UNKNOWN },
 	/* customer, role, or kind of token */
-	{20002, PARTNER_NO_ACCESS},
-	{90000, PARTNER_NO_ACCESS},
-	{900308, PARTNER_NO_ACCESS},
-	{900309, PARTNER_NO_ACCESS},
-	{900316, PARTNER_NO_ACCESS},
-	{900329, PARTNER_NO_ACCESS},
+	{ 20002, PARTNER_NO_ACCESS },
+	{ 90000, PARTNER_NO_ACCESS },
+	{ 900308, PARTNER_NO_ACCESS },
+	{ 900309, PARTNER_NO_ACCESS },
+	{ 900316, PARTNER_NO_ACCESS },
+	{ 900329, PARTNER_NO_ACCESS },
 	/* the token's audience is of no use: a matter of settings */
-	{900420, PARTNER_ACCOUNT_STOPPED},
+	{ 900420, PARTNER_ACCOUNT_STOPPED },
 	/* 409, but final */
-	{27009, PARTNER_REFUSED},
+	{ 27009, PARTNER_REFUSED },
 	/* 403, but a business matter */
-	{2006, PARTNER_REFUSED},
-	{2085, PARTNER_REFUSED},
-	{2091, PARTNER_REFUSED},
-	{13605, PARTNER_REFUSED},
-	{800020, PARTNER_REFUSED},
-	{800023, PARTNER_REFUSED},
-	{800027, PARTNER_REFUSED},
-	{800028, PARTNER_REFUSED},
-	{800066, PARTNER_REFUSED},
-	{800067, PARTNER_REFUSED},
-	{800069, PARTNER_REFUSED},
-	{800073, PARTNER_REFUSED},
-	{800074, PARTNER_REFUSED},
-	{800075, PARTNER_REFUSED},
-	{800088, PARTNER_REFUSED},
-	{800089, PARTNER_REFUSED},
-	{900263, PARTNER_REFUSED},
-	{900416, PARTNER_REFUSED},
+	{ 2006, PARTNER_REFUSED },
+	{ 2085, PARTNER_REFUSED },
+	{ 2091, PARTNER_REFUSED },
+	{ 13605, PARTNER_REFUSED },
+	{ 800020, PARTNER_REFUSED },
+	{ 800023, PARTNER_REFUSED },
+	{ 800027, PARTNER_REFUSED },
+	{ 800028, PARTNER_REFUSED },
+	{ 800066, PARTNER_REFUSED },
+	{ 800067, PARTNER_REFUSED },
+	{ 800069, PARTNER_REFUSED },
+	{ 800073, PARTNER_REFUSED },
+	{ 800074, PARTNER_REFUSED },
+	{ 800075, PARTNER_REFUSED },
+	{ 800088, PARTNER_REFUSED },
+	{ 800089, PARTNER_REFUSED },
+	{ 900263, PARTNER_REFUSED },
+	{ 900416, PARTNER_REFUSED },
 };
 
 static PartnerOutcome
-outcome_of(bool is_get, int status, const char *code, bool has_body,
-		   bool has_json, long retry_after)
+outcome_of(bool is_get, int status, const char *code, bool has_body, bool has_json,
+		   long retry_after)
 {
-	int			number = atoi(code);
-	int			i;
+	int number = atoi(code);
+	int i;
 
 	if (status == 204)
 		return PARTNER_OK;
@@ -548,11 +537,10 @@ outcome_of(bool is_get, int status, const char *code, bool has_body,
 static void
 digest_of(const char *body, size_t length, unsigned char *digest)
 {
-	uint64		half[2];
+	uint64 half[2];
 
 	half[0] = hash_bytes_extended((const unsigned char *) body, (int) length, 0);
-	half[1] = hash_bytes_extended((const unsigned char *) body, (int) length,
-								  0x5350494e50414e45);
+	half[1] = hash_bytes_extended((const unsigned char *) body, (int) length, 0x5350494e50414e45);
 	memcpy(digest, half, PARTNER_DIGEST);
 }
 
@@ -560,8 +548,8 @@ digest_of(const char *body, size_t length, unsigned char *digest)
 static void
 clean_copy(char *to, size_t size, const char *from)
 {
-	size_t		length = strlen(from);
-	char	   *c;
+	size_t length = strlen(from);
+	char *c;
 
 	if (length >= size)
 		length = pg_mbcliplen(from, (int) length, (int) size - 1);
@@ -576,8 +564,7 @@ static bool
 repeats_secret(const Call *call, const char *text)
 {
 	/* Without its token, which it was sent with, it cannot be told. */
-	return call->account->token == NULL ||
-		spinpanel_token_appears_in(call->account->token, text);
+	return call->account->token == NULL || spinpanel_token_appears_in(call->account->token, text);
 }
 
 /*
@@ -589,8 +576,8 @@ static void
 read_error(const Call *call, PartnerAnswer *answer)
 {
 	JsonbContainer *root;
-	char	   *code = NULL;
-	char	   *text = NULL;
+	char *code = NULL;
+	char *text = NULL;
 
 	if (answer->json != NULL)
 	{
@@ -623,10 +610,9 @@ read_error(const Call *call, PartnerAnswer *answer)
 					   "(description withheld: it repeats a secret)");
 	}
 	else
-		snprintf(answer->error, sizeof(answer->error), "HTTP status %d%s",
-				 answer->http_status,
-				 answer->json == NULL && answer->body_length > 0 ?
-				 ", and the answer was no JSON" : "");
+		snprintf(answer->error, sizeof(answer->error), "HTTP status %d%s", answer->http_status,
+				 answer->json == NULL && answer->body_length > 0 ? ", and the answer was no JSON"
+																 : "");
 }
 
 /* -------------------------------------------------------------------------
@@ -651,29 +637,24 @@ pause_account(PartnerAccount *account, int64 delay_ms, int64 now_ms)
  * that left after the last pause was set and still is refused is one more.
  */
 static void
-note_throttled(PartnerAccount *account, const Call *call, long retry_after,
-			   int64 now_ms)
+note_throttled(PartnerAccount *account, const Call *call, long retry_after, int64 now_ms)
 {
-	int64		delay;
+	int64 delay;
 
 	if (call->sent_at >= account->pause_set_at)
 	{
 		account->throttled_in_row++;
 		slow_down(account);
 		spinpanel_throttle_drain(&account->throttle, now_ms);
-		delay = spinpanel_backoff_delay(account->throttled_in_row,
-										THROTTLED_PAUSE_BASE_MS,
-										spinpanel_retry_max_delay,
-										random_fraction());
+		delay = spinpanel_backoff_delay(account->throttled_in_row, THROTTLED_PAUSE_BASE_MS,
+										spinpanel_retry_max_delay, random_fraction());
 		/* Advised: that long at least; again and again: longer each time. */
 		if (retry_after >= 0)
-			delay = retry_after * 1000 +
-				(account->throttled_in_row > 1 ? delay : delay / 10);
+			delay = retry_after * 1000 + (account->throttled_in_row > 1 ? delay : delay / 10);
 		pause_account(account, delay, now_ms);
 	}
 	else if (retry_after >= 0)
-		account->paused_until = Max(account->paused_until,
-									now_ms + retry_after * 1000);
+		account->paused_until = Max(account->paused_until, now_ms + retry_after * 1000);
 }
 
 static void
@@ -685,11 +666,9 @@ note_failed(PartnerAccount *account, const Call *call, int64 now_ms)
 		return;
 	slow_down(account);
 	pause_account(account,
-				  spinpanel_backoff_delay(account->failed_in_row - FAILURES_BEFORE_PAUSE + 1,
-										  FAILURE_PAUSE_BASE_MS,
-										  Min(FAILURE_PAUSE_MAX_MS,
-											  spinpanel_retry_max_delay),
-										  random_fraction()),
+				  spinpanel_backoff_delay(
+					  account->failed_in_row - FAILURES_BEFORE_PAUSE + 1, FAILURE_PAUSE_BASE_MS,
+					  Min(FAILURE_PAUSE_MAX_MS, spinpanel_retry_max_delay), random_fraction()),
 				  now_ms);
 }
 
@@ -700,8 +679,8 @@ note_well(PartnerAccount *account, const Call *call)
 		return;
 	account->throttled_in_row = 0;
 	account->failed_in_row = 0;
-	account->parallel = Min((double) account->max_concurrency,
-							account->parallel + 1.0 / account->parallel);
+	account->parallel =
+		Min((double) account->max_concurrency, account->parallel + 1.0 / account->parallel);
 }
 
 /* -------------------------------------------------------------------------
@@ -713,7 +692,7 @@ static void
 finish_call(Call *call, const PartnerAnswer *answer)
 {
 	PartnerDone done = call->done;
-	void	   *arg = call->arg;
+	void *arg = call->arg;
 
 	pfree(call);
 	done(arg, answer);
@@ -739,10 +718,10 @@ repeat_with_new_token(Call *call, int64 now_ms)
 static void
 on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 {
-	Call	   *call = arg;
+	Call *call = arg;
 	PartnerAccount *account = call->account;
-	bool		is_get = strcmp(call->method, "GET") == 0;
-	int64		now_ms = monotonic_ms();
+	bool is_get = strcmp(call->method, "GET") == 0;
+	int64 now_ms = monotonic_ms();
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch;
 	PartnerAnswer answer;
@@ -754,9 +733,8 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 	if (http->outcome != SPINPANEL_HTTP_ANSWERED)
 	{
 		/* Broken off, for example because the server closed a kept connection. */
-		if (is_get && http->outcome == SPINPANEL_HTTP_UNKNOWN &&
-			!http->timed_out && call->breaks < BREAKS_REPEATED &&
-			account->token != NULL)
+		if (is_get && http->outcome == SPINPANEL_HTTP_UNKNOWN && !http->timed_out &&
+			call->breaks < BREAKS_REPEATED && account->token != NULL)
 		{
 			call->breaks++;
 			queue_again(call);
@@ -775,8 +753,8 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 	answer.started_at = call->started_at;
 
 	/* A child of the caller's context: gone with it should done() throw. */
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "spinpanel answer",
-									ALLOCSET_DEFAULT_SIZES);
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "spinpanel answer", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
 
 	if (http->outcome == SPINPANEL_HTTP_NOT_SENT)
@@ -792,10 +770,9 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 	}
 	else
 	{
-		bool		failed;
+		bool failed;
 
-		if (answer.body_length >= 3 &&
-			memcmp(answer.body, "\xEF\xBB\xBF", 3) == 0)
+		if (answer.body_length >= 3 && memcmp(answer.body, "\xEF\xBB\xBF", 3) == 0)
 		{
 			answer.body += 3;
 			answer.body_length -= 3;
@@ -803,8 +780,8 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 		if (is_get && http->status == 200)
 		{
 			digest_of(answer.body, answer.body_length, answer.digest);
-			answer.unchanged = call->has_known &&
-				memcmp(answer.digest, call->known, PARTNER_DIGEST) == 0;
+			answer.unchanged =
+				call->has_known && memcmp(answer.digest, call->known, PARTNER_DIGEST) == 0;
 		}
 		if (answer.body_length > 0 && !answer.unchanged)
 			answer.json = spinpanel_json_parse(answer.body, answer.body_length);
@@ -812,10 +789,8 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			answer.json = NULL;
 		if (http->status >= 300)
 			read_error(call, &answer);
-		answer.outcome = outcome_of(is_get, http->status, answer.error_code,
-									answer.body_length > 0,
-									answer.json != NULL || answer.unchanged,
-									answer.retry_after);
+		answer.outcome = outcome_of(is_get, http->status, answer.error_code, answer.body_length > 0,
+									answer.json != NULL || answer.unchanged, answer.retry_after);
 		if (answer.outcome == PARTNER_UNKNOWN && http->status < 300)
 			strlcpy(answer.error, "the answer was no whole JSON", sizeof(answer.error));
 
@@ -823,8 +798,7 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			note_throttled(account, call, answer.retry_after, now_ms);
 		else
 		{
-			failed = http->status >= 500 && http->status != 501 &&
-				http->status != 505;
+			failed = http->status >= 500 && http->status != 501 && http->status != 505;
 			if (http->status == 503 && answer.retry_after >= 0)
 				note_throttled(account, call, answer.retry_after, now_ms);
 			else if (failed)
@@ -851,11 +825,9 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			/* Not here: the hook may throw, and done() must be called. */
 			account->refused_in_row = 0;
 			account->stop_wanted = true;
-			strlcpy(account->stop_code,
-					answer.error_code[0] ? answer.error_code : "401",
+			strlcpy(account->stop_code, answer.error_code[0] ? answer.error_code : "401",
 					sizeof(account->stop_code));
-			clean_copy(account->stop_reason, sizeof(account->stop_reason),
-					   answer.error);
+			clean_copy(account->stop_reason, sizeof(account->stop_reason), answer.error);
 		}
 	}
 
@@ -871,32 +843,31 @@ uuid_header(char *header, size_t size, const char *name, const pg_uuid_t *uuid)
 	const unsigned char *d = uuid->data;
 
 	snprintf(header, size,
-			 "%s: %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-			 name, d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7],
-			 d[8], d[9], d[10], d[11], d[12], d[13], d[14], d[15]);
+			 "%s: %02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", name, d[0],
+			 d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], d[13],
+			 d[14], d[15]);
 }
 
 /* The call is in no queue; it comes back through on_http_answer(). */
 static void
 send_call(PartnerAccount *account, Call *call, int64 now_ms)
 {
-	SpinpanelHttpRequest request = {0};
+	SpinpanelHttpRequest request = { 0 };
 	const char *headers[12];
-	int			n = 0;
-	char		request_id[80];
-	char		correlation_id[80];
-	char	   *if_match = NULL;
-	char	   *continuation = NULL;
-	char	   *url;
-	int			base_length = (int) strlen(account->api_url);
-	bool		queued;
+	int n = 0;
+	char request_id[80];
+	char correlation_id[80];
+	char *if_match = NULL;
+	char *continuation = NULL;
+	char *url;
+	int base_length = (int) strlen(account->api_url);
+	bool queued;
 
 	while (base_length > 0 && account->api_url[base_length - 1] == '/')
 		base_length--;
 	url = psprintf("%.*s/v1%s", base_length, account->api_url, call->path);
 	uuid_header(request_id, sizeof(request_id), "MS-RequestId", &call->request_id);
-	uuid_header(correlation_id, sizeof(correlation_id), "MS-CorrelationId",
-				&call->correlation_id);
+	uuid_header(correlation_id, sizeof(correlation_id), "MS-CorrelationId", &call->correlation_id);
 
 	headers[n++] = spinpanel_token_header(account->token);
 	headers[n++] = "Accept: application/json";
@@ -910,11 +881,10 @@ send_call(PartnerAccount *account, Call *call, int64 now_ms)
 	if (call->if_match != NULL)
 	{
 		/* Bodies hold it without the quotes that the header wants. */
-		bool		quoted = call->if_match[0] == '"' || call->if_match[0] == '*' ||
-			strncmp(call->if_match, "W/", 2) == 0;
+		bool quoted = call->if_match[0] == '"' || call->if_match[0] == '*' ||
+					  strncmp(call->if_match, "W/", 2) == 0;
 
-		if_match = psprintf(quoted ? "If-Match: %s" : "If-Match: \"%s\"",
-							call->if_match);
+		if_match = psprintf(quoted ? "If-Match: %s" : "If-Match: \"%s\"", call->if_match);
 		headers[n++] = if_match;
 	}
 	if (call->continuation_token != NULL)
@@ -977,17 +947,17 @@ sooner(long a, long b)
 static long
 end_overdue(PartnerAccount *account, int64 now_ms)
 {
-	long		wait = -1;
-	int			i;
+	long wait = -1;
+	int i;
 	dlist_mutable_iter iter;
 
 	for (i = 0; i < PRIORITIES; i++)
 	{
-		dlist_foreach_modify(iter, &account->queue[i])
+		dlist_foreach_modify (iter, &account->queue[i])
 		{
-			Call	   *call = dlist_container(Call, node, iter.cur);
-			int64		since = Max(call->queued_at, account->no_token_since);
-			int64		left = since + spinpanel_request_timeout - now_ms;
+			Call *call = dlist_container(Call, node, iter.cur);
+			int64 since = Max(call->queued_at, account->no_token_since);
+			int64 left = since + spinpanel_request_timeout - now_ms;
 
 			if (left > 0)
 			{
@@ -996,11 +966,10 @@ end_overdue(PartnerAccount *account, int64 now_ms)
 			}
 			dlist_delete(&call->node);
 			account->queued--;
-			end_call(call, PARTNER_NOT_SENT,
-					 spinpanel_token_error_code(account->token),
-					 spinpanel_token_error(account->token)[0] != '\0' ?
-					 spinpanel_token_error(account->token) :
-					 "no access token could be obtained in time");
+			end_call(call, PARTNER_NOT_SENT, spinpanel_token_error_code(account->token),
+					 spinpanel_token_error(account->token)[0] != '\0'
+						 ? spinpanel_token_error(account->token)
+						 : "no access token could be obtained in time");
 		}
 	}
 	return wait;
@@ -1009,7 +978,7 @@ end_overdue(PartnerAccount *account, int64 now_ms)
 static Call *
 next_call(PartnerAccount *account)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < PRIORITIES; i++)
 		if (!dlist_is_empty(&account->queue[i]))
@@ -1021,8 +990,8 @@ next_call(PartnerAccount *account)
 static bool
 has_room(const PartnerAccount *account, PartnerPriority priority)
 {
-	int			allowed = (int) account->parallel;
-	int			kept = 0;
+	int allowed = (int) account->parallel;
+	int kept = 0;
 
 	if (account->active >= allowed)
 		return false;
@@ -1036,14 +1005,13 @@ work_account(PartnerAccount *account, int64 now_ms)
 {
 	SpinpanelTokenState state;
 	const char *problem;
-	long		wait;
-	Call	   *call;
+	long wait;
+	Call *call;
 
 	if (account->stop_wanted)
 	{
 		account->stop_wanted = false;
-		spinpanel_token_stop(account->token, account->stop_code,
-							 account->stop_reason, now_ms);
+		spinpanel_token_stop(account->token, account->stop_code, account->stop_reason, now_ms);
 	}
 	if (account->queued == 0 && !spinpanel_token_wants_check(account->token))
 		return -1;
@@ -1051,8 +1019,7 @@ work_account(PartnerAccount *account, int64 now_ms)
 	state = spinpanel_token_check(account->token, now_ms, &wait);
 	if (state == SPINPANEL_TOKEN_STOPPED)
 	{
-		end_queued(account, PARTNER_ACCOUNT_STOPPED,
-				   spinpanel_token_error_code(account->token),
+		end_queued(account, PARTNER_ACCOUNT_STOPPED, spinpanel_token_error_code(account->token),
 				   spinpanel_token_error(account->token));
 		return wait;
 	}
@@ -1066,22 +1033,20 @@ work_account(PartnerAccount *account, int64 now_ms)
 
 	while ((call = next_call(account)) != NULL)
 	{
-		bool		urgent = call->priority == PARTNER_URGENT;
+		bool urgent = call->priority == PARTNER_URGENT;
 
 		if (account->paused_until > now_ms)
 			return sooner(wait, (long) (account->paused_until - now_ms));
 		if (!has_room(account, call->priority))
-			return wait;		/* until one of those under way ends */
+			return wait; /* until one of those under way ends */
 		/* Each time: the setting may have changed since the token came. */
-		if (!spinpanel_address_allowed(account->api_url, spinpanel_allowed_hosts,
-									   &problem))
+		if (!spinpanel_address_allowed(account->api_url, spinpanel_allowed_hosts, &problem))
 		{
 			spinpanel_token_stop(account->token, "host_not_allowed", problem, now_ms);
 			return 0;
 		}
 		if (!spinpanel_throttle_take(&account->throttle, urgent, now_ms))
-			return sooner(wait, (long) spinpanel_throttle_wait(&account->throttle,
-															   urgent, now_ms));
+			return sooner(wait, (long) spinpanel_throttle_wait(&account->throttle, urgent, now_ms));
 		dlist_delete(&call->node);
 		account->queued--;
 		send_call(account, call, now_ms);
@@ -1093,12 +1058,12 @@ work_account(PartnerAccount *account, int64 now_ms)
 static int
 deliver_ended(void)
 {
-	int			delivered = ended_count;	/* not those that done() adds */
-	int			count = delivered;
+	int delivered = ended_count; /* not those that done() adds */
+	int count = delivered;
 
 	while (count-- > 0 && !dlist_is_empty(&ended))
 	{
-		Call	   *call = dlist_container(Call, node, dlist_pop_head_node(&ended));
+		Call *call = dlist_container(Call, node, dlist_pop_head_node(&ended));
 		MemoryContext caller = CurrentMemoryContext;
 		MemoryContext scratch;
 		PartnerAnswer answer;
@@ -1110,8 +1075,7 @@ deliver_ended(void)
 		answer.body = "";
 		strlcpy(answer.error_code, call->error_code, sizeof(answer.error_code));
 		strlcpy(answer.error, call->error, sizeof(answer.error));
-		scratch = AllocSetContextCreate(caller, "spinpanel answer",
-										ALLOCSET_SMALL_SIZES);
+		scratch = AllocSetContextCreate(caller, "spinpanel answer", ALLOCSET_SMALL_SIZES);
 		MemoryContextSwitchTo(scratch);
 		finish_call(call, &answer);
 		MemoryContextSwitchTo(caller);
@@ -1123,11 +1087,11 @@ deliver_ended(void)
 static long
 work_all(void)
 {
-	long		wait = -1;
-	int64		now_ms = monotonic_ms();
+	long wait = -1;
+	int64 now_ms = monotonic_ms();
 	dlist_mutable_iter iter;
 
-	dlist_foreach_modify(iter, &accounts)
+	dlist_foreach_modify (iter, &accounts)
 	{
 		PartnerAccount *account = dlist_container(PartnerAccount, node, iter.cur);
 
@@ -1141,7 +1105,7 @@ work_all(void)
 long
 spinpanel_partner_work(void)
 {
-	long		wait = -1;
+	long wait = -1;
 
 	if (working)
 		elog(ERROR, "spinpanel_partner_work called from a callback");

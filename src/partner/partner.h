@@ -19,46 +19,46 @@
 
 typedef enum PartnerPriority
 {
-	PARTNER_URGENT,				/* requests of people, restoring operations */
-	PARTNER_CHANGE,				/* other mutating calls and their own reads */
-	PARTNER_READ				/* everything else */
+	PARTNER_URGENT, /* requests of people, restoring operations */
+	PARTNER_CHANGE, /* other mutating calls and their own reads */
+	PARTNER_READ /* everything else */
 } PartnerPriority;
 
 typedef enum PartnerOutcome
 {
-	PARTNER_OK,					/* 200, 201, 204 with a whole body */
-	PARTNER_ACCEPTED,			/* 202: look again later */
-	PARTNER_NOT_SENT,			/* no connection, no token yet: not carried out */
-	PARTNER_THROTTLED,			/* 429: not carried out, wait */
-	PARTNER_CONFLICT,			/* 409 and its kin: not carried out, wait */
-	PARTNER_STALE,				/* 412 or 2055: read anew and decide again */
-	PARTNER_NO_ACCESS,			/* 401 or 403: this customer, role or token kind */
-	PARTNER_NOT_FOUND,			/* 404 */
-	PARTNER_REFUSED,			/* any other 4xx: a business "no" */
-	PARTNER_UNAVAILABLE,		/* 503: busy; reads may be repeated, changes are
+	PARTNER_OK, /* 200, 201, 204 with a whole body */
+	PARTNER_ACCEPTED, /* 202: look again later */
+	PARTNER_NOT_SENT, /* no connection, no token yet: not carried out */
+	PARTNER_THROTTLED, /* 429: not carried out, wait */
+	PARTNER_CONFLICT, /* 409 and its kin: not carried out, wait */
+	PARTNER_STALE, /* 412 or 2055: read anew and decide again */
+	PARTNER_NO_ACCESS, /* 401 or 403: this customer, role or token kind */
+	PARTNER_NOT_FOUND, /* 404 */
+	PARTNER_REFUSED, /* any other 4xx: a business "no" */
+	PARTNER_UNAVAILABLE, /* 503: busy; reads may be repeated, changes are
 								 * to be looked up first */
-	PARTNER_UNKNOWN,			/* time-out, reset, 5xx, unusable answer: may have
+	PARTNER_UNKNOWN, /* time-out, reset, 5xx, unusable answer: may have
 								 * been carried out */
-	PARTNER_ACCOUNT_STOPPED		/* credentials refused: a person is needed */
+	PARTNER_ACCOUNT_STOPPED /* credentials refused: a person is needed */
 } PartnerOutcome;
 
 typedef struct PartnerAnswer
 {
 	PartnerOutcome outcome;
-	int			http_status;
-	char		error_code[32]; /* Partner Center's code or OAuth's error; "" */
-	char		error[512];		/* in words, no secrets */
-	long		retry_after;	/* seconds; -1 = none */
-	const char *body;			/* NUL-terminated, without BOM; valid during the
+	int http_status;
+	char error_code[32]; /* Partner Center's code or OAuth's error; "" */
+	char error[512]; /* in words, no secrets */
+	long retry_after; /* seconds; -1 = none */
+	const char *body; /* NUL-terminated, without BOM; valid during the
 								 * callback */
-	size_t		body_length;
-	unsigned char digest[PARTNER_DIGEST];	/* of the body of a read */
-	bool		unchanged;		/* the body is the known one: it was not parsed */
-	Jsonb	   *json;			/* the body parsed, also an error's; NULL = it is
+	size_t body_length;
+	unsigned char digest[PARTNER_DIGEST]; /* of the body of a read */
+	bool unchanged; /* the body is the known one: it was not parsed */
+	Jsonb *json; /* the body parsed, also an error's; NULL = it is
 								 * no JSON; valid during the callback */
 	const char *continuation_token; /* from the header; NULL = none */
-	const char *location;		/* of a 202 or 201; NULL = none */
-	TimestampTz started_at;		/* when the request left us (real clock);
+	const char *location; /* of a 202 or 201; NULL = none */
+	TimestampTz started_at; /* when the request left us (real clock);
 								 * 0 = it did not */
 } PartnerAnswer;
 
@@ -67,21 +67,21 @@ typedef struct PartnerAnswer
  * other calls, open transactions and throw; must not call
  * spinpanel_partner_work() or spinpanel_http_work().
  */
-typedef void (*PartnerDone) (void *arg, const PartnerAnswer *answer);
+typedef void (*PartnerDone)(void *arg, const PartnerAnswer *answer);
 
 typedef struct PartnerCall
 {
 	const char *method;
-	const char *path;			/* after /v1, begins with a slash; encoded */
-	const char *body;			/* NULL = none */
-	const char *if_match;		/* ETag, quoted or not; NULL or "" = none */
+	const char *path; /* after /v1, begins with a slash; encoded */
+	const char *body; /* NULL = none */
+	const char *if_match; /* ETag, quoted or not; NULL or "" = none */
 	const char *continuation_token; /* NULL = none */
-	const pg_uuid_t *request_id;	/* NULL = a fresh one */
-	const pg_uuid_t *correlation_id;	/* NULL = a fresh one */
-	const unsigned char *known_digest;	/* of a whole body had before; NULL = none */
+	const pg_uuid_t *request_id; /* NULL = a fresh one */
+	const pg_uuid_t *correlation_id; /* NULL = a fresh one */
+	const unsigned char *known_digest; /* of a whole body had before; NULL = none */
 	PartnerPriority priority;
 	PartnerDone done;
-	void	   *arg;
+	void *arg;
 } PartnerCall;
 
 /*
@@ -92,34 +92,33 @@ typedef struct PartnerCall
 typedef struct PartnerHooks
 {
 	/* The newest refresh token; may open its own transaction. */
-	void		(*store_refresh_token) (int32 account_id, const char *token);
+	void (*store_refresh_token)(int32 account_id, const char *token);
 	/*
 	 * Stored refresh token, palloc'd, or NULL; may open its own transaction.
 	 * False: it cannot be told now whether there is one.
 	 */
-	bool		(*load_refresh_token) (int32 account_id, char **token);
+	bool (*load_refresh_token)(int32 account_id, char **token);
 	/*
 	 * Credentials were refused, for a reason that waiting does not end.  Called
 	 * again when a later try (after minutes to an hour, or when the credential
 	 * file changed) was refused as well; account_connected says that it is over.
 	 */
-	void		(*account_stopped) (int32 account_id, const char *code,
-									const char *reason);
+	void (*account_stopped)(int32 account_id, const char *code, const char *reason);
 	/* A token was obtained: "app" or "app+user" access. */
-	void		(*account_connected) (int32 account_id, const char *access);
+	void (*account_connected)(int32 account_id, const char *access);
 } PartnerHooks;
 
 typedef struct PartnerSettings
 {
-	int32		account_id;
+	int32 account_id;
 	const char *name;
 	const char *tenant_id;
 	const char *client_id;
 	const char *credential_file;
 	const char *api_url;
 	const char *login_url;
-	int			requests_per_minute;
-	int			max_concurrency;
+	int requests_per_minute;
+	int max_concurrency;
 } PartnerSettings;
 
 typedef struct PartnerAccount PartnerAccount;
@@ -140,8 +139,7 @@ extern void spinpanel_partner_retry(PartnerAccount *account);
 extern void spinpanel_partner_forget(int32 account_id);
 /* Queues the call; done() comes from spinpanel_partner_work() or http's work,
  * never from inside this function. */
-extern void spinpanel_partner_call(PartnerAccount *account,
-								   const PartnerCall *call);
+extern void spinpanel_partner_call(PartnerAccount *account, const PartnerCall *call);
 /*
  * Ends what cannot be sent and starts what the limits allow.  Returns
  * milliseconds until it should be called again at the latest; -1 = only after
@@ -149,8 +147,8 @@ extern void spinpanel_partner_call(PartnerAccount *account,
  */
 extern long spinpanel_partner_work(void);
 /* Calls queued or under way for the account (all accounts: NULL). */
-extern int	spinpanel_partner_pending(PartnerAccount *account);
+extern int spinpanel_partner_pending(PartnerAccount *account);
 /* Calls sent since start, for run.requests and pg_stat-like views. */
 extern int64 spinpanel_partner_sent(PartnerAccount *account);
 
-#endif							/* SPINPANEL_PARTNER_H */
+#endif /* SPINPANEL_PARTNER_H */

@@ -69,51 +69,51 @@
 
 typedef enum Endpoint
 {
-	ENDPOINT_FIND_OUT,			/* v2, else v1 */
+	ENDPOINT_FIND_OUT, /* v2, else v1 */
 	ENDPOINT_V1,
 	ENDPOINT_V2
 } Endpoint;
 
 struct SpinpanelToken
 {
-	int32		account_id;
+	int32 account_id;
 	const PartnerHooks *hooks;
-	MemoryContext context;		/* holds this struct and the settings */
-	char	   *tenant_id;
-	char	   *client_id;
-	char	   *credential_file;
-	char	   *api_url;
-	char	   *login_url;
+	MemoryContext context; /* holds this struct and the settings */
+	char *tenant_id;
+	char *client_id;
+	char *credential_file;
+	char *api_url;
+	char *login_url;
 
-	Endpoint	endpoint;		/* as login_url says, or as was found out */
-	int			login_length;	/* login_url without such a suffix */
+	Endpoint endpoint; /* as login_url says, or as was found out */
+	int login_length; /* login_url without such a suffix */
 
-	char	   *header;			/* NULL = no token; wiped when replaced */
-	char	   *former;			/* the one before: answers to it may still come */
-	uint32		generation;
-	int64		expires_at;		/* real clock, ms */
-	int64		refresh_at;
+	char *header; /* NULL = no token; wiped when replaced */
+	char *former; /* the one before: answers to it may still come */
+	uint32 generation;
+	int64 expires_at; /* real clock, ms */
+	int64 refresh_at;
 
-	bool		fetching;
-	bool		forgotten;		/* free it when the answer comes */
-	bool		settings_changed;	/* while fetching: the answer is not wanted */
-	bool		eager;			/* new or repaired: tell soon whether it works */
-	int			failures;		/* in a row, of fetching */
-	int64		retry_at;		/* monotonic ms; 0 = at once */
-	int64		fetch_began;	/* real clock, ms */
-	char	   *tried;			/* refresh token of the running fetch */
-	bool		tried_file;		/* it came from the file */
-	bool		file_next;		/* the stored one was refused */
-	char	   *unsaved;		/* newest refresh token, not stored yet */
-	int64		save_at;		/* monotonic ms */
+	bool fetching;
+	bool forgotten; /* free it when the answer comes */
+	bool settings_changed; /* while fetching: the answer is not wanted */
+	bool eager; /* new or repaired: tell soon whether it works */
+	int failures; /* in a row, of fetching */
+	int64 retry_at; /* monotonic ms; 0 = at once */
+	int64 fetch_began; /* real clock, ms */
+	char *tried; /* refresh token of the running fetch */
+	bool tried_file; /* it came from the file */
+	bool file_next; /* the stored one was refused */
+	char *unsaved; /* newest refresh token, not stored yet */
+	int64 save_at; /* monotonic ms */
 
-	bool		stopped;
-	int			stops;			/* in a row */
-	int64		look_at;		/* monotonic ms */
-	int64		try_again_at;
-	uint64		file_stamp;		/* when it was stopped */
-	char		error_code[32];
-	char		error[512];
+	bool stopped;
+	int stops; /* in a row */
+	int64 look_at; /* monotonic ms */
+	int64 try_again_at;
+	uint64 file_stamp; /* when it was stopped */
+	char error_code[32];
+	char error[512];
 };
 
 static void fetch(SpinpanelToken *token, int64 now_ms);
@@ -139,7 +139,7 @@ real_ms(void)
 static double
 random_fraction(void)
 {
-	uint32		bits = 0;
+	uint32 bits = 0;
 
 	if (!pg_strong_random(&bits, sizeof(bits)))
 		return 0.5;
@@ -170,7 +170,7 @@ drop_header(SpinpanelToken *token)
 static bool
 strip_suffix(const char *text, int *length, const char *suffix)
 {
-	int			suffix_length = (int) strlen(suffix);
+	int suffix_length = (int) strlen(suffix);
 
 	if (*length < suffix_length ||
 		strncmp(text + *length - suffix_length, suffix, suffix_length) != 0)
@@ -182,7 +182,7 @@ strip_suffix(const char *text, int *length, const char *suffix)
 static void
 choose_endpoint(SpinpanelToken *token)
 {
-	int			length = (int) strlen(token->login_url);
+	int length = (int) strlen(token->login_url);
 
 	while (length > 0 && token->login_url[length - 1] == '/')
 		length--;
@@ -210,12 +210,10 @@ take_over(MemoryContext context, char **field, const char *value)
 }
 
 SpinpanelToken *
-spinpanel_token_create(const PartnerSettings *settings,
-					   const PartnerHooks *hooks)
+spinpanel_token_create(const PartnerSettings *settings, const PartnerHooks *hooks)
 {
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
-												  "spinpanel token",
-												  ALLOCSET_SMALL_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "spinpanel token", ALLOCSET_SMALL_SIZES);
 	SpinpanelToken *token = MemoryContextAllocZero(context, sizeof(*token));
 
 	token->context = context;
@@ -226,15 +224,13 @@ spinpanel_token_create(const PartnerSettings *settings,
 }
 
 void
-spinpanel_token_configure(SpinpanelToken *token,
-						  const PartnerSettings *settings)
+spinpanel_token_configure(SpinpanelToken *token, const PartnerSettings *settings)
 {
-	bool		changed = false;
+	bool changed = false;
 
 	changed |= take_over(token->context, &token->tenant_id, settings->tenant_id);
 	changed |= take_over(token->context, &token->client_id, settings->client_id);
-	changed |= take_over(token->context, &token->credential_file,
-						 settings->credential_file);
+	changed |= take_over(token->context, &token->credential_file, settings->credential_file);
 	changed |= take_over(token->context, &token->api_url, settings->api_url);
 	changed |= take_over(token->context, &token->login_url, settings->login_url);
 	if (!changed)
@@ -298,12 +294,10 @@ stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 	token->file_stamp = spinpanel_credential_stamp(token->credential_file);
 	token->look_at = now_ms + STOPPED_LOOK_MS;
 	token->stops++;
-	token->try_again_at = now_ms +
-		spinpanel_backoff_delay(token->stops, STOPPED_RETRY_BASE_MS,
-								STOPPED_RETRY_MAX_MS, random_fraction());
+	token->try_again_at = now_ms + spinpanel_backoff_delay(token->stops, STOPPED_RETRY_BASE_MS,
+														   STOPPED_RETRY_MAX_MS, random_fraction());
 	/* Also after a try that failed in the same way: the hook may have failed. */
-	token->hooks->account_stopped(token->account_id, token->error_code,
-								  token->error);
+	token->hooks->account_stopped(token->account_id, token->error_code, token->error);
 }
 
 /*
@@ -313,12 +307,12 @@ stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 static void
 save_refresh_token(SpinpanelToken *token, int64 now_ms)
 {
-	char	   *stored = NULL;
+	char *stored = NULL;
 
 	token->save_at = now_ms + UNSAVED_RETRY_MS;
 	token->hooks->store_refresh_token(token->account_id, token->unsaved);
-	if (token->hooks->load_refresh_token(token->account_id, &stored) &&
-		stored != NULL && strcmp(stored, token->unsaved) == 0)
+	if (token->hooks->load_refresh_token(token->account_id, &stored) && stored != NULL &&
+		strcmp(stored, token->unsaved) == 0)
 	{
 		spinpanel_wipe_text(token->unsaved);
 		token->unsaved = NULL;
@@ -333,22 +327,22 @@ save_refresh_token(SpinpanelToken *token, int64 now_ms)
 /* A form in memory that is never moved by repalloc, which would not wipe. */
 typedef struct Form
 {
-	char	   *text;
-	size_t		length;
-	size_t		size;
+	char *text;
+	size_t length;
+	size_t size;
 } Form;
 
 static void
 form_field(Form *form, const char *name, const char *value)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	size_t		needed = form->length + strlen(name) + 3 * strlen(value) + 3;
+	size_t needed = form->length + strlen(name) + 3 * strlen(value) + 3;
 	const char *c;
-	char	   *at;
+	char *at;
 
 	if (needed > form->size)
 	{
-		char	   *larger = palloc(needed * 2);
+		char *larger = palloc(needed * 2);
 
 		if (form->text != NULL)
 		{
@@ -386,8 +380,7 @@ form_field(Form *form, const char *name, const char *value)
 static const char *
 audience(const SpinpanelToken *token)
 {
-	if (spinpanel_address_is_china(token->api_url) ||
-		spinpanel_address_is_china(token->login_url))
+	if (spinpanel_address_is_china(token->api_url) || spinpanel_address_is_china(token->login_url))
 		return CHINA_AUDIENCE;
 	return GLOBAL_AUDIENCE;
 }
@@ -396,32 +389,30 @@ audience(const SpinpanelToken *token)
 static bool
 is_tenant(const char *text)
 {
-	size_t		length = strlen(text);
+	size_t length = strlen(text);
 
 	return length > 0 && length < 256 && text[0] != '.' &&
-		strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
-			   "ABCDEFGHIJKLMNOPQRSTUVWXYZ-.") == length;
+		   strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
+						"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.") == length;
 }
 
 /* It may work later. */
 static void
-fail(SpinpanelToken *token, const char *code, const char *text,
-	 long retry_after, int64 now_ms)
+fail(SpinpanelToken *token, const char *code, const char *text, long retry_after, int64 now_ms)
 {
-	int64		delay;
+	int64 delay;
 
 	/* A stopped account stays so, and for the reason that it was. */
 	if (!token->stopped)
 		set_error(token, code, text);
 	if (token->failures < 1000)
 		token->failures++;
-	delay = spinpanel_backoff_delay(token->failures, RETRY_BASE_MS,
-									spinpanel_retry_max_delay,
+	delay = spinpanel_backoff_delay(token->failures, RETRY_BASE_MS, spinpanel_retry_max_delay,
 									random_fraction());
 	if (retry_after >= 0 && retry_after * 1000 > delay)
 		delay = retry_after * 1000;
 	token->retry_at = now_ms + delay;
-	token->try_again_at = token->retry_at;	/* where it is stopped */
+	token->try_again_at = token->retry_at; /* where it is stopped */
 }
 
 /* The same request in another way, from the next check on. */
@@ -429,7 +420,7 @@ static void
 try_at_once(SpinpanelToken *token, int64 now_ms)
 {
 	token->retry_at = 0;
-	token->try_again_at = now_ms;	/* where it is stopped */
+	token->try_again_at = now_ms; /* where it is stopped */
 	token->eager = true;
 }
 
@@ -437,8 +428,8 @@ try_at_once(SpinpanelToken *token, int64 now_ms)
 static void
 first_line(const char *text, char *line, size_t size)
 {
-	size_t		length = strcspn(text, "\r\n");
-	size_t		i;
+	size_t length = strcspn(text, "\r\n");
+	size_t i;
 
 	if (length >= size)
 		length = pg_mbcliplen(text, (int) length, (int) size - 1);
@@ -453,8 +444,8 @@ first_line(const char *text, char *line, size_t size)
 static void
 decode(const char *text, char *decoded, size_t size)
 {
-	size_t		length = 0;
-	char		digits[3] = {0};
+	size_t length = 0;
+	char digits[3] = { 0 };
 
 	while (*text != '\0' && length < size - 1)
 	{
@@ -475,11 +466,11 @@ decode(const char *text, char *decoded, size_t size)
 static bool
 repeats(const char *text, const char *secret)
 {
-	size_t		length = secret != NULL ? strlen(secret) : 0;
-	size_t		part = Min(length, SECRET_PART);
-	size_t		text_length = strlen(text);
-	size_t		i;
-	size_t		j;
+	size_t length = secret != NULL ? strlen(secret) : 0;
+	size_t part = Min(length, SECRET_PART);
+	size_t text_length = strlen(text);
+	size_t i;
+	size_t j;
 
 	if (length == 0 || text_length < part)
 		return false;
@@ -499,31 +490,29 @@ bare(const char *header)
 
 /* The description of an error as the server gave it, unless it is an echo. */
 static void
-describe(SpinpanelToken *token, const char *code, const char *description,
-		 char *text, size_t size)
+describe(SpinpanelToken *token, const char *code, const char *description, char *text, size_t size)
 {
-	char		line[320];
+	char line[320];
 	const char *number;
 	const char *hint = "";
 	static const struct
 	{
 		const char *aadsts;
 		const char *meaning;
-	}			known[] =
-	{
-		{"AADSTS700082", "the refresh token has expired"},
-		{"AADSTS7000222", "the client secret has expired"},
-		{"AADSTS7000215", "the client secret is wrong"},
-		{"AADSTS50076", "multi-factor authentication is needed"},
-		{"AADSTS50079", "multi-factor authentication must be set up"},
-		{"AADSTS65001", "consent to the application is missing"},
-		{"AADSTS50020", "the user is a guest in the tenant"},
-		{"AADSTS50177", "the user is a guest in the tenant"},
-		{"AADSTS53003", "blocked by conditional access"},
-		{"AADSTS700016", "the application is not registered in the tenant"},
-		{"AADSTS90002", "the tenant does not exist"},
+	} known[] = {
+		{ "AADSTS700082", "the refresh token has expired" },
+		{ "AADSTS7000222", "the client secret has expired" },
+		{ "AADSTS7000215", "the client secret is wrong" },
+		{ "AADSTS50076", "multi-factor authentication is needed" },
+		{ "AADSTS50079", "multi-factor authentication must be set up" },
+		{ "AADSTS65001", "consent to the application is missing" },
+		{ "AADSTS50020", "the user is a guest in the tenant" },
+		{ "AADSTS50177", "the user is a guest in the tenant" },
+		{ "AADSTS53003", "blocked by conditional access" },
+		{ "AADSTS700016", "the application is not registered in the tenant" },
+		{ "AADSTS90002", "the tenant does not exist" },
 	};
-	int			i;
+	int i;
 
 	line[0] = '\0';
 	if (description != NULL)
@@ -531,16 +520,13 @@ describe(SpinpanelToken *token, const char *code, const char *description,
 	for (i = 0; i < (int) lengthof(known); i++)
 	{
 		number = strstr(line, known[i].aadsts);
-		if (number != NULL &&
-			strspn(number + strlen(known[i].aadsts), "0123456789") == 0)
+		if (number != NULL && strspn(number + strlen(known[i].aadsts), "0123456789") == 0)
 			hint = known[i].meaning;
 	}
-	if (strstr(line, "client_secret=") != NULL ||
-		strstr(line, "refresh_token=") != NULL ||
+	if (strstr(line, "client_secret=") != NULL || strstr(line, "refresh_token=") != NULL ||
 		spinpanel_token_appears_in(token, line))
 		strlcpy(line, "description withheld, it repeats a secret", sizeof(line));
-	snprintf(text, size, "%s%s%s%s%s%s", code,
-			 hint[0] ? " (" : "", hint, hint[0] ? ")" : "",
+	snprintf(text, size, "%s%s%s%s%s%s", code, hint[0] ? " (" : "", hint, hint[0] ? ")" : "",
 			 line[0] ? ": " : "", line);
 }
 
@@ -548,15 +534,15 @@ describe(SpinpanelToken *token, const char *code, const char *description,
 static bool
 take_token(SpinpanelToken *token, Jsonb *json)
 {
-	char	   *access = spinpanel_json_text(&json->root, "access_token");
-	char	   *type = spinpanel_json_text(&json->root, "token_type");
-	char	   *refresh = spinpanel_json_text(&json->root, "refresh_token");
-	int64		lifetime;
-	int64		margin;
-	size_t		length = access != NULL ? strlen(access) : 0;
-	size_t		i;
-	bool		usable = length > 0 && length <= ACCESS_TOKEN_MAX &&
-		(type == NULL || pg_strcasecmp(type, "Bearer") == 0);
+	char *access = spinpanel_json_text(&json->root, "access_token");
+	char *type = spinpanel_json_text(&json->root, "token_type");
+	char *refresh = spinpanel_json_text(&json->root, "refresh_token");
+	int64 lifetime;
+	int64 margin;
+	size_t length = access != NULL ? strlen(access) : 0;
+	size_t i;
+	bool usable = length > 0 && length <= ACCESS_TOKEN_MAX &&
+				  (type == NULL || pg_strcasecmp(type, "Bearer") == 0);
 
 	/* It becomes a header: no line breaks, nothing but ASCII. */
 	for (i = 0; i < length; i++)
@@ -569,8 +555,7 @@ take_token(SpinpanelToken *token, Jsonb *json)
 		token->header = MemoryContextAlloc(token->context, length + 32);
 		snprintf(token->header, length + 32, "Authorization: Bearer %s", access);
 		token->generation++;
-		if (!spinpanel_json_int(&json->root, "expires_in", &lifetime) ||
-			lifetime <= 0)
+		if (!spinpanel_json_int(&json->root, "expires_in", &lifetime) || lifetime <= 0)
 			lifetime = LIFETIME_UNKNOWN_S;
 		lifetime = Min(lifetime, LIFETIME_MAX_S) * 1000;
 		/* Counted from the request on: the answer may have been slow. */
@@ -591,8 +576,8 @@ take_token(SpinpanelToken *token, Jsonb *json)
 				newest = refresh;
 			else if (token->tried_file && token->file_next)
 				newest = token->tried;
-			if (newest != NULL && (token->tried_file || token->unsaved != NULL ||
-								   strcmp(newest, token->tried) != 0))
+			if (newest != NULL &&
+				(token->tried_file || token->unsaved != NULL || strcmp(newest, token->tried) != 0))
 			{
 				spinpanel_wipe_text(token->unsaved);
 				token->unsaved = MemoryContextStrdup(token->context, newest);
@@ -607,37 +592,35 @@ take_token(SpinpanelToken *token, Jsonb *json)
 static bool
 is_passing_error(const char *code)
 {
-	return strcmp(code, "temporarily_unavailable") == 0 ||
-		strcmp(code, "server_error") == 0 ||
-		strcmp(code, "slow_down") == 0;
+	return strcmp(code, "temporarily_unavailable") == 0 || strcmp(code, "server_error") == 0 ||
+		   strcmp(code, "slow_down") == 0;
 }
 
 /* An answer other than 200. */
 static void
-take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer,
-			 Jsonb *json, int64 now_ms)
+take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer, Jsonb *json, int64 now_ms)
 {
-	char	   *code = NULL;
-	char	   *description;
-	char		words[512];
+	char *code = NULL;
+	char *description;
+	char words[512];
 
 	if (json != NULL)
 		code = spinpanel_json_text(&json->root, "error");
 	if (code == NULL || strlen(code) >= sizeof(token->error_code) ||
-		strspn(code, "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-")
-		!= strlen(code) || spinpanel_token_appears_in(token, code))
+		strspn(code, "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") !=
+			strlen(code) ||
+		spinpanel_token_appears_in(token, code))
 		code = NULL;
 
-	if ((answer->status == 404 || answer->status == 405) &&
-		token->endpoint == ENDPOINT_FIND_OUT)
+	if ((answer->status == 404 || answer->status == 405) && token->endpoint == ENDPOINT_FIND_OUT)
 	{
 		/* No v2 endpoint here. */
 		token->endpoint = ENDPOINT_V1;
 		try_at_once(token, now_ms);
 		return;
 	}
-	if (answer->status >= 500 || answer->status == 429 ||
-		answer->status == 408 || code == NULL || is_passing_error(code))
+	if (answer->status >= 500 || answer->status == 429 || answer->status == 408 || code == NULL ||
+		is_passing_error(code))
 	{
 		if (answer->status == 404 || answer->status == 405)
 		{
@@ -654,21 +637,20 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer,
 	description = spinpanel_json_text(&json->root, "error_description");
 	describe(token, code, description, words, sizeof(words));
 
-	if ((strcmp(code, "invalid_grant") == 0 ||
-		 strcmp(code, "interaction_required") == 0) &&
+	if ((strcmp(code, "invalid_grant") == 0 || strcmp(code, "interaction_required") == 0) &&
 		token->tried != NULL && !token->tried_file)
 	{
 		SpinpanelCredential credential;
-		char		error[512];
-		int			sqlstate;
-		bool		differs = false;
+		char error[512];
+		int sqlstate;
+		bool differs = false;
 
 		/* Perhaps somebody put a new one into the file. */
-		if (spinpanel_credential_read(token->credential_file, &credential,
-									  &sqlstate, error, sizeof(error)))
+		if (spinpanel_credential_read(token->credential_file, &credential, &sqlstate, error,
+									  sizeof(error)))
 		{
 			differs = credential.refresh_token == NULL ||
-				strcmp(credential.refresh_token, token->tried) != 0;
+					  strcmp(credential.refresh_token, token->tried) != 0;
 			spinpanel_credential_wipe(&credential);
 		}
 		if (differs)
@@ -687,8 +669,8 @@ static void
 on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 {
 	SpinpanelToken *token = arg;
-	int64		now_ms = monotonic_ms();
-	Jsonb	   *json = NULL;
+	int64 now_ms = monotonic_ms();
+	Jsonb *json = NULL;
 	MemoryContext scratch;
 	MemoryContext caller;
 
@@ -707,16 +689,15 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 	}
 
 	/* Gone with its parent should a hook throw. */
-	scratch = AllocSetContextCreate(CurrentMemoryContext, "spinpanel token answer",
-									ALLOCSET_SMALL_SIZES);
+	scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "spinpanel token answer", ALLOCSET_SMALL_SIZES);
 	caller = MemoryContextSwitchTo(scratch);
 
 	if (answer->outcome != SPINPANEL_HTTP_ANSWERED)
 	{
-		char		words[400];
+		char words[400];
 
-		snprintf(words, sizeof(words), "no answer from the token endpoint: %s",
-				 answer->error);
+		snprintf(words, sizeof(words), "no answer from the token endpoint: %s", answer->error);
 		fail(token, "", words, -1, now_ms);
 	}
 	else
@@ -744,8 +725,7 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 				token->hooks->account_connected(token->account_id, access);
 			}
 			else
-				fail(token, "", "the token endpoint's answer held no usable token",
-					 -1, now_ms);
+				fail(token, "", "the token endpoint's answer held no usable token", -1, now_ms);
 		}
 		else
 			take_refusal(token, answer, json, now_ms);
@@ -763,17 +743,17 @@ static void
 fetch(SpinpanelToken *token, int64 now_ms)
 {
 	SpinpanelCredential credential;
-	SpinpanelHttpRequest request = {0};
-	Form		form = {0};
+	SpinpanelHttpRequest request = { 0 };
+	Form form = { 0 };
 	const char *headers[3];
 	const char *problem = NULL;
-	char	   *stored = NULL;
-	char	   *url;
-	char		words[512];
-	char		error[1024];
-	int			sqlstate;
-	bool		v1 = token->endpoint == ENDPOINT_V1;
-	bool		queued;
+	char *stored = NULL;
+	char *url;
+	char words[512];
+	char error[1024];
+	int sqlstate;
+	bool v1 = token->endpoint == ENDPOINT_V1;
+	bool queued;
 
 	/* Should anything here throw, it is not tried again at once. */
 	token->retry_at = token->try_again_at = now_ms + RETRY_BASE_MS;
@@ -796,8 +776,8 @@ fetch(SpinpanelToken *token, int64 now_ms)
 		stop(token, "bad_tenant", "the tenant is neither a GUID nor a domain", now_ms);
 		return;
 	}
-	if (!spinpanel_credential_read(token->credential_file, &credential,
-								   &sqlstate, error, sizeof(error)))
+	if (!spinpanel_credential_read(token->credential_file, &credential, &sqlstate, error,
+								   sizeof(error)))
 	{
 		stop(token, "credential_file", error, now_ms);
 		return;
@@ -815,12 +795,11 @@ fetch(SpinpanelToken *token, int64 now_ms)
 			fail(token, "", "the stored refresh token cannot be read now", -1, now_ms);
 			return;
 		}
-		token->tried_file = token->unsaved == NULL &&
-			(stored == NULL || stored[0] == '\0');
-		token->tried = MemoryContextStrdup(token->context,
-										   token->unsaved != NULL ? token->unsaved :
-										   token->tried_file ? credential.refresh_token :
-										   stored);
+		token->tried_file = token->unsaved == NULL && (stored == NULL || stored[0] == '\0');
+		token->tried =
+			MemoryContextStrdup(token->context, token->unsaved != NULL ? token->unsaved
+												: token->tried_file    ? credential.refresh_token
+																	   : stored);
 		spinpanel_wipe_text(stored);
 	}
 
@@ -844,8 +823,8 @@ fetch(SpinpanelToken *token, int64 now_ms)
 		form_field(&form, "scope", words);
 	}
 
-	url = psprintf("%.*s/%s/oauth2/%stoken", token->login_length,
-				   token->login_url, token->tenant_id, v1 ? "" : "v2.0/");
+	url = psprintf("%.*s/%s/oauth2/%stoken", token->login_length, token->login_url,
+				   token->tenant_id, v1 ? "" : "v2.0/");
 	headers[0] = "Accept: application/json";
 	headers[1] = "Content-Type: application/x-www-form-urlencoded";
 	headers[2] = NULL;
@@ -888,15 +867,15 @@ is_repaired(SpinpanelToken *token, int64 now_ms)
 	token->look_at = now_ms + STOPPED_LOOK_MS;
 	if (strcmp(token->error_code, "host_not_allowed") == 0)
 		return spinpanel_address_allowed(token->login_url, spinpanel_allowed_hosts, &problem) &&
-			spinpanel_address_allowed(token->api_url, spinpanel_allowed_hosts, &problem);
+			   spinpanel_address_allowed(token->api_url, spinpanel_allowed_hosts, &problem);
 	return spinpanel_credential_stamp(token->credential_file) != token->file_stamp;
 }
 
 SpinpanelTokenState
 spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 {
-	int64		now = real_ms();
-	bool		usable;
+	int64 now = real_ms();
+	bool usable;
 
 	*wait = -1;
 	if (token->unsaved != NULL && now_ms >= token->save_at)
@@ -911,7 +890,7 @@ spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 			fetch(token, now_ms);
 	}
 	if (!token->stopped && !token->fetching && now_ms >= token->retry_at &&
-			 (token->header == NULL || token->eager || now >= token->refresh_at))
+		(token->header == NULL || token->eager || now >= token->refresh_at))
 		fetch(token, now_ms);
 
 	if (token->stopped)
@@ -930,8 +909,7 @@ spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 bool
 spinpanel_token_wants_check(SpinpanelToken *token)
 {
-	return token->stopped || token->unsaved != NULL ||
-		(token->eager && !token->fetching);
+	return token->stopped || token->unsaved != NULL || (token->eager && !token->fetching);
 }
 
 const char *
@@ -950,7 +928,7 @@ void
 spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms)
 {
 	if (token->header == NULL || generation != token->generation)
-		return;					/* another answer said so before */
+		return; /* another answer said so before */
 	drop_header(token);
 
 	/* However many calls are refused, the token endpoint is asked once a second. */
@@ -959,8 +937,7 @@ spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms)
 }
 
 void
-spinpanel_token_stop(SpinpanelToken *token, const char *code,
-					 const char *reason, int64 now_ms)
+spinpanel_token_stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 {
 	if (!token->stopped)
 		stop(token, code, reason, now_ms);
@@ -982,26 +959,25 @@ bool
 spinpanel_token_appears_in(SpinpanelToken *token, const char *text)
 {
 	SpinpanelCredential credential;
-	char		decoded[SHOWN_MAX];
-	char		error[512];
+	char decoded[SHOWN_MAX];
+	char error[512];
 	const char *access = bare(token->header);
 	const char *former = bare(token->former);
-	int			sqlstate;
-	int			i;
-	bool		found;
+	int sqlstate;
+	int i;
+	bool found;
 
 	/* Read for it, as the secret is not kept; where it cannot be, who knows. */
-	found = !spinpanel_credential_read(token->credential_file, &credential,
-									   &sqlstate, error, sizeof(error));
+	found = !spinpanel_credential_read(token->credential_file, &credential, &sqlstate, error,
+									   sizeof(error));
 	decode(text, decoded, sizeof(decoded));
 	for (i = 0; i < 2; i++)
 	{
 		const char *form = i == 0 ? text : decoded;
 
-		found |= repeats(form, access) || repeats(form, former) ||
-			repeats(form, token->tried) || repeats(form, token->unsaved) ||
-			repeats(form, credential.client_secret) ||
-			repeats(form, credential.refresh_token);
+		found |= repeats(form, access) || repeats(form, former) || repeats(form, token->tried) ||
+				 repeats(form, token->unsaved) || repeats(form, credential.client_secret) ||
+				 repeats(form, credential.refresh_token);
 	}
 	spinpanel_credential_wipe(&credential);
 	return found;

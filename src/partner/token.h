@@ -15,16 +15,15 @@ typedef struct SpinpanelToken SpinpanelToken;
 
 typedef enum SpinpanelTokenState
 {
-	SPINPANEL_TOKEN_READY,		/* there is one, use it */
-	SPINPANEL_TOKEN_WAIT,		/* being fetched, or its next try lies ahead */
-	SPINPANEL_TOKEN_STOPPED		/* refused for good; a person is needed */
+	SPINPANEL_TOKEN_READY, /* there is one, use it */
+	SPINPANEL_TOKEN_WAIT, /* being fetched, or its next try lies ahead */
+	SPINPANEL_TOKEN_STOPPED /* refused for good; a person is needed */
 } SpinpanelTokenState;
 
 extern SpinpanelToken *spinpanel_token_create(const PartnerSettings *settings,
 											  const PartnerHooks *hooks);
 /* Takes over settings; forgets the token where they are about it. */
-extern void spinpanel_token_configure(SpinpanelToken *token,
-									  const PartnerSettings *settings);
+extern void spinpanel_token_configure(SpinpanelToken *token, const PartnerSettings *settings);
 /* Wipes it; an answer that is still under way is thrown away. */
 extern void spinpanel_token_forget(SpinpanelToken *token);
 
@@ -33,8 +32,7 @@ extern void spinpanel_token_forget(SpinpanelToken *token);
  * never in a transaction.  *wait: milliseconds until it should be asked again
  * at the latest (-1 = when the request that is under way has ended).
  */
-extern SpinpanelTokenState spinpanel_token_check(SpinpanelToken *token,
-												 int64 now_ms, long *wait);
+extern SpinpanelTokenState spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait);
 /* Whether it should be checked although no call waits for it. */
 extern bool spinpanel_token_wants_check(SpinpanelToken *token);
 
@@ -43,11 +41,10 @@ extern const char *spinpanel_token_header(SpinpanelToken *token);
 /* Which token that is: grows with each one obtained. */
 extern uint32 spinpanel_token_generation(SpinpanelToken *token);
 /* Partner Center answered 401 to that token: get another one. */
-extern void spinpanel_token_refused(SpinpanelToken *token, uint32 generation,
-									int64 now_ms);
+extern void spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms);
 /* Partner Center refuses whatever token we get: stop the account. */
-extern void spinpanel_token_stop(SpinpanelToken *token, const char *code,
-								 const char *reason, int64 now_ms);
+extern void spinpanel_token_stop(SpinpanelToken *token, const char *code, const char *reason,
+								 int64 now_ms);
 /* Ends the stop, if any, and tries again: somebody says it is repaired. */
 extern void spinpanel_token_retry(SpinpanelToken *token);
 /* Why it is stopped, or why there is no token yet; "" = nothing is wrong. */
@@ -59,4 +56,4 @@ extern const char *spinpanel_token_error_code(SpinpanelToken *token);
  */
 extern bool spinpanel_token_appears_in(SpinpanelToken *token, const char *text);
 
-#endif							/* SPINPANEL_TOKEN_H */
+#endif /* SPINPANEL_TOKEN_H */

@@ -123,20 +123,22 @@ pick(uint64 rows, pg_uuid_t *id, char **candidates, MemoryContext context)
 bool
 spinpanel_name_customer(const char *text, bool star, const char *parameter, pg_uuid_t *customer_id)
 {
-	static StateQuery by_id = {"SELECT 1 FROM spinpanel.customer WHERE customer_id = $1", "u",
-							   NULL};
+	static StateQuery by_id = { "SELECT 1 FROM spinpanel.customer WHERE customer_id = $1", "u",
+								NULL };
 	static StateQuery by_name = {
 		"SELECT customer_id FROM spinpanel.customer WHERE pg_catalog.lower(name) = pg_catalog.lower($1)"
 		" UNION ALL SELECT customer_id FROM spinpanel.customer"
 		" WHERE pg_catalog.lower(domain) = pg_catalog.lower($1)",
-		"t", NULL};
+		"t", NULL
+	};
 	static StateQuery of_many = {
 		"SELECT customer_id, pg_catalog.concat(name, ' (', domain || ', ', customer_id,"
 		" CASE WHEN gone_at IS NOT NULL THEN ', gone' END, ')'), gone_at IS NULL"
 		" FROM spinpanel.customer WHERE pg_catalog.lower(name) = pg_catalog.lower($1)"
 		" OR pg_catalog.lower(domain) = pg_catalog.lower($1)"
 		" ORDER BY gone_at IS NOT NULL, name, customer_id LIMIT 100",
-		"t", NULL};
+		"t", NULL
+	};
 	MemoryContext context = CurrentMemoryContext;
 	char *candidates = NULL;
 	uint64 found = 0;
@@ -184,10 +186,11 @@ bool
 spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bool unseen,
 				   const char *parameter, pg_uuid_t *sku_id)
 {
-	static StateQuery by_id = {"SELECT 1 FROM spinpanel.sku WHERE sku_id = $1", "u", NULL};
+	static StateQuery by_id = { "SELECT 1 FROM spinpanel.sku WHERE sku_id = $1", "u", NULL };
 	static StateQuery by_part = {
 		"SELECT sku_id FROM spinpanel.sku WHERE pg_catalog.lower(part_number) = pg_catalog.lower($1)",
-		"t", NULL};
+		"t", NULL
+	};
 	static StateQuery of_many = {
 		"SELECT k.sku_id, pg_catalog.concat(k.part_number, ' (', k.sku_id, ')'),"
 		" pg_catalog.bool_or(u.sku_id IS NOT NULL)"
@@ -195,7 +198,8 @@ spinpanel_name_sku(const pg_uuid_t *customer_id, const char *text, bool star, bo
 		" ON u.sku_id = k.sku_id AND u.customer_id = $2"
 		" WHERE pg_catalog.lower(k.part_number) = pg_catalog.lower($1)"
 		" GROUP BY k.sku_id ORDER BY 3 DESC, 1 LIMIT 100",
-		"tu", NULL};
+		"tu", NULL
+	};
 	MemoryContext context = CurrentMemoryContext;
 	char *candidates = NULL;
 	uint64 found = 0;
@@ -269,8 +273,8 @@ spinpanel_name_user(const char *text, const char *parameter, bool *guid, pg_uuid
 int32
 spinpanel_name_account(const char *text, const char *parameter)
 {
-	static StateQuery by_name = {"SELECT account_id FROM spinpanel.account WHERE name = $1", "t",
-								 NULL};
+	static StateQuery by_name = { "SELECT account_id FROM spinpanel.account WHERE name = $1", "t",
+								  NULL };
 	StateArg args[1];
 	int32 account_id = 0;
 

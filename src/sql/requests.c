@@ -84,7 +84,7 @@ take_pool(FunctionCallInfo fcinfo, int sku_argument, Asking *asking)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	spinpanel_request_check_find(asking, spinpanel_name_argument(fcinfo, 0),
-						  spinpanel_name_argument(fcinfo, sku_argument));
+								 spinpanel_name_argument(fcinfo, sku_argument));
 }
 
 static void
@@ -198,11 +198,12 @@ look_up_one(Asking *asking, User *user)
 {
 #define OWN_COLUMNS 5
 	static StateQuery by_upn = {
-		ASKING_SUBSCRIPTIONS("3, NULL::uuid, NULL::text, NULL::bigint, NULL::text,")
-		" UNION ALL SELECT 1, k.user_id, k.upn, NULL, NULL," ASKING_NOT_THIS
-		" FROM spinpanel.customer_user k WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
-		" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind," ASKING_NOT_THIS
-		" FROM spinpanel.license_request r WHERE " OPEN_OF_USER " AND lower(r.upn) = lower($3)",
+		ASKING_SUBSCRIPTIONS(
+			"3, NULL::uuid, NULL::text, NULL::bigint, NULL::text,") " UNION ALL SELECT 1, k.user_id, k.upn, NULL, NULL," ASKING_NOT_THIS
+																	" FROM spinpanel.customer_user k WHERE k.customer_id = $1 AND lower(k.upn) = lower($3)"
+																	" UNION ALL SELECT 2, r.user_id, r.upn, r.request_id, r.kind," ASKING_NOT_THIS
+																	" FROM spinpanel.license_request r WHERE " OPEN_OF_USER
+																	" AND lower(r.upn) = lower($3)",
 		"uut", NULL
 	};
 	static StateQuery by_id = {

@@ -25,15 +25,15 @@
 
 typedef struct Known
 {
-	int32		account_id;
-	char	   *trouble;		/* NULL = usable */
-	char	   *logged;			/* trouble already said in the log */
-	TimestampTz connected_at;	/* 0 = not known yet */
+	int32 account_id;
+	char *trouble; /* NULL = usable */
+	char *logged; /* trouble already said in the log */
+	TimestampTz connected_at; /* 0 = not known yet */
 } Known;
 
 static MemoryContext connection_context = NULL;
 static Known *known = NULL;
-static int	known_count = 0;
+static int known_count = 0;
 
 static char *
 keep(const char *text)
@@ -44,7 +44,7 @@ keep(const char *text)
 static Known *
 find_known(int32 account_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < known_count; i++)
 		if (known[i].account_id == account_id)
@@ -55,14 +55,14 @@ find_known(int32 account_id)
 static void
 remember(int32 account_id, const char *name, const char *trouble)
 {
-	Known	   *entry = find_known(account_id);
+	Known *entry = find_known(account_id);
 
 	if (entry == NULL)
 	{
-		Size		size = sizeof(Known) * (known_count + 1);
+		Size size = sizeof(Known) * (known_count + 1);
 
-		known = known == NULL ? MemoryContextAlloc(connection_context, size) :
-			repalloc(known, size);
+		known =
+			known == NULL ? MemoryContextAlloc(connection_context, size) : repalloc(known, size);
 		entry = &known[known_count++];
 		memset(entry, 0, sizeof(*entry));
 		entry->account_id = account_id;
@@ -77,8 +77,7 @@ remember(int32 account_id, const char *name, const char *trouble)
 		if (entry->logged)
 			pfree(entry->logged);
 		entry->logged = keep(trouble);
-		ereport(LOG,
-				(errmsg("spinpanel account \"%s\" does not act: %s", name, trouble)));
+		ereport(LOG, (errmsg("spinpanel account \"%s\" does not act: %s", name, trouble)));
 	}
 	else if (trouble == NULL && entry->logged)
 	{
@@ -96,21 +95,22 @@ refresh(void *arg)
 		" requests_per_minute, max_concurrency, status, status_reason, system_identifier,"
 		" database_oid::int8, connected_at,"
 		" table_oid <> 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid"
-		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id", "", NULL
+		" FROM spinpanel.account WHERE status <> 'disconnected' ORDER BY account_id",
+		"", NULL
 	};
-	uint64		rows;
-	uint64		row;
-	int			i;
-	bool	   *seen;
+	uint64 rows;
+	uint64 row;
+	int i;
+	bool *seen;
 
 	rows = spinpanel_state_run(&select, NULL, 0);
 	seen = palloc0(sizeof(bool) * (known_count + rows + 1));
 	for (row = 0; row < rows; row++)
 	{
 		PartnerSettings settings;
-		char	   *status = spinpanel_row_text(row, 10, CurrentMemoryContext);
-		char	   *reason = spinpanel_row_text(row, 11, CurrentMemoryContext);
-		char	   *trouble = NULL;
+		char *status = spinpanel_row_text(row, 10, CurrentMemoryContext);
+		char *reason = spinpanel_row_text(row, 11, CurrentMemoryContext);
+		char *trouble = NULL;
 
 		memset(&settings, 0, sizeof(settings));
 		settings.account_id = spinpanel_row_int(row, 1);
@@ -130,8 +130,7 @@ refresh(void *arg)
 		 * credential file, which is outside the data directory.
 		 */
 		if ((uint64) spinpanel_row_int64(row, 12) != GetSystemIdentifier() ||
-			(Oid) spinpanel_row_int64(row, 13) != MyDatabaseId ||
-			spinpanel_row_bool(row, 15))
+			(Oid) spinpanel_row_int64(row, 13) != MyDatabaseId || spinpanel_row_bool(row, 15))
 			trouble = "this database is a copy of the one that connected it";
 		else if (strcmp(status, "stopped") == 0)
 			trouble = psprintf("it was stopped: %s", reason ? reason : "no reason recorded");
@@ -151,7 +150,7 @@ refresh(void *arg)
 		if (trouble == NULL || strcmp(status, "stopped") == 0)
 		{
 			PartnerAccount *account = spinpanel_partner_account(&settings);
-			Known	   *entry = find_known(settings.account_id);
+			Known *entry = find_known(settings.account_id);
 			TimestampTz connected_at = spinpanel_row_time(row, 14, 0);
 
 			if (entry->connected_at != 0 && entry->connected_at != connected_at)
@@ -164,8 +163,8 @@ refresh(void *arg)
 
 	for (i = 0; i < known_count; i++)
 	{
-		if (!seen[i] && (known[i].trouble == NULL ||
-						 strcmp(known[i].trouble, "it was disconnected") != 0))
+		if (!seen[i] &&
+			(known[i].trouble == NULL || strcmp(known[i].trouble, "it was disconnected") != 0))
 		{
 			spinpanel_partner_forget(known[i].account_id);
 			if (known[i].trouble)
@@ -179,16 +178,15 @@ bool
 spinpanel_account_refresh(void)
 {
 	if (connection_context == NULL)
-		connection_context = AllocSetContextCreate(TopMemoryContext,
-												   "spinpanel accounts",
-												   ALLOCSET_SMALL_SIZES);
+		connection_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel accounts", ALLOCSET_SMALL_SIZES);
 	return spinpanel_unit("reading accounts", refresh, NULL, UNIT_REPEATABLE);
 }
 
 void
 spinpanel_account_forget(void)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < known_count; i++)
 		spinpanel_partner_forget(known[i].account_id);
@@ -198,16 +196,15 @@ spinpanel_account_forget(void)
 bool
 spinpanel_account_usable(int32 account_id)
 {
-	Known	   *entry = find_known(account_id);
+	Known *entry = find_known(account_id);
 
-	return entry != NULL && entry->trouble == NULL &&
-		spinpanel_partner_find(account_id) != NULL;
+	return entry != NULL && entry->trouble == NULL && spinpanel_partner_find(account_id) != NULL;
 }
 
 const char *
 spinpanel_account_trouble(int32 account_id)
 {
-	Known	   *entry = find_known(account_id);
+	Known *entry = find_known(account_id);
 
 	if (entry == NULL)
 		return "it is not connected";
@@ -217,13 +214,12 @@ spinpanel_account_trouble(int32 account_id)
 int
 spinpanel_account_list(int32 **ids)
 {
-	int			i;
-	int			n = 0;
+	int i;
+	int n = 0;
 
 	*ids = palloc(sizeof(int32) * (known_count + 1));
 	for (i = 0; i < known_count; i++)
-		if (known[i].trouble == NULL ||
-			strcmp(known[i].trouble, "it was disconnected") != 0)
+		if (known[i].trouble == NULL || strcmp(known[i].trouble, "it was disconnected") != 0)
 			(*ids)[n++] = known[i].account_id;
 	return n;
 }
@@ -231,9 +227,9 @@ spinpanel_account_list(int32 **ids)
 int
 spinpanel_account_usable_list(int32 **ids)
 {
-	int			count = spinpanel_account_list(ids);
-	int			usable = 0;
-	int			i;
+	int count = spinpanel_account_list(ids);
+	int usable = 0;
+	int i;
 
 	for (i = 0; i < count; i++)
 		if (spinpanel_account_usable((*ids)[i]))
@@ -245,9 +241,9 @@ spinpanel_account_usable_list(int32 **ids)
 
 typedef struct TokenWork
 {
-	int32		account_id;
-	const char *token;			/* to store */
-	char	   *loaded;			/* loaded, in the caller's context */
+	int32 account_id;
+	const char *token; /* to store */
+	char *loaded; /* loaded, in the caller's context */
 	MemoryContext context;
 } TokenWork;
 
@@ -258,10 +254,11 @@ store_token(void *arg)
 		"INSERT INTO spinpanel.credential (account_id, refresh_token, obtained_at)"
 		" SELECT account_id, $2, $3 FROM spinpanel.account WHERE account_id = $1"
 		" ON CONFLICT (account_id) DO UPDATE SET refresh_token = excluded.refresh_token,"
-		" obtained_at = excluded.obtained_at", "itT", NULL
+		" obtained_at = excluded.obtained_at",
+		"itT", NULL
 	};
-	TokenWork  *work = arg;
-	StateArg	args[3];
+	TokenWork *work = arg;
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->token);
@@ -272,7 +269,7 @@ store_token(void *arg)
 static void
 hook_store_refresh_token(int32 account_id, const char *token)
 {
-	TokenWork	work;
+	TokenWork work;
 
 	work.account_id = account_id;
 	work.token = token;
@@ -285,8 +282,8 @@ load_token(void *arg)
 	static StateQuery select = {
 		"SELECT refresh_token FROM spinpanel.credential WHERE account_id = $1", "i", NULL
 	};
-	TokenWork  *work = arg;
-	StateArg	args[1];
+	TokenWork *work = arg;
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int(work->account_id);
 	if (spinpanel_state_run(&select, args, 1) > 0)
@@ -296,8 +293,8 @@ load_token(void *arg)
 static bool
 hook_load_refresh_token(int32 account_id, char **token)
 {
-	TokenWork	work;
-	bool		loaded;
+	TokenWork work;
+	bool loaded;
 
 	work.account_id = account_id;
 	work.loaded = NULL;
@@ -309,7 +306,7 @@ hook_load_refresh_token(int32 account_id, char **token)
 
 typedef struct StatusWork
 {
-	int32		account_id;
+	int32 account_id;
 	const char *code;
 	const char *reason;
 	const char *access;
@@ -320,10 +317,11 @@ store_stopped(void *arg)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.account SET status = 'stopped', status_reason = $2"
-		" WHERE account_id = $1 AND status = 'active' RETURNING name", "it", NULL
+		" WHERE account_id = $1 AND status = 'active' RETURNING name",
+		"it", NULL
 	};
 	StatusWork *work = arg;
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->reason);
@@ -339,8 +337,10 @@ store_stopped(void *arg)
 		spinpanel_history_add(&entry);
 
 		initStringInfo(&payload);
-		appendStringInfo(&payload, "{\"type\":\"account\",\"id\":%d,\"status\":\"stopped\",\"customer_id\":null}",
-						 work->account_id);
+		appendStringInfo(
+			&payload,
+			"{\"type\":\"account\",\"id\":%d,\"status\":\"stopped\",\"customer_id\":null}",
+			work->account_id);
 		Async_Notify("spinpanel", payload.data);
 	}
 }
@@ -348,7 +348,7 @@ store_stopped(void *arg)
 static void
 hook_account_stopped(int32 account_id, const char *code, const char *reason)
 {
-	StatusWork	work;
+	StatusWork work;
 
 	memset(&work, 0, sizeof(work));
 	work.account_id = account_id;
@@ -363,10 +363,11 @@ store_connected(void *arg)
 	static StateQuery update = {
 		"UPDATE spinpanel.account SET access = $2, status = 'active', status_reason = NULL"
 		" WHERE account_id = $1 AND status <> 'disconnected'"
-		" AND (access IS DISTINCT FROM $2 OR status = 'stopped')", "it", NULL
+		" AND (access IS DISTINCT FROM $2 OR status = 'stopped')",
+		"it", NULL
 	};
 	StatusWork *work = arg;
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->access);
@@ -376,13 +377,12 @@ store_connected(void *arg)
 static void
 hook_account_connected(int32 account_id, const char *access_kind)
 {
-	StatusWork	work;
+	StatusWork work;
 
 	memset(&work, 0, sizeof(work));
 	work.account_id = account_id;
 	work.access = access_kind;
-	(void) spinpanel_unit("noting an account's access", store_connected, &work,
-						  UNIT_REPEATABLE);
+	(void) spinpanel_unit("noting an account's access", store_connected, &work, UNIT_REPEATABLE);
 }
 
 const PartnerHooks spinpanel_account_hooks = {

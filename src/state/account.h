@@ -24,12 +24,12 @@ extern bool spinpanel_account_usable(int32 account_id);
 extern const char *spinpanel_account_trouble(int32 account_id);
 
 /* Ids of all accounts in the table that are not disconnected; palloc'd. */
-extern int	spinpanel_account_list(int32 **ids);
+extern int spinpanel_account_list(int32 **ids);
 
 /* Ids of those that are usable; palloc'd.  One that is not keeps no other waiting. */
-extern int	spinpanel_account_usable_list(int32 **ids);
+extern int spinpanel_account_usable_list(int32 **ids);
 
 /* Hooks for spinpanel_partner_start(). */
 extern const PartnerHooks spinpanel_account_hooks;
 
-#endif							/* SPINPANEL_ACCOUNT_H */
+#endif /* SPINPANEL_ACCOUNT_H */

@@ -18,34 +18,37 @@
 static void
 notify_adjustment(const pg_uuid_t *customer_id, int64 adjustment_id, const char *status)
 {
-	Async_Notify("spinpanel",
-				 psprintf("{\"type\":\"adjustment\",\"id\":" INT64_FORMAT ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
-						  adjustment_id, status, spinpanel_uuid_text(customer_id)));
+	Async_Notify("spinpanel", psprintf("{\"type\":\"adjustment\",\"id\":" INT64_FORMAT
+									   ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
+									   adjustment_id, status, spinpanel_uuid_text(customer_id)));
 }
 
 void
 spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
-								int32 quantity, const char *reason)
+								 int32 quantity, const char *reason)
 {
 	static StateQuery any = {
 		"SELECT adjustment_id, seats FROM spinpanel.adjustment WHERE customer_id = $1 AND sku_id = $2"
-		" AND action = 'raise' AND run_id IS NULL AND status = 'awaiting_approval'", "uu", NULL
+		" AND action = 'raise' AND run_id IS NULL AND status = 'awaiting_approval'",
+		"uu", NULL
 	};
 	static StateQuery supersede = {
 		"UPDATE spinpanel.adjustment SET status = 'superseded', finished_at = $2 WHERE adjustment_id ="
 		" (SELECT adjustment_id FROM spinpanel.adjustment WHERE adjustment_id = $1 AND status = 'awaiting_approval'"
-		"  FOR UPDATE SKIP LOCKED)", "IT", NULL
+		"  FOR UPDATE SKIP LOCKED)",
+		"IT", NULL
 	};
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.adjustment (account_id, customer_id, sku_id, action, from_quantity, to_quantity, seats,"
 		" reason, status, created_at) VALUES ($1, $2, $3, 'raise', $4, $5, $6, $7, 'awaiting_approval', $8)"
-		" RETURNING adjustment_id", "iuuiiitT", NULL
+		" RETURNING adjustment_id",
+		"iuuiiitT", NULL
 	};
 	HistoryEntry entry;
-	StateArg	args[8];
-	int64		id = 0;
-	bool		same;
-	int			i;
+	StateArg args[8];
+	int64 id = 0;
+	bool same;
+	int i;
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(&requests[0]->sku_id);
@@ -58,8 +61,9 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 		if (same)
 		{
 			for (i = 0; i < count; i++)
-				spinpanel_request_put_off(demand, requests[i], -1,
-										 psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
+				spinpanel_request_put_off(
+					demand, requests[i], -1,
+					psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
 			return;
 		}
 		args[0] = spinpanel_arg_int64(id);
@@ -74,8 +78,8 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 		notify_adjustment(&demand->customer_id, id, "superseded");
 	}
 
-	args[0] = requests[0]->account_id == 0 ? spinpanel_arg_null() :
-		spinpanel_arg_int(requests[0]->account_id);
+	args[0] = requests[0]->account_id == 0 ? spinpanel_arg_null()
+										   : spinpanel_arg_int(requests[0]->account_id);
 	args[1] = spinpanel_arg_uuid(&demand->customer_id);
 	args[2] = spinpanel_arg_uuid(&requests[0]->sku_id);
 	args[3] = spinpanel_arg_int(quantity);
@@ -97,8 +101,9 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	for (i = 0; i < count; i++)
 	{
 		requests[i]->adjustment_id = id;
-		spinpanel_request_put_off(demand, requests[i], -1,
-								 psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
+		spinpanel_request_put_off(
+			demand, requests[i], -1,
+			psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
 	}
 }
 
@@ -111,12 +116,13 @@ spinpanel_request_close_approvals(Demand *demand)
 		"  AND j.action = 'raise' AND j.run_id IS NULL AND j.status = 'queued'"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.adjustment_id = j.adjustment_id)"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.adjustment_id = j.adjustment_id"
-		"   AND q.status IN ('queued', 'buying', 'provisioning', 'assigning')) FOR UPDATE SKIP LOCKED) RETURNING adjustment_id", "uT", NULL
+		"   AND q.status IN ('queued', 'buying', 'provisioning', 'assigning')) FOR UPDATE SKIP LOCKED) RETURNING adjustment_id",
+		"uT", NULL
 	};
-	StateArg	args[2];
-	int64	   *ids;
-	uint64		rows;
-	uint64		row;
+	StateArg args[2];
+	int64 *ids;
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_time(demand->now);
@@ -144,14 +150,15 @@ spinpanel_request_drop_approvals(void)
 		"   AND o.adjustment_id = j.adjustment_id)"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = j.customer_id"
 		"   AND q.adjustment_id = j.adjustment_id AND q.status IN ('queued', 'buying', 'provisioning', 'assigning'))"
-		"  LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING adjustment_id, customer_id, status", "T", NULL
+		"  LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING adjustment_id, customer_id, status",
+		"T", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 	HistoryEntry *entries;
-	pg_uuid_t  *customers;
-	char	  **statuses;
-	uint64		rows;
-	uint64		row;
+	pg_uuid_t *customers;
+	char **statuses;
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	rows = spinpanel_state_run(&drop, args, 0);

@@ -20,7 +20,7 @@
 typedef struct Batch
 {
 	StateQuery *query;
-	uint64		moved;
+	uint64 moved;
 } Batch;
 
 static StateQuery operations = {
@@ -30,7 +30,8 @@ static StateQuery operations = {
 	" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id,"
 	" adjustment_id, operation_id, request_id, ms_request_id, after)"
 	" SELECT $3, 'operation archived', account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,"
-	" operation_id, request_id, ms_request_id, to_jsonb(old) FROM old", "TiT", NULL
+	" operation_id, request_id, ms_request_id, to_jsonb(old) FROM old",
+	"TiT", NULL
 };
 
 static StateQuery requests = {
@@ -39,7 +40,8 @@ static StateQuery requests = {
 	" AND finished_at < $1 ORDER BY request_id LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING *)"
 	" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, request_id, after)"
 	" SELECT $3, 'request archived', account_id, customer_id, sku_id, subscription_id, request_id, to_jsonb(old)"
-	" FROM old", "TiT", NULL
+	" FROM old",
+	"TiT", NULL
 };
 
 static StateQuery leftovers = {
@@ -51,8 +53,8 @@ static StateQuery leftovers = {
 static void
 do_batch(void *arg)
 {
-	Batch	   *batch = arg;
-	StateArg	args[3];
+	Batch *batch = arg;
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_time(spinpanel_now() - (int64) spinpanel_retention * USECS_PER_SEC);
 	args[1] = spinpanel_arg_int(BATCH);
@@ -69,12 +71,12 @@ do_drop_approvals(void *arg)
 void
 spinpanel_keep_short(void)
 {
-	StateQuery *const queries[] = {&operations, &requests, &leftovers};
-	int			i;
+	StateQuery *const queries[] = { &operations, &requests, &leftovers };
+	int i;
 
 	for (i = 0; i < (int) lengthof(queries); i++)
 	{
-		Batch		batch;
+		Batch batch;
 
 		batch.query = queries[i];
 		batch.moved = 0;

@@ -10,4 +10,4 @@
  * small transactions. */
 extern void spinpanel_keep_short(void);
 
-#endif							/* SPINPANEL_ARCHIVE_H */
+#endif /* SPINPANEL_ARCHIVE_H */

@@ -26,13 +26,12 @@ spinpanel_history_add(const HistoryEntry *entry)
 		" $12, $13, $14, $15, $16)",
 		"TttiuuuIIIIujjjt", NULL
 	};
-	StateArg	args[16];
+	StateArg args[16];
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_text(entry->event);
 	args[2] = spinpanel_arg_text(entry->actor);
-	args[3] = entry->account_id == 0 ? spinpanel_arg_null() :
-		spinpanel_arg_int(entry->account_id);
+	args[3] = entry->account_id == 0 ? spinpanel_arg_null() : spinpanel_arg_int(entry->account_id);
 	args[4] = spinpanel_arg_uuid(entry->customer_id);
 	args[5] = spinpanel_arg_uuid(entry->sku_id);
 	args[6] = spinpanel_arg_uuid(entry->subscription_id);

@@ -35,7 +35,7 @@
 static char *
 bounded_text(JsonbContainer *object, const char *path, int length)
 {
-	char	   *value = spinpanel_json_text(object, path);
+	char *value = spinpanel_json_text(object, path);
 
 	if (value != NULL && (int) strlen(value) > length)
 		value[pg_mbcliplen(value, strlen(value), length)] = '\0';
@@ -45,7 +45,7 @@ bounded_text(JsonbContainer *object, const char *path, int length)
 static char *
 lower_text(char *value)
 {
-	char	   *c;
+	char *c;
 
 	if (value != NULL)
 		for (c = value; *c; c++)
@@ -54,7 +54,7 @@ lower_text(char *value)
 }
 
 /* item NULL: an element that is no object */
-typedef void (*ItemFunction) (JsonbContainer *item, int length, void *arg);
+typedef void (*ItemFunction)(JsonbContainer *item, int length, void *arg);
 
 /* Calls function for each object of the collection; false = it is none. */
 static bool
@@ -62,7 +62,7 @@ for_each_item(JsonbContainer *collection, ItemFunction function, void *arg)
 {
 	JsonbContainer *items = spinpanel_json_container(collection, "items");
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
 
 	if (items == NULL || !JsonContainerIsArray(items))
@@ -100,28 +100,34 @@ column_of(MirrorKind kind)
 
 /* A whole, readable answer of this kind was taken in. */
 static void
-mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
-		  TimestampTz started_at, const unsigned char *digest)
+mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind, TimestampTz started_at,
+		  const unsigned char *digest)
 {
 	static StateQuery subscriptions = {
 		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscriptions_hash = coalesce($4, subscriptions_hash),"
-		" subscriptions_error = NULL WHERE customer_id = $1 AND account_id = $2", "uiTB", NULL
+		" subscriptions_error = NULL WHERE customer_id = $1 AND account_id = $2",
+		"uiTB", NULL
 	};
 	static StateQuery skus = {
 		"UPDATE spinpanel.customer_account SET subscribed_skus_read_at = $3, subscribed_skus_hash = coalesce($4, subscribed_skus_hash),"
-		" subscribed_skus_error = NULL, license_access = true WHERE customer_id = $1 AND account_id = $2", "uiTB", NULL
+		" subscribed_skus_error = NULL, license_access = true WHERE customer_id = $1 AND account_id = $2",
+		"uiTB", NULL
 	};
 	static StateQuery users = {
 		"UPDATE spinpanel.customer_account SET users_read_at = $3, users_error = NULL"
-		" WHERE customer_id = $1 AND account_id = $2 AND $4 IS NULL", "uiTB", NULL
+		" WHERE customer_id = $1 AND account_id = $2 AND $4 IS NULL",
+		"uiTB", NULL
 	};
 	static StateQuery licenses = {
 		"UPDATE spinpanel.customer_account SET licenses_read_at = $3, licenses_error = NULL"
-		" WHERE customer_id = $1 AND account_id = $2 AND $4 IS NULL", "uiTB", NULL
+		" WHERE customer_id = $1 AND account_id = $2 AND $4 IS NULL",
+		"uiTB", NULL
 	};
-	StateQuery *query = kind == MIRROR_SUBSCRIPTIONS ? &subscriptions :
-	kind == MIRROR_SUBSCRIBED_SKUS ? &skus : kind == MIRROR_USERS ? &users : &licenses;
-	StateArg	args[4];
+	StateQuery *query = kind == MIRROR_SUBSCRIPTIONS     ? &subscriptions
+						: kind == MIRROR_SUBSCRIBED_SKUS ? &skus
+						: kind == MIRROR_USERS           ? &users
+														 : &licenses;
+	StateArg args[4];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_int(account_id);
@@ -129,7 +135,7 @@ mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 	args[3] = spinpanel_arg_null();
 	if (digest != NULL)
 	{
-		bytea	   *bytes = palloc(VARHDRSZ + 16);
+		bytea *bytes = palloc(VARHDRSZ + 16);
 
 		SET_VARSIZE(bytes, VARHDRSZ + 16);
 		memcpy(VARDATA(bytes), digest, 16);
@@ -139,8 +145,8 @@ mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 }
 
 void
-spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
-						   MirrorKind kind, TimestampTz started_at)
+spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
+						   TimestampTz started_at)
 {
 	mark_read(account_id, customer_id, kind, started_at, NULL);
 }
@@ -152,14 +158,15 @@ spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count)
 		"UPDATE spinpanel.customer_account a SET subscriptions_read_at = c.subscriptions, subscribed_skus_read_at = c.skus,"
 		" subscriptions_error = NULL, subscribed_skus_error = NULL, license_access = true"
 		" FROM unnest($1, $2, $3, $4) AS c (customer_id, account_id, subscriptions, skus)"
-		" WHERE a.customer_id = c.customer_id AND a.account_id = c.account_id", "AuAiATAT", NULL
+		" WHERE a.customer_id = c.customer_id AND a.account_id = c.account_id",
+		"AuAiATAT", NULL
 	};
-	Datum	   *ids = palloc(sizeof(Datum) * count);
-	Datum	   *accounts = palloc(sizeof(Datum) * count);
-	Datum	   *subscriptions = palloc(sizeof(Datum) * count);
-	Datum	   *skus = palloc(sizeof(Datum) * count);
-	StateArg	args[4];
-	int			i;
+	Datum *ids = palloc(sizeof(Datum) * count);
+	Datum *accounts = palloc(sizeof(Datum) * count);
+	Datum *subscriptions = palloc(sizeof(Datum) * count);
+	Datum *skus = palloc(sizeof(Datum) * count);
+	StateArg args[4];
+	int i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -168,32 +175,33 @@ spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count)
 		subscriptions[i] = TimestampTzGetDatum(customers[i].subscriptions_started_at);
 		skus[i] = TimestampTzGetDatum(customers[i].skus_started_at);
 	}
-	args[0] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-	args[1] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
-	args[2] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(subscriptions, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	args[0] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[1] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(
+		subscriptions, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	args[3] = spinpanel_arg_datum(PointerGetDatum(
 		construct_array(skus, count, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
 	spinpanel_state_run(&update, args, 0);
 }
 
 void
-spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
-							 MirrorKind kind, bool no_access, const char *code,
-							 const char *error)
+spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
+							 bool no_access, const char *code, const char *error)
 {
-	StateQuery	update;
-	StateArg	args[4];
+	StateQuery update;
+	StateArg args[4];
 	static SPIPlanPtr plans[4];
 
-	update.sql = psprintf("UPDATE spinpanel.customer_account SET %s_error = $3%s"
-						  " WHERE customer_id = $1 AND account_id = $2 AND (%s_error IS DISTINCT FROM $3 OR $4)",
-						  column_of(kind),
-						  kind == MIRROR_SUBSCRIBED_SKUS ?
-						  ", license_access = CASE WHEN $4 THEN false ELSE license_access END" : "",
-						  column_of(kind));
+	update.sql = psprintf(
+		"UPDATE spinpanel.customer_account SET %s_error = $3%s"
+		" WHERE customer_id = $1 AND account_id = $2 AND (%s_error IS DISTINCT FROM $3 OR $4)",
+		column_of(kind),
+		kind == MIRROR_SUBSCRIBED_SKUS
+			? ", license_access = CASE WHEN $4 THEN false ELSE license_access END"
+			: "",
+		column_of(kind));
 	update.types = "uitb";
 	update.plan = plans[kind];
 	args[0] = spinpanel_arg_uuid(customer_id);
@@ -208,9 +216,9 @@ spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
 
 typedef struct CustomersPage
 {
-	int32		account_id;
+	int32 account_id;
 	TimestampTz started_at;
-	bool		whole;
+	bool whole;
 } CustomersPage;
 
 static void
@@ -218,7 +226,8 @@ take_customer(JsonbContainer *item, int length, void *arg)
 {
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.customer (customer_id, name, domain, first_seen_at) VALUES ($1, $2, $3, $4)"
-		" ON CONFLICT DO NOTHING", "uttT", NULL
+		" ON CONFLICT DO NOTHING",
+		"uttT", NULL
 	};
 	static StateQuery update = {
 		"UPDATE spinpanel.customer SET name = $2, domain = coalesce($3, domain), gone_at = NULL WHERE customer_id = $1"
@@ -227,18 +236,20 @@ take_customer(JsonbContainer *item, int length, void *arg)
 	};
 	static StateQuery relationship = {
 		"INSERT INTO spinpanel.relationship (customer_id) SELECT $1 WHERE NOT EXISTS"
-		" (SELECT FROM spinpanel.relationship WHERE customer_id = $1) ON CONFLICT DO NOTHING", "u", NULL
+		" (SELECT FROM spinpanel.relationship WHERE customer_id = $1) ON CONFLICT DO NOTHING",
+		"u", NULL
 	};
 	static StateQuery account = {
 		"INSERT INTO spinpanel.customer_account (customer_id, account_id, relationship, listed_at) VALUES ($1, $2, $3, $4)"
 		" ON CONFLICT (customer_id, account_id) DO UPDATE SET relationship = excluded.relationship,"
-		" listed_at = excluded.listed_at, gone_at = NULL", "uitT", NULL
+		" listed_at = excluded.listed_at, gone_at = NULL",
+		"uitT", NULL
 	};
 	CustomersPage *page = arg;
-	StateArg	args[4];
-	pg_uuid_t	id;
-	char	   *name;
-	char	   *domain;
+	StateArg args[4];
+	pg_uuid_t id;
+	char *name;
+	char *domain;
 
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &id))
 	{
@@ -279,22 +290,24 @@ spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
 {
 	static StateQuery gone = {
 		"UPDATE spinpanel.customer_account SET gone_at = $2 WHERE account_id = $1 AND gone_at IS NULL"
-		" AND (listed_at IS NULL OR listed_at < $2)", "iT", NULL
+		" AND (listed_at IS NULL OR listed_at < $2)",
+		"iT", NULL
 	};
 	static StateQuery orphans = {
 		"UPDATE spinpanel.customer c SET gone_at = $1 WHERE gone_at IS NULL AND NOT EXISTS"
-		" (SELECT FROM spinpanel.customer_account a WHERE a.customer_id = c.customer_id AND a.gone_at IS NULL)", "T", NULL
+		" (SELECT FROM spinpanel.customer_account a WHERE a.customer_id = c.customer_id AND a.gone_at IS NULL)",
+		"T", NULL
 	};
 	static StateQuery mark = {
 		"UPDATE spinpanel.account SET customers_read_at = $2 WHERE account_id = $1", "iT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_time(started_at);
 	if (spinpanel_state_run(&gone, args, 0) > 0)
 	{
-		StateArg	time_arg[1];
+		StateArg time_arg[1];
 
 		time_arg[0] = args[1];
 		spinpanel_state_run(&orphans, time_arg, 0);
@@ -307,43 +320,43 @@ spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
 
 typedef struct Subscription
 {
-	pg_uuid_t	id;
-	char	   *offer_id;
-	char	   *offer_key;
+	pg_uuid_t id;
+	char *offer_id;
+	char *offer_key;
 	const char *commerce;
-	int32		quantity;
-	char	   *status;
-	char	   *term_duration;
-	char	   *billing_cycle;
-	bool		auto_renew;
-	bool		is_trial;
-	bool		has_created;
+	int32 quantity;
+	char *status;
+	char *term_duration;
+	char *billing_cycle;
+	bool auto_renew;
+	bool is_trial;
+	bool has_created;
 	TimestampTz created_at;
-	bool		has_start;
+	bool has_start;
 	TimestampTz effective_start;
-	bool		has_commitment_end;
+	bool has_commitment_end;
 	TimestampTz commitment_end;
-	bool		has_term_end;
+	bool has_term_end;
 	TimestampTz term_end;
-	bool		has_cancel_until;
+	bool has_cancel_until;
 	TimestampTz cancel_until;
-	bool		has_parent;
-	pg_uuid_t	parent;
-	bool		has_custom_end;
+	bool has_parent;
+	pg_uuid_t parent;
+	bool has_custom_end;
 	TimestampTz custom_end;
-	int32		next_quantity;	/* -1 = none */
-	bool		next_other_product;
-	bool		cancel_at_term;
-	bool		extended_term;
-	int			batch_count;
-	int32		batch_quantity[MAX_BATCHES];
+	int32 next_quantity; /* -1 = none */
+	bool next_other_product;
+	bool cancel_at_term;
+	bool extended_term;
+	int batch_count;
+	int32 batch_quantity[MAX_BATCHES];
 	TimestampTz batch_until[MAX_BATCHES];
 } Subscription;
 
 static int
 colons(const char *text)
 {
-	int			n = 0;
+	int n = 0;
 
 	for (; text != NULL && *text; text++)
 		if (*text == ':')
@@ -355,8 +368,8 @@ colons(const char *text)
 static char *
 product_and_sku(const char *offer_id)
 {
-	char	   *key = pstrdup(offer_id);
-	char	   *colon = strchr(key, ':');
+	char *key = pstrdup(offer_id);
+	char *colon = strchr(key, ':');
 
 	if (colon != NULL && (colon = strchr(colon + 1, ':')) != NULL)
 		*colon = '\0';
@@ -371,9 +384,9 @@ product_and_sku(const char *offer_id)
 static const char *
 commerce_of(JsonbContainer *item, const char *offer_id)
 {
-	char	   *product_type = spinpanel_json_text(item, "productType.id");
-	char	   *billing_type = spinpanel_json_text(item, "billingType");
-	pg_uuid_t	guid;
+	char *product_type = spinpanel_json_text(item, "productType.id");
+	char *billing_type = spinpanel_json_text(item, "billingType");
+	pg_uuid_t guid;
 
 	if (product_type != NULL && pg_strcasecmp(product_type, "OnlineServicesNCE") == 0)
 		return "nce";
@@ -392,7 +405,7 @@ read_actions(JsonbContainer *item, Subscription *s)
 {
 	JsonbContainer *actions = spinpanel_json_container(item, "scheduledActions");
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
 
 	if (actions == NULL || !JsonContainerIsArray(actions))
@@ -401,8 +414,8 @@ read_actions(JsonbContainer *item, Subscription *s)
 	(void) JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		char	   *type;
-		int64		quantity;
+		char *type;
+		int64 quantity;
 
 		if (token != WJB_ELEM || value.type != jbvBinary)
 			continue;
@@ -425,7 +438,7 @@ read_batches(JsonbContainer *item, Subscription *s)
 {
 	JsonbContainer *details = spinpanel_json_container(item, "refundableQuantity.details");
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
 
 	if (details == NULL || !JsonContainerIsArray(details))
@@ -434,7 +447,7 @@ read_batches(JsonbContainer *item, Subscription *s)
 	(void) JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		int64		quantity;
+		int64 quantity;
 		TimestampTz until;
 
 		if (token != WJB_ELEM || value.type != jbvBinary || s->batch_count >= MAX_BATCHES ||
@@ -450,15 +463,14 @@ read_batches(JsonbContainer *item, Subscription *s)
 static bool
 read_subscription(JsonbContainer *item, Subscription *s)
 {
-	int64		quantity;
+	int64 quantity;
 	TimestampTz end;
-	char	   *product;
+	char *product;
 
 	memset(s, 0, sizeof(*s));
 	s->next_quantity = -1;
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &s->id) ||
-		!spinpanel_json_int(item, "quantity", &quantity) ||
-		quantity < 0 || quantity > MAX_QUANTITY)
+		!spinpanel_json_int(item, "quantity", &quantity) || quantity < 0 || quantity > MAX_QUANTITY)
 		return false;
 	s->quantity = (int32) quantity;
 	s->status = lower_text(bounded_text(item, "status", 32));
@@ -468,16 +480,16 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	if (s->offer_id == NULL)
 	{
 		/* Some answers name the offer in its link only: .../offers/{id} */
-		char	   *uri = bounded_text(item, "links.offer.uri", 512);
-		char	   *last = uri ? strrchr(uri, '/') : NULL;
+		char *uri = bounded_text(item, "links.offer.uri", 512);
+		char *last = uri ? strrchr(uri, '/') : NULL;
 
 		if (last != NULL && strlen(last + 1) >= 36)
 			s->offer_id = pnstrdup(last + 1, 36);
 	}
 	s->commerce = commerce_of(item, s->offer_id);
 	if (s->offer_id != NULL)
-		s->offer_key = strcmp(s->commerce, "nce") == 0 ? product_and_sku(s->offer_id) :
-			lower_text(pstrdup(s->offer_id));
+		s->offer_key = strcmp(s->commerce, "nce") == 0 ? product_and_sku(s->offer_id)
+													   : lower_text(pstrdup(s->offer_id));
 	s->term_duration = bounded_text(item, "termDuration", 16);
 	s->billing_cycle = lower_text(bounded_text(item, "billingCycle", 16));
 	(void) spinpanel_json_bool(item, "autoRenewEnabled", &s->auto_renew);
@@ -504,7 +516,8 @@ read_subscription(JsonbContainer *item, Subscription *s)
 		s->has_term_end = true;
 		s->term_end = s->commitment_end;
 	}
-	s->has_cancel_until = spinpanel_json_time(item, "cancellationAllowedUntilDate", &s->cancel_until);
+	s->has_cancel_until =
+		spinpanel_json_time(item, "cancellationAllowedUntilDate", &s->cancel_until);
 	s->has_parent = spinpanel_json_uuid(item, "parentSubscriptionId", &s->parent);
 	s->has_custom_end = spinpanel_json_time(item, "customTermEndDate", &s->custom_end);
 
@@ -514,7 +527,7 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	product = spinpanel_json_text(item, "scheduledNextTermInstructions.product.productId");
 	if (product != NULL && s->offer_key != NULL)
 	{
-		char	   *sku = spinpanel_json_text(item, "scheduledNextTermInstructions.product.skuId");
+		char *sku = spinpanel_json_text(item, "scheduledNextTermInstructions.product.skuId");
 
 		if (pg_strcasecmp(psprintf("%s:%s", product, sku ? sku : ""), s->offer_key) != 0)
 			s->next_other_product = true;
@@ -528,8 +541,8 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	 * end although they do not renew.
 	 */
 	s->extended_term = strcmp(s->commerce, "nce") == 0 && strcmp(s->status, "active") == 0 &&
-		!s->auto_renew && s->has_cancel_until && s->has_term_end &&
-		s->cancel_until >= s->term_end - USECS_PER_DAY;
+					   !s->auto_renew && s->has_cancel_until && s->has_term_end &&
+					   s->cancel_until >= s->term_end - USECS_PER_DAY;
 	return true;
 }
 
@@ -542,22 +555,21 @@ time_or_null(bool has, TimestampTz value)
 static StateArg
 batch_array(const Subscription *s, bool times)
 {
-	Datum	   *elements = palloc(sizeof(Datum) * (s->batch_count + 1));
-	int			i;
+	Datum *elements = palloc(sizeof(Datum) * (s->batch_count + 1));
+	int i;
 
 	for (i = 0; i < s->batch_count; i++)
-		elements[i] = times ? TimestampTzGetDatum(s->batch_until[i]) :
-			Int32GetDatum(s->batch_quantity[i]);
+		elements[i] =
+			times ? TimestampTzGetDatum(s->batch_until[i]) : Int32GetDatum(s->batch_quantity[i]);
 	return spinpanel_arg_datum(PointerGetDatum(
-		construct_array(elements, s->batch_count, times ? TIMESTAMPTZOID : INT4OID,
-						times ? 8 : 4, true, times ? TYPALIGN_DOUBLE : TYPALIGN_INT)));
+		construct_array(elements, s->batch_count, times ? TIMESTAMPTZOID : INT4OID, times ? 8 : 4,
+						true, times ? TYPALIGN_DOUBLE : TYPALIGN_INT)));
 }
 
 /* Inserts or updates one row whose resource is new or has changed. */
 static void
-write_subscription(int32 account_id, const pg_uuid_t *customer_id,
-				   JsonbContainer *item, int length, const Subscription *s,
-				   TimestampTz started_at)
+write_subscription(int32 account_id, const pg_uuid_t *customer_id, JsonbContainer *item, int length,
+				   const Subscription *s, TimestampTz started_at)
 {
 	static StateQuery upsert = {
 		"INSERT INTO spinpanel.subscription AS t (subscription_id, account_id, customer_id, offer_id, offer_key,"
@@ -588,15 +600,23 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id,
 		" changes = t.changes + CASE WHEN t.quantity <> excluded.quantity OR t.status <> excluded.status THEN 1 ELSE 0 END,"
 		" renewed_at = CASE WHEN excluded.term_end > t.term_end THEN greatest(t.term_end, excluded.effective_start)"
 		" ELSE t.renewed_at END",
-		"uiuttttt" "itttbb" "TTTTT" "uttt" "Tibbb" "AiAT" "T", NULL
+		"uiuttttt"
+		"itttbb"
+		"TTTTT"
+		"uttt"
+		"Tibbb"
+		"AiAT"
+		"T",
+		NULL
 	};
 	static StateQuery raw = {
 		"INSERT INTO spinpanel.subscription_raw (subscription_id, body, read_at) VALUES ($1, $2, $3)"
-		" ON CONFLICT (subscription_id) DO UPDATE SET body = excluded.body, read_at = excluded.read_at", "ujT", NULL
+		" ON CONFLICT (subscription_id) DO UPDATE SET body = excluded.body, read_at = excluded.read_at",
+		"ujT", NULL
 	};
-	StateArg	args[31];
-	Jsonb	   *resource = palloc(VARHDRSZ + length);
-	int			n = 0;
+	StateArg args[31];
+	Jsonb *resource = palloc(VARHDRSZ + length);
+	int n = 0;
 
 	args[n++] = spinpanel_arg_uuid(&s->id);
 	args[n++] = spinpanel_arg_int(account_id);
@@ -642,24 +662,24 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id,
 /* What we have of a customer at one account before a list is taken in. */
 typedef struct StoredRow
 {
-	pg_uuid_t	id;
-	Jsonb	   *body;
-	bool		gone;
-	bool		has_sku;
-	pg_uuid_t	sku_id;
-	bool		seen;
+	pg_uuid_t id;
+	Jsonb *body;
+	bool gone;
+	bool has_sku;
+	pg_uuid_t sku_id;
+	bool seen;
 } StoredRow;
 
 typedef struct SubscriptionList
 {
-	int32		account_id;
+	int32 account_id;
 	const pg_uuid_t *customer_id;
 	TimestampTz started_at;
-	StoredRow  *stored;
-	int			stored_count;
-	bool		whole;
-	bool		changed;
-	char	   *country;
+	StoredRow *stored;
+	int stored_count;
+	bool whole;
+	bool changed;
+	char *country;
 } SubscriptionList;
 
 static void
@@ -667,8 +687,8 @@ take_subscription(JsonbContainer *item, int length, void *arg)
 {
 	SubscriptionList *list = arg;
 	Subscription s;
-	StoredRow  *row = NULL;
-	int			i;
+	StoredRow *row = NULL;
+	int i;
 
 	if (!read_subscription(item, &s))
 	{
@@ -681,8 +701,7 @@ take_subscription(JsonbContainer *item, int length, void *arg)
 	if (row != NULL)
 	{
 		row->seen = true;
-		if (!row->gone && row->body != NULL &&
-			compareJsonbContainers(&row->body->root, item) == 0)
+		if (!row->gone && row->body != NULL && compareJsonbContainers(&row->body->root, item) == 0)
 			return;
 	}
 	write_subscription(list->account_id, list->customer_id, item, length, &s, list->started_at);
@@ -691,8 +710,8 @@ take_subscription(JsonbContainer *item, int length, void *arg)
 	if (list->country == NULL)
 	{
 		/* .../products/{id}?country=US: the market of the catalogue */
-		char	   *uri = bounded_text(item, "links.product.uri", 512);
-		char	   *at = uri ? strstr(uri, "country=") : NULL;
+		char *uri = bounded_text(item, "links.product.uri", 512);
+		char *at = uri ? strstr(uri, "country=") : NULL;
 
 		if (at != NULL && strspn(at + 8, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 2)
 			list->country = pnstrdup(at + 8, 2);
@@ -705,11 +724,12 @@ load_stored(SubscriptionList *list, const pg_uuid_t *only)
 	static StateQuery select = {
 		"SELECT s.subscription_id, r.body, s.gone_at IS NOT NULL, s.sku_id FROM spinpanel.subscription s"
 		" LEFT JOIN spinpanel.subscription_raw r USING (subscription_id)"
-		" WHERE s.customer_id = $1 AND s.account_id = $2 AND ($3 IS NULL OR s.subscription_id = $3)", "uiu", NULL
+		" WHERE s.customer_id = $1 AND s.account_id = $2 AND ($3 IS NULL OR s.subscription_id = $3)",
+		"uiu", NULL
 	};
-	StateArg	args[3];
-	uint64		rows;
-	uint64		row;
+	StateArg args[3];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(list->customer_id);
 	args[1] = spinpanel_arg_int(list->account_id);
@@ -728,19 +748,20 @@ load_stored(SubscriptionList *list, const pg_uuid_t *only)
 
 /* False: no whole list; what could be read of it is taken in all the same. */
 bool
-spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
-							   Jsonb *body, const unsigned char *digest,
-							   TimestampTz started_at)
+spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, Jsonb *body,
+							   const unsigned char *digest, TimestampTz started_at)
 {
 	static StateQuery gone = {
-		"UPDATE spinpanel.subscription SET gone_at = $2 WHERE subscription_id = $1 AND gone_at IS NULL", "uT", NULL
+		"UPDATE spinpanel.subscription SET gone_at = $2 WHERE subscription_id = $1 AND gone_at IS NULL",
+		"uT", NULL
 	};
 	static StateQuery country = {
-		"UPDATE spinpanel.customer SET country = $2 WHERE customer_id = $1 AND country IS DISTINCT FROM $2", "ut", NULL
+		"UPDATE spinpanel.customer SET country = $2 WHERE customer_id = $1 AND country IS DISTINCT FROM $2",
+		"ut", NULL
 	};
 	SubscriptionList list;
-	StateArg	args[2];
-	int			i;
+	StateArg args[2];
+	int i;
 
 	memset(&list, 0, sizeof(list));
 	list.account_id = account_id;
@@ -782,11 +803,11 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 }
 
 void
-spinpanel_mirror_subscription(int32 account_id, const pg_uuid_t *customer_id,
-							  Jsonb *body, TimestampTz started_at)
+spinpanel_mirror_subscription(int32 account_id, const pg_uuid_t *customer_id, Jsonb *body,
+							  TimestampTz started_at)
 {
 	SubscriptionList list;
-	pg_uuid_t	id;
+	pg_uuid_t id;
 
 	memset(&list, 0, sizeof(list));
 	list.account_id = account_id;
@@ -802,9 +823,10 @@ spinpanel_mirror_subscription(int32 account_id, const pg_uuid_t *customer_id,
 		/* The list's body is no longer what the hash stands for. */
 		static StateQuery forget = {
 			"UPDATE spinpanel.customer_account SET subscriptions_hash = NULL"
-			" WHERE customer_id = $1 AND account_id = $2 AND subscriptions_hash IS NOT NULL", "ui", NULL
+			" WHERE customer_id = $1 AND account_id = $2 AND subscriptions_hash IS NOT NULL",
+			"ui", NULL
 		};
-		StateArg	args[2];
+		StateArg args[2];
 
 		args[0] = spinpanel_arg_uuid(customer_id);
 		args[1] = spinpanel_arg_int(account_id);
@@ -818,30 +840,36 @@ spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what, in
 {
 	static StateQuery suspension = {
 		"UPDATE spinpanel.subscription SET our_suspension = ($2 >= 0), auto_renew_before = ($2 > 0)"
-		" WHERE subscription_id = $1", "ui", NULL
+		" WHERE subscription_id = $1",
+		"ui", NULL
 	};
 	static StateQuery end = {
-		"UPDATE spinpanel.subscription SET our_end = ($2 >= 0) WHERE subscription_id = $1", "ui", NULL
+		"UPDATE spinpanel.subscription SET our_end = ($2 >= 0) WHERE subscription_id = $1", "ui",
+		NULL
 	};
 	static StateQuery next = {
 		"UPDATE spinpanel.subscription SET our_next_quantity = CASE WHEN $2 >= 0 THEN $2 END"
-		" WHERE subscription_id = $1", "ui", NULL
+		" WHERE subscription_id = $1",
+		"ui", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(subscription_id);
 	args[1] = spinpanel_arg_int(value);
-	spinpanel_state_run(what == MIRROR_OUR_SUSPENSION ? &suspension :
-						what == MIRROR_OUR_END ? &end : &next, args, 0);
+	spinpanel_state_run(what == MIRROR_OUR_SUSPENSION ? &suspension
+						: what == MIRROR_OUR_END      ? &end
+													  : &next,
+						args, 0);
 }
 
 bool
 spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id)
 {
 	static StateQuery select = {
-		"SELECT our_next_quantity = next_quantity FROM spinpanel.subscription WHERE subscription_id = $1", "u", NULL
+		"SELECT our_next_quantity = next_quantity FROM spinpanel.subscription WHERE subscription_id = $1",
+		"u", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_uuid(subscription_id);
 	return spinpanel_state_run(&select, args, 0) > 0 && spinpanel_row_bool(0, 1);
@@ -853,7 +881,7 @@ spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id)
 	static StateQuery select = {
 		"SELECT our_end FROM spinpanel.subscription WHERE subscription_id = $1", "u", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_uuid(subscription_id);
 	return spinpanel_state_run(&select, args, 0) > 0 && spinpanel_row_bool(0, 1);
@@ -863,9 +891,8 @@ spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id)
 
 /* False: no whole list. */
 bool
-spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
-								 Jsonb *body, const unsigned char *digest,
-								 TimestampTz started_at)
+spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id, Jsonb *body,
+								 const unsigned char *digest, TimestampTz started_at)
 {
 	if (spinpanel_pool_take_units(customer_id, body, started_at))
 	{
@@ -882,9 +909,9 @@ spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
 typedef struct UsersPage
 {
 	const pg_uuid_t *customer_id;
-	const pg_uuid_t *user_id;	/* whose licences */
+	const pg_uuid_t *user_id; /* whose licences */
 	TimestampTz started_at;
-	bool		whole;
+	bool whole;
 } UsersPage;
 
 static void
@@ -898,10 +925,10 @@ take_user(JsonbContainer *item, int length, void *arg)
 		" (excluded.upn, excluded.display_name, excluded.usage_location) THEN excluded.changed_at ELSE u.changed_at END",
 		"uutttT", NULL
 	};
-	UsersPage  *page = arg;
-	StateArg	args[6];
-	pg_uuid_t	id;
-	char	   *upn;
+	UsersPage *page = arg;
+	StateArg args[6];
+	pg_uuid_t id;
+	char *upn;
 
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &id) ||
 		(upn = bounded_text(item, "userPrincipalName", 320)) == NULL)
@@ -922,7 +949,7 @@ bool
 spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
 							JsonbContainer *collection, TimestampTz started_at)
 {
-	UsersPage	page;
+	UsersPage page;
 
 	memset(&page, 0, sizeof(page));
 	page.customer_id = customer_id;
@@ -934,7 +961,7 @@ spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
 bool
 spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
 {
-	UsersPage	page;
+	UsersPage page;
 
 	memset(&page, 0, sizeof(page));
 	page.customer_id = customer_id;
@@ -950,7 +977,7 @@ spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_i
 	static StateQuery gone = {
 		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2", "uu", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(user_id);
@@ -964,7 +991,7 @@ spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 	static StateQuery gone = {
 		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND listed_at < $2", "uT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_time(started_at);
@@ -973,15 +1000,15 @@ spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 }
 
 int
-spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users,
-							MemoryContext context)
+spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users, MemoryContext context)
 {
 	static StateQuery select = {
-		"SELECT user_id FROM spinpanel.customer_user WHERE customer_id = $1 ORDER BY user_id", "u", NULL
+		"SELECT user_id FROM spinpanel.customer_user WHERE customer_id = $1 ORDER BY user_id", "u",
+		NULL
 	};
-	StateArg	args[1];
-	uint64		rows;
-	uint64		row;
+	StateArg args[1];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	rows = spinpanel_state_run(&select, args, 0);
@@ -997,11 +1024,12 @@ take_license(JsonbContainer *item, int length, void *arg)
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.user_license (customer_id, user_id, sku_id) SELECT $1, $2, $3"
 		" WHERE EXISTS (SELECT FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2)"
-		" ON CONFLICT DO NOTHING", "uuu", NULL
+		" ON CONFLICT DO NOTHING",
+		"uuu", NULL
 	};
-	UsersPage  *page = arg;
-	StateArg	args[3];
-	pg_uuid_t	sku;
+	UsersPage *page = arg;
+	StateArg args[3];
+	pg_uuid_t sku;
 
 	if (item == NULL || !spinpanel_json_uuid(item, "productSku.id", &sku))
 	{
@@ -1016,16 +1044,16 @@ take_license(JsonbContainer *item, int length, void *arg)
 
 typedef struct SkuSet
 {
-	Datum	   *ids;
-	int			count;
-	int			size;
+	Datum *ids;
+	int count;
+	int size;
 } SkuSet;
 
 static void
 collect_sku(JsonbContainer *item, int length, void *arg)
 {
-	SkuSet	   *set = arg;
-	pg_uuid_t  *sku = palloc(sizeof(pg_uuid_t));
+	SkuSet *set = arg;
+	pg_uuid_t *sku = palloc(sizeof(pg_uuid_t));
 
 	if (item == NULL || !spinpanel_json_uuid(item, "productSku.id", sku))
 		return;
@@ -1038,26 +1066,27 @@ collect_sku(JsonbContainer *item, int length, void *arg)
 }
 
 void
-spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
-							   Jsonb *body, TimestampTz started_at)
+spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id, Jsonb *body,
+							   TimestampTz started_at)
 {
 	static StateQuery remove = {
 		"DELETE FROM spinpanel.user_license WHERE customer_id = $1 AND user_id = $2 AND NOT sku_id = ANY ($3)",
 		"uuAu", NULL
 	};
 	static StateQuery mark = {
-		"UPDATE spinpanel.customer_user SET licenses_read_at = $3 WHERE customer_id = $1 AND user_id = $2", "uuT", NULL
+		"UPDATE spinpanel.customer_user SET licenses_read_at = $3 WHERE customer_id = $1 AND user_id = $2",
+		"uuT", NULL
 	};
-	UsersPage	page;
-	SkuSet		set;
-	StateArg	args[3];
+	UsersPage page;
+	SkuSet set;
+	StateArg args[3];
 
 	memset(&page, 0, sizeof(page));
 	page.customer_id = customer_id;
 	page.user_id = user_id;
 	page.whole = true;
 	if (!for_each_item(&body->root, take_license, &page) || !page.whole)
-		return;					/* proves nothing about what is missing */
+		return; /* proves nothing about what is missing */
 
 	set.size = 16;
 	set.count = 0;
@@ -1065,8 +1094,8 @@ spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *us
 	(void) for_each_item(&body->root, collect_sku, &set);
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(user_id);
-	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(set.ids, set.count, UUIDOID,
-																  UUID_LEN, false, TYPALIGN_CHAR)));
+	args[2] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(set.ids, set.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 	spinpanel_state_run(&remove, args, 0);
 	args[2] = spinpanel_arg_time(started_at);
 	spinpanel_state_run(&mark, args, 0);
@@ -1097,11 +1126,12 @@ spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 		" WHERE s.customer_id = $1 AND s.sku_id = $2 AND s.subscription_id <> $3 AND s.gone_at IS NULL"
 		" AND a.status <> 'disconnected' AND s.status = 'active' AND s.commerce IN ('nce', 'legacy')"
 		" AND NOT (s.is_trial OR coalesce(f.is_trial, false)) AND s.quantity < coalesce(f.maximum, 2147483647)"
-		" ORDER BY s.auto_renew AND NOT s.cancel_at_term DESC, s.term_end, s.created_at", "uuu", NULL
+		" ORDER BY s.auto_renew AND NOT s.cancel_at_term DESC, s.term_end, s.created_at",
+		"uuu", NULL
 	};
-	StateArg	args[3];
-	uint64		rows;
-	uint64		row;
+	StateArg args[3];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
@@ -1118,8 +1148,7 @@ spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 }
 
 void
-spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-						 int32 active_left)
+spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 active_left)
 {
 	spinpanel_pool_expect(customer_id, sku_id, active_left, 0);
 }
@@ -1136,10 +1165,10 @@ spinpanel_mirror_recount_account(int32 account_id)
 	static StateQuery select = {
 		"SELECT DISTINCT customer_id FROM spinpanel.subscription WHERE account_id = $1", "i", NULL
 	};
-	StateArg	args[1];
-	uint64		rows;
-	uint64		row;
-	pg_uuid_t  *customers;
+	StateArg args[1];
+	uint64 rows;
+	uint64 row;
+	pg_uuid_t *customers;
 
 	args[0] = spinpanel_arg_int(account_id);
 	rows = spinpanel_state_run(&select, args, 0);

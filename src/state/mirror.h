@@ -43,11 +43,10 @@ extern bool spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *custo
 										JsonbContainer *page, TimestampTz started_at);
 extern void spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 											TimestampTz started_at);
-extern int	spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users,
-										MemoryContext context);
-extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id,
-										   const pg_uuid_t *user_id, Jsonb *body,
-										   TimestampTz started_at);
+extern int spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users,
+									   MemoryContext context);
+extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
+										   Jsonb *body, TimestampTz started_at);
 /* One user, read alone; false: that is no user.  And one who is gone. */
 extern bool spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body,
 								  TimestampTz started_at);
@@ -61,16 +60,16 @@ extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *custom
 /* Both bodies of many customers are. */
 typedef struct MirrorUnchanged
 {
-	pg_uuid_t	customer_id;
-	int32		account_id;
+	pg_uuid_t customer_id;
+	int32 account_id;
 	TimestampTz subscriptions_started_at;
 	TimestampTz skus_started_at;
 } MirrorUnchanged;
 
 extern void spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count);
 extern void spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id,
-										 MirrorKind kind, bool no_access,
-										 const char *code, const char *error);
+										 MirrorKind kind, bool no_access, const char *code,
+										 const char *error);
 
 /* What an operation of ours did; value as the kind wants it, -1 = no longer. */
 extern void spinpanel_mirror_mark_ours(const pg_uuid_t *subscription_id, MirrorOurs what,
@@ -79,13 +78,13 @@ extern bool spinpanel_mirror_is_our_schedule(const pg_uuid_t *subscription_id);
 /* Where a pool can take more seats: active subscriptions of ours that go on. */
 typedef struct MirrorRoom
 {
-	int32		account_id;
-	pg_uuid_t	subscription_id;
-	int32		room;
+	int32 account_id;
+	pg_uuid_t subscription_id;
+	int32 room;
 } MirrorRoom;
 
-extern int	spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-								   const pg_uuid_t *except, MirrorRoom **rooms);
+extern int spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+								  const pg_uuid_t *except, MirrorRoom **rooms);
 
 extern bool spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id);
 /* After a removal: no further one until active units show active_left. */
@@ -96,4 +95,4 @@ extern void spinpanel_mirror_added(const pg_uuid_t *customer_id, const pg_uuid_t
 /* An account was connected or disconnected: its seats count, or no longer. */
 extern void spinpanel_mirror_recount_account(int32 account_id);
 
-#endif							/* SPINPANEL_MIRROR_H */
+#endif /* SPINPANEL_MIRROR_H */

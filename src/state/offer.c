@@ -21,9 +21,8 @@
 #define MAX_QUANTITY 10000000
 
 int
-spinpanel_offers_unmapped(int32 account_id, const pg_uuid_t *customer_id,
-								   int limit, UnmappedOffer **offers,
-								   MemoryContext context)
+spinpanel_offers_unmapped(int32 account_id, const pg_uuid_t *customer_id, int limit,
+						  UnmappedOffer **offers, MemoryContext context)
 {
 	/* Again a day later, then ever more rarely. */
 	static StateQuery select = {
@@ -44,11 +43,12 @@ spinpanel_offers_unmapped(int32 account_id, const pg_uuid_t *customer_id,
 		" WHERE s.customer_id = $1 AND s.account_id = $2 AND s.gone_at IS NULL AND s.commerce = 'legacy'"
 		" AND s.offer_key IS NOT NULL AND s.status IN ('active', 'suspended')"
 		" AND (f.limits_read_at IS NULL OR f.minimum IS NULL AND f.limits_read_at < $3 - '1 day'::interval)"
-		" ORDER BY s.offer_key, s.created_at LIMIT $4)", "uiTi", NULL
+		" ORDER BY s.offer_key, s.created_at LIMIT $4)",
+		"uiTi", NULL
 	};
-	StateArg	args[4];
-	uint64		rows;
-	uint64		row;
+	StateArg args[4];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_int(account_id);
@@ -77,9 +77,9 @@ spinpanel_offers_unmapped(int32 account_id, const pg_uuid_t *customer_id,
 char *
 spinpanel_offers_path(const UnmappedOffer *offer)
 {
-	char	   *customer = spinpanel_uuid_text(&offer->customer_id);
-	char	   *product;
-	char	   *sku;
+	char *customer = spinpanel_uuid_text(&offer->customer_id);
+	char *product;
+	char *sku;
 
 	if (offer->by_status)
 		return psprintf("/customers/%s/subscriptions/%s/provisioningstatus", customer,
@@ -102,22 +102,25 @@ spinpanel_offers_answered(const UnmappedOffer *offer, Jsonb *body, const char *e
 		" sku_id = coalesce(excluded.sku_id, f.sku_id), minimum = coalesce(excluded.minimum, f.minimum),"
 		" maximum = coalesce(excluded.maximum, f.maximum), is_trial = coalesce(excluded.is_trial, f.is_trial),"
 		" source = coalesce(excluded.source, f.source), error = excluded.error, attempts = f.attempts + 1,"
-		" read_at = excluded.read_at WHERE f.source IS DISTINCT FROM 'person'", "tuiibttT", NULL
+		" read_at = excluded.read_at WHERE f.source IS DISTINCT FROM 'person'",
+		"tuiibttT", NULL
 	};
 	static StateQuery fill = {
 		"UPDATE spinpanel.subscription SET sku_id = $2 WHERE offer_key = $1 AND sku_id IS DISTINCT FROM $2"
-		" RETURNING customer_id", "tu", NULL
+		" RETURNING customer_id",
+		"tu", NULL
 	};
 	static StateQuery limits = {
 		"INSERT INTO spinpanel.offer AS f (offer_key, minimum, maximum, limits_read_at) VALUES ($1, $2, $3, $4)"
 		" ON CONFLICT (offer_key) DO UPDATE SET minimum = coalesce(excluded.minimum, f.minimum),"
-		" maximum = coalesce(excluded.maximum, f.maximum), limits_read_at = excluded.limits_read_at", "tiiT", NULL
+		" maximum = coalesce(excluded.maximum, f.maximum), limits_read_at = excluded.limits_read_at",
+		"tiiT", NULL
 	};
-	StateArg	args[8];
-	pg_uuid_t	sku;
-	bool		has_sku = false;
-	int64		number;
-	bool		trial;
+	StateArg args[8];
+	pg_uuid_t sku;
+	bool has_sku = false;
+	int64 number;
+	bool trial;
 
 	args[0] = spinpanel_arg_text(offer->offer_key);
 	args[2] = args[3] = args[4] = args[5] = spinpanel_arg_null();
@@ -129,11 +132,11 @@ spinpanel_offers_answered(const UnmappedOffer *offer, Jsonb *body, const char *e
 		else
 		{
 			has_sku = spinpanel_json_uuid(&body->root, "dynamicAttributes.provisioningId", &sku);
-			if (spinpanel_json_int(&body->root, "minimumQuantity", &number) &&
-				number >= 0 && number <= MAX_QUANTITY)
+			if (spinpanel_json_int(&body->root, "minimumQuantity", &number) && number >= 0 &&
+				number <= MAX_QUANTITY)
 				args[2] = spinpanel_arg_int((int32) number);
-			if (spinpanel_json_int(&body->root, "maximumQuantity", &number) &&
-				number > 0 && number <= INT32_MAX)
+			if (spinpanel_json_int(&body->root, "maximumQuantity", &number) && number > 0 &&
+				number <= INT32_MAX)
 				args[3] = spinpanel_arg_int((int32) number);
 			if (spinpanel_json_bool(&body->root, "isTrial", &trial))
 				args[4] = spinpanel_arg_bool(trial);
@@ -157,9 +160,9 @@ spinpanel_offers_answered(const UnmappedOffer *offer, Jsonb *body, const char *e
 
 	if (has_sku)
 	{
-		uint64		rows;
-		uint64		row;
-		pg_uuid_t  *customers;
+		uint64 rows;
+		uint64 row;
+		pg_uuid_t *customers;
 
 		args[1] = spinpanel_arg_uuid(&sku);
 		rows = spinpanel_state_run(&fill, args, 0);

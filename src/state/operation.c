@@ -41,10 +41,10 @@
 static int
 other_accounts(uint64 row, int column, int32 *accounts)
 {
-	bool		isnull;
-	Datum		datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
-	ArrayType  *array;
-	int			n;
+	bool isnull;
+	Datum datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	ArrayType *array;
+	int n;
 
 	if (isnull)
 		return 0;
@@ -57,7 +57,7 @@ other_accounts(uint64 row, int column, int32 *accounts)
 static Operation *
 operation_from_row(uint64 row, MemoryContext context)
 {
-	Operation  *op = MemoryContextAllocZero(context, sizeof(Operation));
+	Operation *op = MemoryContextAllocZero(context, sizeof(Operation));
 
 	op->operation_id = spinpanel_row_int64(row, 1);
 	op->kind = spinpanel_row_text(row, 2, context);
@@ -90,15 +90,14 @@ operation_from_row(uint64 row, MemoryContext context)
 static Jsonb *
 copy_jsonb(const Jsonb *jsonb)
 {
-	return jsonb == NULL ? NULL :
-		memcpy(palloc(VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
+	return jsonb == NULL ? NULL : memcpy(palloc(VARSIZE(jsonb)), jsonb, VARSIZE(jsonb));
 }
 
 Operation *
 spinpanel_operation_copy(const Operation *operation, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Operation  *copy = palloc(sizeof(Operation));
+	Operation *copy = palloc(sizeof(Operation));
 
 	*copy = *operation;
 	copy->kind = pstrdup(operation->kind);
@@ -118,8 +117,8 @@ id_arg(int64 id)
 }
 
 static void
-record(const Operation *op, const char *event, const Jsonb *before,
-	   const Jsonb *after, const Jsonb *answer, const char *reason)
+record(const Operation *op, const char *event, const Jsonb *before, const Jsonb *after,
+	   const Jsonb *answer, const char *reason)
 {
 	HistoryEntry entry;
 
@@ -151,8 +150,8 @@ spinpanel_operation_add(const Operation *operation)
 		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING operation_id",
 		"ttiuuuIIIIijT", NULL
 	};
-	Operation	op = *operation;
-	StateArg	args[13];
+	Operation op = *operation;
+	StateArg args[13];
 
 	args[0] = spinpanel_arg_text(op.kind);
 	args[1] = spinpanel_arg_text(op.purpose);
@@ -164,8 +163,7 @@ spinpanel_operation_add(const Operation *operation)
 	args[7] = id_arg(op.adjustment_id);
 	args[8] = id_arg(op.request_id);
 	args[9] = id_arg(op.after_operation);
-	args[10] = op.wait_active == 0 ? spinpanel_arg_null() :
-		spinpanel_arg_int(op.wait_active);
+	args[10] = op.wait_active == 0 ? spinpanel_arg_null() : spinpanel_arg_int(op.wait_active);
 	args[11] = spinpanel_arg_jsonb(op.wanted);
 	args[12] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&insert, args, 0);
@@ -183,20 +181,21 @@ spinpanel_operation_add(const Operation *operation)
 	" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1 AND o.account_id = ANY ($3)" \
 	" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)" \
 	" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
-#define DUE_ORDER \
-	" ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2"
+#define DUE_ORDER " ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2"
 
 int
-spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
-					 int limit, Operation ***operations, MemoryContext context)
+spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count, int limit,
+						Operation ***operations, MemoryContext context)
 {
 	static StateQuery subscriptions = {
 		"(SELECT " OPERATION_COLUMNS DUE_WHERE
-		" AND o.kind NOT IN ('assign', 'unassign', 'set_usage_location', 'create_cart', 'checkout')" DUE_ORDER ")"
+		" AND o.kind NOT IN ('assign', 'unassign', 'set_usage_location', 'create_cart', 'checkout')" DUE_ORDER
+		")"
 		" UNION ALL"
 		" (SELECT " OPERATION_COLUMNS
 		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1 AND o.account_id = ANY ($3)"
-		" ORDER BY o.verify_at LIMIT $2)", "TiAi", NULL
+		" ORDER BY o.verify_at LIMIT $2)",
+		"TiAi", NULL
 	};
 	static StateQuery users = {
 		"SELECT " OPERATION_COLUMNS DUE_WHERE
@@ -210,26 +209,28 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		"     ?| ARRAY(SELECT jsonb_array_elements_text(jsonb_path_query_array(o.wanted, '$.add[*]')"
 		"      || jsonb_path_query_array(o.wanted, '$.remove[*]'))))))"
 		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
-		" ORDER BY o.operation_id LIMIT $2", "TiAi", NULL
+		" ORDER BY o.operation_id LIMIT $2",
+		"TiAi", NULL
 	};
-	static StateQuery orders = {
-		"SELECT " OPERATION_COLUMNS DUE_WHERE
-		" AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER, "TiAi", NULL
-	};
-	StateArg	args[3];
-	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
-	uint64		rows;
-	uint64		row;
-	int			i;
+	static StateQuery orders = { "SELECT " OPERATION_COLUMNS DUE_WHERE
+								 " AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER,
+								 "TiAi", NULL };
+	StateArg args[3];
+	Datum *elements = palloc(sizeof(Datum) * (account_count + 1));
+	uint64 rows;
+	uint64 row;
+	int i;
 
 	for (i = 0; i < account_count; i++)
 		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
-	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
-																  4, true, TYPALIGN_INT)));
-	rows = spinpanel_state_run(class == OUTBOX_USERS ? &users :
-							   class == OUTBOX_ORDERS ? &orders : &subscriptions, args, 0);
+	args[2] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
+	rows = spinpanel_state_run(class == OUTBOX_USERS    ? &users
+							   : class == OUTBOX_ORDERS ? &orders
+														: &subscriptions,
+							   args, 0);
 	*operations = MemoryContextAlloc(context, sizeof(Operation *) * (rows + 1));
 	for (row = 0; row < rows; row++)
 		(*operations)[row] = operation_from_row(row, context);
@@ -239,8 +240,8 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 void
 spinpanel_operation_new_ids(Operation *op)
 {
-	pg_uuid_t  *ids[2];
-	int			i;
+	pg_uuid_t *ids[2];
+	int i;
 
 	ids[0] = &op->ms_request_id;
 	ids[1] = &op->correlation_id;
@@ -248,8 +249,7 @@ spinpanel_operation_new_ids(Operation *op)
 	{
 		if (!pg_strong_random(ids[i]->data, UUID_LEN))
 			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not generate random values")));
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 		/* version 4, variant 1 */
 		ids[i]->data[6] = (ids[i]->data[6] & 0x0f) | 0x40;
 		ids[i]->data[8] = (ids[i]->data[8] & 0x3f) | 0x80;
@@ -259,11 +259,10 @@ spinpanel_operation_new_ids(Operation *op)
 Operation *
 spinpanel_operation_get(int64 operation_id, MemoryContext context)
 {
-	static StateQuery select = {
-		"SELECT " OPERATION_COLUMNS
-		" FROM spinpanel.operation o WHERE o.operation_id = $1", "I", NULL
-	};
-	StateArg	args[1];
+	static StateQuery select = { "SELECT " OPERATION_COLUMNS
+								 " FROM spinpanel.operation o WHERE o.operation_id = $1",
+								 "I", NULL };
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(operation_id);
 	if (spinpanel_state_run(&select, args, 1) == 0)
@@ -280,7 +279,7 @@ spinpanel_operation_next_due(void)
 		"(SELECT min(verify_at) FROM spinpanel.operation WHERE status = 'done' AND verify_at > $1))",
 		"T", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&select, args, 0);
@@ -294,9 +293,10 @@ spinpanel_operation_sending(Operation *op)
 		"UPDATE spinpanel.operation SET status = 'sending', base = $2, body = $3, wanted = $4,"
 		" ms_request_id = $5, correlation_id = $6, sent_at = $7, attempts = attempts + 1,"
 		" http_status = NULL, error_code = NULL, error = NULL"
-		" WHERE operation_id = $1 AND status = 'queued'", "IjjjuuT", NULL
+		" WHERE operation_id = $1 AND status = 'queued'",
+		"IjjjuuT", NULL
 	};
-	StateArg	args[7];
+	StateArg args[7];
 
 	op->sent_at = spinpanel_now();
 	args[0] = spinpanel_arg_int64(op->operation_id);
@@ -320,9 +320,10 @@ spinpanel_operation_resend(Operation *op)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = 'sending', attempts = attempts + 1"
-		" WHERE operation_id = $1 AND status IN ('sending', 'unknown')", "I", NULL
+		" WHERE operation_id = $1 AND status IN ('sending', 'unknown')",
+		"I", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	if (spinpanel_state_run(&update, args, 0) != 1)
@@ -335,17 +336,17 @@ spinpanel_operation_resend(Operation *op)
 }
 
 static bool
-leave_sending(Operation *op, const char *status, int http_status,
-			  const char *code, const char *error, TimestampTz not_before,
-			  bool counts)
+leave_sending(Operation *op, const char *status, int http_status, const char *code,
+			  const char *error, TimestampTz not_before, bool counts)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
 		" error = $5, not_before = $6, attempts = attempts - CASE WHEN $7 THEN 0 ELSE 1 END,"
 		" body = CASE WHEN $2 = 'queued' THEN NULL ELSE body END"
-		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "ItittTb", NULL
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
+		"ItittTb", NULL
 	};
-	StateArg	args[7];
+	StateArg args[7];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_text(status);
@@ -362,10 +363,10 @@ leave_sending(Operation *op, const char *status, int http_status,
 }
 
 bool
-spinpanel_operation_unknown(Operation *op, int http_status, const char *code,
-						 const char *error, TimestampTz not_before)
+spinpanel_operation_unknown(Operation *op, int http_status, const char *code, const char *error,
+							TimestampTz not_before)
 {
-	bool		was_unknown = strcmp(op->status, "unknown") == 0;
+	bool was_unknown = strcmp(op->status, "unknown") == 0;
 
 	if (!leave_sending(op, "unknown", http_status, code, error, not_before, true))
 		return false;
@@ -375,14 +376,13 @@ spinpanel_operation_unknown(Operation *op, int http_status, const char *code,
 }
 
 bool
-spinpanel_operation_requeue(Operation *op, int http_status, const char *code,
-						 const char *error, TimestampTz not_before, bool counts)
+spinpanel_operation_requeue(Operation *op, int http_status, const char *code, const char *error,
+							TimestampTz not_before, bool counts)
 {
-	bool		was_queued = strcmp(op->status, "queued") == 0;
+	bool was_queued = strcmp(op->status, "queued") == 0;
 
 	/* A queued one counts no attempt: none was made. */
-	if (!leave_sending(op, "queued", http_status, code, error, not_before,
-					   counts || was_queued))
+	if (!leave_sending(op, "queued", http_status, code, error, not_before, counts || was_queued))
 		return false;
 	if (!was_queued)
 		record(op, "operation queued again", NULL, NULL, NULL, error);
@@ -390,18 +390,19 @@ spinpanel_operation_requeue(Operation *op, int http_status, const char *code,
 }
 
 bool
-spinpanel_operation_done(Operation *op, int32 seats, const Jsonb *answer,
-					  TimestampTz verify_at, const char *remark)
+spinpanel_operation_done(Operation *op, int32 seats, const Jsonb *answer, TimestampTz verify_at,
+						 const char *remark)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = 'done', seats = $2, verify_at = $3, finished_at = $4,"
 		" body = NULL, error = $5, not_before = '-infinity'"
-		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "IiTTt", NULL
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
+		"IiTTt", NULL
 	};
 	static StateQuery count = {
 		"UPDATE spinpanel.run SET seats_removed = seats_removed - $2 WHERE run_id = $1", "Ii", NULL
 	};
-	StateArg	args[5];
+	StateArg args[5];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_int(seats);
@@ -423,13 +424,14 @@ spinpanel_operation_done(Operation *op, int32 seats, const Jsonb *answer,
 }
 
 bool
-spinpanel_operation_over(Operation *op, const char *status, int http_status,
-					  const char *code, const char *error, const Jsonb *answer)
+spinpanel_operation_over(Operation *op, const char *status, int http_status, const char *code,
+						 const char *error, const Jsonb *answer)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
 		" error = $5, finished_at = $6, body = NULL"
-		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')", "ItittT", NULL
+		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
+		"ItittT", NULL
 	};
 
 	/* Followers of followers too: a merge has three steps. */
@@ -439,9 +441,10 @@ spinpanel_operation_over(Operation *op, const char *status, int http_status,
 		" UNION SELECT o.operation_id FROM spinpanel.operation o JOIN f ON o.after_operation = f.operation_id"
 		" WHERE o.status = 'queued')"
 		" UPDATE spinpanel.operation SET status = 'cancelled', error = 'the step before it did not succeed',"
-		" finished_at = $2 WHERE operation_id IN (SELECT operation_id FROM f)", "IT", NULL
+		" finished_at = $2 WHERE operation_id IN (SELECT operation_id FROM f)",
+		"IT", NULL
 	};
-	StateArg	args[6];
+	StateArg args[6];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_text(status);
@@ -462,11 +465,10 @@ spinpanel_operation_over(Operation *op, const char *status, int http_status,
 bool
 spinpanel_operation_learned(Operation *op)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.operation SET base = $2 WHERE operation_id = $1"
-		" AND status IN ('sending', 'unknown')", "Ij", NULL
-	};
-	StateArg	args[2];
+	static StateQuery update = { "UPDATE spinpanel.operation SET base = $2 WHERE operation_id = $1"
+								 " AND status IN ('sending', 'unknown')",
+								 "Ij", NULL };
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_jsonb(op->base);
@@ -479,7 +481,7 @@ spinpanel_operation_verified(Operation *op, const char *remark)
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET verify_at = NULL WHERE operation_id = $1", "I", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	spinpanel_state_run(&update, args, 0);
@@ -490,9 +492,10 @@ void
 spinpanel_operation_verify_later(const Operation *op, TimestampTz verify_at)
 {
 	static StateQuery update = {
-		"UPDATE spinpanel.operation SET verify_at = $2 WHERE operation_id = $1 AND verify_at IS NOT NULL", "IT", NULL
+		"UPDATE spinpanel.operation SET verify_at = $2 WHERE operation_id = $1 AND verify_at IS NOT NULL",
+		"IT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_time(verify_at);
@@ -505,9 +508,10 @@ spinpanel_operation_bought_back(const Operation *op, bool *open)
 	static StateQuery select = {
 		"SELECT coalesce(sum(seats) FILTER (WHERE status = 'done'), 0)::int,"
 		" coalesce(bool_or(status IN ('queued', 'sending', 'unknown')), false)"
-		" FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'buy_back'", "I", NULL
+		" FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'buy_back'",
+		"I", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	spinpanel_state_run(&select, args, 1);
@@ -520,9 +524,10 @@ spinpanel_operation_schedules_after(const Operation *op)
 {
 	static StateQuery select = {
 		"SELECT 1 FROM spinpanel.operation WHERE after_operation = $1 AND purpose = 'schedule'"
-		" AND status = 'queued'", "I", NULL
+		" AND status = 'queued'",
+		"I", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	return spinpanel_state_run(&select, args, 1) > 0;
@@ -532,9 +537,10 @@ bool
 spinpanel_operation_has_follower(const Operation *op, const char *kind, const char *purpose)
 {
 	static StateQuery select = {
-		"SELECT 1 FROM spinpanel.operation WHERE after_operation = $1 AND kind = $2 AND purpose = $3", "Itt", NULL
+		"SELECT 1 FROM spinpanel.operation WHERE after_operation = $1 AND kind = $2 AND purpose = $3",
+		"Itt", NULL
 	};
-	StateArg	args[3];
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_text(kind);
@@ -546,9 +552,10 @@ int
 spinpanel_operation_followers(const Operation *op, const char *purpose)
 {
 	static StateQuery select = {
-		"SELECT count(*)::int FROM spinpanel.operation WHERE after_operation = $1 AND purpose = $2", "It", NULL
+		"SELECT count(*)::int FROM spinpanel.operation WHERE after_operation = $1 AND purpose = $2",
+		"It", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_text(purpose);
@@ -562,9 +569,10 @@ spinpanel_operation_forget_followers(const Operation *op)
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = 'cancelled', error = 'the change before it is decided afresh',"
 		" finished_at = $2 WHERE after_operation = $1 AND status = 'queued'"
-		" AND adjustment_id IS NULL AND purpose IN ('restore', 'schedule')", "IT", NULL
+		" AND adjustment_id IS NULL AND purpose IN ('restore', 'schedule')",
+		"IT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_time(spinpanel_now());
@@ -581,9 +589,10 @@ spinpanel_operation_pool_busy(const Operation *op)
 		"  OR status = 'queued' AND purpose = 'restore' AND subscription_id = $4 AND NOT $5"
 		"   AND EXISTS (SELECT FROM spinpanel.operation p WHERE p.operation_id = operation.after_operation"
 		"    AND p.status = 'done'))"
-		" AND kind NOT IN ('assign', 'unassign', 'set_usage_location') LIMIT 1", "uuIub", NULL
+		" AND kind NOT IN ('assign', 'unassign', 'set_usage_location') LIMIT 1",
+		"uuIub", NULL
 	};
-	StateArg	args[5];
+	StateArg args[5];
 
 	if (!op->has_sku)
 		return false;
@@ -600,9 +609,10 @@ spinpanel_operation_after(Operation *op, int32 wait_active)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET wait_active = $2"
-		" WHERE after_operation = $1 AND status = 'queued' AND purpose = 'merge'", "Ii", NULL
+		" WHERE after_operation = $1 AND status = 'queued' AND purpose = 'merge'",
+		"Ii", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_int(wait_active);
@@ -613,7 +623,7 @@ static void
 pool_tag(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, uint64 seed, LOCKTAG *tag)
 {
 	unsigned char key[2 * UUID_LEN];
-	uint64		hash;
+	uint64 hash;
 
 	memcpy(key, customer_id->data, UUID_LEN);
 	memcpy(key + UUID_LEN, sku_id->data, UUID_LEN);
@@ -626,7 +636,7 @@ pool_tag(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, uint64 seed, LOC
 bool
 spinpanel_operation_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	pool_tag(customer_id, sku_id, DEMAND_SEED, &tag);
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
@@ -635,7 +645,7 @@ spinpanel_operation_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku
 void
 spinpanel_operation_share_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	pool_tag(customer_id, sku_id, DEMAND_SEED, &tag);
 	(void) LockAcquire(&tag, ShareLock, false, false);
@@ -644,7 +654,7 @@ spinpanel_operation_share_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sk
 void
 spinpanel_operation_lock_limit(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	pool_tag(customer_id, sku_id, LIMIT_SEED, &tag);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
@@ -653,7 +663,7 @@ spinpanel_operation_lock_limit(const pg_uuid_t *customer_id, const pg_uuid_t *sk
 int32
 spinpanel_operation_base(const Operation *op, const char *name, int32 if_absent)
 {
-	int64		value;
+	int64 value;
 
 	if (op->base == NULL || !spinpanel_json_int(&op->base->root, name, &value))
 		return if_absent;

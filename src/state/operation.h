@@ -29,43 +29,43 @@
 
 typedef struct Operation
 {
-	int64		operation_id;
+	int64 operation_id;
 	const char *kind;
 	const char *purpose;
 	const char *status;
-	int32		account_id;
-	pg_uuid_t	customer_id;
-	bool		has_sku;
-	pg_uuid_t	sku_id;
-	bool		has_subscription;
-	pg_uuid_t	subscription_id;
-	int64		run_id;
-	int64		adjustment_id;
-	int64		request_id;
-	int64		after_operation;
-	int32		wait_active;	/* 0 = none */
-	Jsonb	   *wanted;
-	Jsonb	   *base;			/* NULL before it was sent */
-	Jsonb	   *body;
-	pg_uuid_t	ms_request_id;
-	pg_uuid_t	correlation_id;
-	TimestampTz sent_at;		/* 0 = never */
-	int32		attempts;
-	int32		http_status;
-	int32		seats;
+	int32 account_id;
+	pg_uuid_t customer_id;
+	bool has_sku;
+	pg_uuid_t sku_id;
+	bool has_subscription;
+	pg_uuid_t subscription_id;
+	int64 run_id;
+	int64 adjustment_id;
+	int64 request_id;
+	int64 after_operation;
+	int32 wait_active; /* 0 = none */
+	Jsonb *wanted;
+	Jsonb *base; /* NULL before it was sent */
+	Jsonb *body;
+	pg_uuid_t ms_request_id;
+	pg_uuid_t correlation_id;
+	TimestampTz sent_at; /* 0 = never */
+	int32 attempts;
+	int32 http_status;
+	int32 seats;
 	TimestampTz created_at;
-	bool		verify;			/* it is done; only to be looked at again */
+	bool verify; /* it is done; only to be looked at again */
 	/* Accounts of ours that sell to this customer, too (as found by due()). */
-	int			other_count;
-	int32		other_accounts[OUTBOX_OTHERS];
+	int other_count;
+	int32 other_accounts[OUTBOX_OTHERS];
 } Operation;
 
 /* Which driver carries it out. */
 typedef enum OutboxClass
 {
-	OUTBOX_SUBSCRIPTIONS,		/* op_subscription.c */
-	OUTBOX_USERS,				/* op_user.c */
-	OUTBOX_ORDERS				/* op_order.c */
+	OUTBOX_SUBSCRIPTIONS, /* op_subscription.c */
+	OUTBOX_USERS, /* op_user.c */
+	OUTBOX_ORDERS /* op_order.c */
 } OutboxClass;
 
 /* Writes a new queued operation; its id. */
@@ -82,10 +82,9 @@ extern int64 spinpanel_operation_add(const Operation *operation);
  * a queued one is not due while another of that user is sending or unknown, or
  * while an earlier one about the same SKU is open.
  */
-extern int	spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
-								 int limit, Operation ***operations, MemoryContext context);
-extern Operation *spinpanel_operation_copy(const Operation *operation,
-										MemoryContext context);
+extern int spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
+								   int limit, Operation ***operations, MemoryContext context);
+extern Operation *spinpanel_operation_copy(const Operation *operation, MemoryContext context);
 extern Operation *spinpanel_operation_get(int64 operation_id, MemoryContext context);
 
 /* Fresh ids of a request and its correlation: for a call not made before. */
@@ -97,19 +96,15 @@ extern TimestampTz spinpanel_operation_next_due(void);
 /* Transitions; each writes history.  False: it was not in that state. */
 extern bool spinpanel_operation_sending(Operation *operation);
 extern bool spinpanel_operation_resend(Operation *operation);
-extern bool spinpanel_operation_unknown(Operation *operation, int http_status,
-									 const char *code, const char *error,
-									 TimestampTz not_before);
-extern bool spinpanel_operation_requeue(Operation *operation, int http_status,
-									 const char *code, const char *error,
-									 TimestampTz not_before, bool counts);
-extern bool spinpanel_operation_done(Operation *operation, int32 seats,
-								  const Jsonb *answer, TimestampTz verify_at,
-								  const char *remark);
+extern bool spinpanel_operation_unknown(Operation *operation, int http_status, const char *code,
+										const char *error, TimestampTz not_before);
+extern bool spinpanel_operation_requeue(Operation *operation, int http_status, const char *code,
+										const char *error, TimestampTz not_before, bool counts);
+extern bool spinpanel_operation_done(Operation *operation, int32 seats, const Jsonb *answer,
+									 TimestampTz verify_at, const char *remark);
 /* status: refused, failed or cancelled.  Followers are cancelled with it. */
-extern bool spinpanel_operation_over(Operation *operation, const char *status,
-								  int http_status, const char *code,
-								  const char *error, const Jsonb *answer);
+extern bool spinpanel_operation_over(Operation *operation, const char *status, int http_status,
+									 const char *code, const char *error, const Jsonb *answer);
 /* What became known while it is unknown, beside what was read before: base. */
 extern bool spinpanel_operation_learned(Operation *operation);
 /* Its second look is over. */
@@ -124,9 +119,9 @@ extern bool spinpanel_operation_schedules_after(const Operation *operation);
 
 /* It has a follower of this kind and purpose, in whatever state. */
 extern bool spinpanel_operation_has_follower(const Operation *operation, const char *kind,
-										  const char *purpose);
+											 const char *purpose);
 /* How many of this purpose. */
-extern int	spinpanel_operation_followers(const Operation *operation, const char *purpose);
+extern int spinpanel_operation_followers(const Operation *operation, const char *purpose);
 
 /* It was not carried out: what would have followed from it is not wanted. */
 extern void spinpanel_operation_forget_followers(const Operation *operation);
@@ -141,19 +136,16 @@ extern void spinpanel_operation_after(Operation *operation, int32 wait_active);
  * The pool's demand lock: callers that ask for seats hold it shared until
  * their transaction ends; a removal takes it exclusively, or not at all.
  */
-extern bool spinpanel_operation_lock_pool(const pg_uuid_t *customer_id,
-									   const pg_uuid_t *sku_id);
+extern bool spinpanel_operation_lock_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);
 
 /* The caller's side: waits at most for the worker's short transaction. */
-extern void spinpanel_operation_share_pool(const pg_uuid_t *customer_id,
-										const pg_uuid_t *sku_id);
+extern void spinpanel_operation_share_pool(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);
 
 /* Callers that count against max_seats go one after the other. */
-extern void spinpanel_operation_lock_limit(const pg_uuid_t *customer_id,
-										const pg_uuid_t *sku_id);
+extern void spinpanel_operation_lock_limit(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);
 
 /* A number kept in an operation's base. */
 extern int32 spinpanel_operation_base(const Operation *operation, const char *name,
 									  int32 if_absent);
 
-#endif							/* SPINPANEL_OPERATION_H */
+#endif /* SPINPANEL_OPERATION_H */

@@ -873,14 +873,14 @@ load(const pg_uuid_t *customer_ids, int count, TimestampTz now, TimestampTz read
 
 SpinpanelPools *
 spinpanel_plan_input_load(const pg_uuid_t *customer_id, TimestampTz now, TimestampTz read_now,
-					 int64 except_operation)
+						  int64 except_operation)
 {
 	return load(customer_id, 1, now, read_now, except_operation, false);
 }
 
 SpinpanelPools *
 spinpanel_plan_input_load_many(const pg_uuid_t *customer_ids, int count, TimestampTz now,
-						  TimestampTz read_now)
+							   TimestampTz read_now)
 {
 	return load(customer_ids, count, now, read_now, 0, true);
 }

@@ -37,7 +37,7 @@ typedef struct SpinpanelPools
  * if").  The operation except_operation (0 = none) is not seen as open.
  */
 extern SpinpanelPools *spinpanel_plan_input_load(const pg_uuid_t *customer_id, TimestampTz now,
-											TimestampTz read_now, int64 except_operation);
+												 TimestampTz read_now, int64 except_operation);
 
 /*
  * Many customers, in the order given, as the active snapshot has them: what a
@@ -45,11 +45,11 @@ extern SpinpanelPools *spinpanel_plan_input_load(const pg_uuid_t *customer_id, T
  * without pools have none.
  */
 extern SpinpanelPools *spinpanel_plan_input_load_many(const pg_uuid_t *customer_ids, int count,
-												 TimestampTz now, TimestampTz read_now);
+													  TimestampTz now, TimestampTz read_now);
 
 /* The same with all that is committed at this moment and what this transaction has done. */
 extern SpinpanelPools *spinpanel_plan_input_load_fresh(const pg_uuid_t *customer_ids, int count,
-												  TimestampTz now);
+													   TimestampTz now);
 
 /*
  * All customers that an account of ours still lists, in order of id, as the

@@ -31,38 +31,38 @@
 /* What we have of one SKU at the customer. */
 typedef struct Stored
 {
-	pg_uuid_t	sku_id;
-	bool		in_pool;		/* else nothing is known of it yet */
-	bool		listed;			/* there is a row of subscribed_sku, not gone */
-	int32		active;
-	int32		warning;
-	int32		suspended;
-	int32		reported;		/* consumed units of the last read */
-	int32		total;
-	int32		available;
-	char	   *part_number;
-	char	   *target_type;
-	char	   *capability;
-	int32		pool_active;
-	int32		believed;		/* consumed units that are believed */
-	bool		seen_consumed;
-	char	   *doubt;
+	pg_uuid_t sku_id;
+	bool in_pool; /* else nothing is known of it yet */
+	bool listed; /* there is a row of subscribed_sku, not gone */
+	int32 active;
+	int32 warning;
+	int32 suspended;
+	int32 reported; /* consumed units of the last read */
+	int32 total;
+	int32 available;
+	char *part_number;
+	char *target_type;
+	char *capability;
+	int32 pool_active;
+	int32 believed; /* consumed units that are believed */
+	bool seen_consumed;
+	char *doubt;
 	TimestampTz doubt_at;
-	int32		doubt_consumed;
-	bool		settling;
-	int32		settle_active;
+	int32 doubt_consumed;
+	bool settling;
+	int32 settle_active;
 	TimestampTz settle_at;
-	bool		mentioned;		/* in the list that is taken in */
+	bool mentioned; /* in the list that is taken in */
 } Stored;
 
 typedef struct Units
 {
 	const pg_uuid_t *customer_id;
 	TimestampTz started_at;
-	Stored	   *stored;
-	int			count;
-	int			size;
-	bool		whole;
+	Stored *stored;
+	int count;
+	int size;
+	bool whole;
 } Units;
 
 static char *
@@ -105,7 +105,7 @@ note_readings(const pg_uuid_t *customer_id, TimestampTz at)
 		"  consumed = greatest(t.consumed, excluded.consumed), until = NULL",
 		"uT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_time(at);
@@ -128,9 +128,10 @@ spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at)
 		"   UNION SELECT sku_id FROM spinpanel.subscription WHERE customer_id = $1 AND sku_id IS NOT NULL) u) k"
 		" LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = k.sku_id"
 		" WHERE p.sku_id IS NULL OR p.owned_seats <> k.seats"
-		" ON CONFLICT (customer_id, sku_id) DO UPDATE SET owned_seats = excluded.owned_seats", "u", NULL
+		" ON CONFLICT (customer_id, sku_id) DO UPDATE SET owned_seats = excluded.owned_seats",
+		"u", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	if (spinpanel_state_run(&recount, args, 0) > 0)
@@ -143,9 +144,10 @@ spinpanel_pool_mapped(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, Tim
 	static StateQuery forget = {
 		"DELETE FROM spinpanel.pool_reading g WHERE g.customer_id = $1 AND g.sku_id = $2"
 		" AND NOT EXISTS (SELECT FROM spinpanel.pool_reading older WHERE older.customer_id = $1"
-		"  AND older.sku_id = $2 AND older.read_at < $3)", "uuT", NULL
+		"  AND older.sku_id = $2 AND older.read_at < $3)",
+		"uuT", NULL
 	};
-	StateArg	args[3];
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
@@ -165,11 +167,12 @@ load_stored(Units *units)
 		" k.part_number, k.target_type, k.capability_status, p.active_units, p.consumed_units, p.consumption_seen,"
 		" p.doubt, p.doubt_at, p.doubt_consumed, p.settle_active, p.settle_at"
 		" FROM spinpanel.pool p LEFT JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
-		" WHERE p.customer_id = $1", "u", NULL
+		" WHERE p.customer_id = $1",
+		"u", NULL
 	};
-	StateArg	args[1];
-	uint64		rows;
-	uint64		row;
+	StateArg args[1];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_uuid(units->customer_id);
 	rows = spinpanel_state_run(&select, args, 0);
@@ -178,7 +181,7 @@ load_stored(Units *units)
 	units->count = (int) rows;
 	for (row = 0; row < rows; row++)
 	{
-		Stored	   *s = &units->stored[row];
+		Stored *s = &units->stored[row];
 
 		spinpanel_row_uuid(row, 1, &s->sku_id);
 		s->in_pool = true;
@@ -207,8 +210,8 @@ load_stored(Units *units)
 static Stored *
 find_stored(Units *units, const pg_uuid_t *sku_id)
 {
-	Stored	   *s;
-	int			i;
+	Stored *s;
+	int i;
 
 	for (i = 0; i < units->count; i++)
 		if (memcmp(&units->stored[i].sku_id, sku_id, sizeof(pg_uuid_t)) == 0)
@@ -241,10 +244,10 @@ implausible_against(int32 consumed, int32 before)
  * numbers contradict each other; why says so in words.  Sets what is believed.
  */
 static void
-weigh(Units *units, Stored *s, int32 consumed, const char *why,
-	  int32 *believed, char *doubt, TimestampTz *doubt_at, int32 *doubt_consumed)
+weigh(Units *units, Stored *s, int32 consumed, const char *why, int32 *believed, char *doubt,
+	  TimestampTz *doubt_at, int32 *doubt_consumed)
 {
-	bool		doubted = s->doubt != NULL;
+	bool doubted = s->doubt != NULL;
 
 	*believed = s->believed;
 	*doubt_at = units->started_at;
@@ -298,22 +301,25 @@ write_pool(Units *units, Stored *s, int32 active, int32 believed, const char *do
 	static StateQuery update = {
 		"UPDATE spinpanel.pool SET active_units = $3, consumed_units = $4, consumption_seen = $5, doubt = $6,"
 		" doubt_at = $7, doubt_consumed = $8, settle_active = $9, settle_at = $10"
-		" WHERE customer_id = $1 AND sku_id = $2", "uuiibtTiiT", NULL
+		" WHERE customer_id = $1 AND sku_id = $2",
+		"uuiibtTiiT", NULL
 	};
 	static StateQuery seen = {
-		"UPDATE spinpanel.sku SET consumption_seen = true WHERE sku_id = $1 AND NOT consumption_seen", "u", NULL
+		"UPDATE spinpanel.sku SET consumption_seen = true WHERE sku_id = $1 AND NOT consumption_seen",
+		"u", NULL
 	};
-	bool		consumption_seen = s->seen_consumed || believed > 0;
-	bool		settled = s->settling && units->started_at > s->settle_at &&
-	(active <= s->settle_active || units->started_at > s->settle_at + SETTLE_PATIENCE);
-	bool		settling = s->settling && !settled;
-	StateArg	args[10];
+	bool consumption_seen = s->seen_consumed || believed > 0;
+	bool settled =
+		s->settling && units->started_at > s->settle_at &&
+		(active <= s->settle_active || units->started_at > s->settle_at + SETTLE_PATIENCE);
+	bool settling = s->settling && !settled;
+	StateArg args[10];
 
 	if (s->in_pool && s->pool_active == active && s->believed == believed &&
 		s->seen_consumed == consumption_seen && !settled &&
-		(doubt[0] == '\0' ? s->doubt == NULL :
-		 s->doubt != NULL && strcmp(s->doubt, doubt) == 0 && s->doubt_at == doubt_at &&
-		 s->doubt_consumed == doubt_consumed))
+		(doubt[0] == '\0' ? s->doubt == NULL
+						  : s->doubt != NULL && strcmp(s->doubt, doubt) == 0 &&
+								s->doubt_at == doubt_at && s->doubt_consumed == doubt_consumed))
 		return;
 
 	args[0] = spinpanel_arg_uuid(units->customer_id);
@@ -336,10 +342,9 @@ write_pool(Units *units, Stored *s, int32 active, int32 believed, const char *do
 
 /* An integer member that must be there and sane. */
 static bool
-units_of(JsonbContainer *item, const char *name, bool required, int32 *value,
-		 char *why)
+units_of(JsonbContainer *item, const char *name, bool required, int32 *value, char *why)
 {
-	int64		number;
+	int64 number;
 
 	*value = 0;
 	if (!spinpanel_json_int(item, name, &number))
@@ -364,7 +369,8 @@ take_item(Units *units, JsonbContainer *item)
 		"INSERT INTO spinpanel.sku AS k (sku_id, part_number, name) VALUES ($1, $2, $3)"
 		" ON CONFLICT (sku_id) DO UPDATE SET part_number = coalesce(excluded.part_number, k.part_number),"
 		" name = coalesce(excluded.name, k.name) WHERE (k.part_number, k.name) IS DISTINCT FROM"
-		" (coalesce(excluded.part_number, k.part_number), coalesce(excluded.name, k.name))", "utt", NULL
+		" (coalesce(excluded.part_number, k.part_number), coalesce(excluded.name, k.name))",
+		"utt", NULL
 	};
 	static StateQuery upsert = {
 		"INSERT INTO spinpanel.subscribed_sku (customer_id, sku_id, part_number, target_type, license_group,"
@@ -378,24 +384,24 @@ take_item(Units *units, JsonbContainer *item)
 		" capability_status = excluded.capability_status, changed_at = excluded.changed_at, gone_at = NULL",
 		"uutttiiiiiitT", NULL
 	};
-	pg_uuid_t	sku_id;
-	Stored	   *s;
-	char		why[DOUBT_SIZE] = "";
-	char		doubt[DOUBT_SIZE];
-	int32		active;
-	int32		warning;
-	int32		suspended;
-	int32		consumed;
-	int64		total = -1;
-	int64		available = PG_INT32_MIN;
-	char	   *part_number;
-	char	   *target_type;
-	char	   *capability;
-	int32		believed;
+	pg_uuid_t sku_id;
+	Stored *s;
+	char why[DOUBT_SIZE] = "";
+	char doubt[DOUBT_SIZE];
+	int32 active;
+	int32 warning;
+	int32 suspended;
+	int32 consumed;
+	int64 total = -1;
+	int64 available = PG_INT32_MIN;
+	char *part_number;
+	char *target_type;
+	char *capability;
+	int32 believed;
 	TimestampTz doubt_at;
-	int32		doubt_consumed;
-	StateArg	args[13];
-	bool		sane;
+	int32 doubt_consumed;
+	StateArg args[13];
+	bool sane;
 
 	if (!spinpanel_json_uuid(item, "productSku.id", &sku_id))
 	{
@@ -412,14 +418,18 @@ take_item(Units *units, JsonbContainer *item)
 		sane = false;
 	if (spinpanel_json_int(item, "totalUnits", &total) && sane && total != (int64) active + warning)
 	{
-		snprintf(why, sizeof(why), "Partner Center reports %d active and %d warning units, but " INT64_FORMAT " in total",
+		snprintf(why, sizeof(why),
+				 "Partner Center reports %d active and %d warning units, but " INT64_FORMAT
+				 " in total",
 				 active, warning, total);
 		sane = false;
 	}
 	if (spinpanel_json_int(item, "availableUnits", &available) && sane && total >= 0 &&
 		available != total - consumed)
 	{
-		snprintf(why, sizeof(why), "Partner Center reports " INT64_FORMAT " units of which %d are consumed, but " INT64_FORMAT " available",
+		snprintf(why, sizeof(why),
+				 "Partner Center reports " INT64_FORMAT
+				 " units of which %d are consumed, but " INT64_FORMAT " available",
 				 total, consumed, available);
 		sane = false;
 	}
@@ -432,10 +442,10 @@ take_item(Units *units, JsonbContainer *item)
 	target_type = bounded(spinpanel_json_text(item, "productSku.targetType"), 32);
 	capability = bounded(spinpanel_json_text(item, "capabilityStatus"), 32);
 
-	if (!s->listed || s->active != active || s->warning != warning ||
-		s->suspended != suspended || s->reported != consumed || s->total != total ||
-		s->available != available || !same_text(s->part_number, part_number) ||
-		!same_text(s->target_type, target_type) || !same_text(s->capability, capability))
+	if (!s->listed || s->active != active || s->warning != warning || s->suspended != suspended ||
+		s->reported != consumed || s->total != total || s->available != available ||
+		!same_text(s->part_number, part_number) || !same_text(s->target_type, target_type) ||
+		!same_text(s->capability, capability))
 	{
 		args[0] = spinpanel_arg_uuid(&sku_id);
 		args[1] = spinpanel_arg_text(part_number);
@@ -446,22 +456,23 @@ take_item(Units *units, JsonbContainer *item)
 		args[1] = spinpanel_arg_uuid(&sku_id);
 		args[2] = spinpanel_arg_text(part_number);
 		args[3] = spinpanel_arg_text(target_type);
-		args[4] = spinpanel_arg_text(bounded(spinpanel_json_text(item, "productSku.licenseGroupId"), 32));
+		args[4] =
+			spinpanel_arg_text(bounded(spinpanel_json_text(item, "productSku.licenseGroupId"), 32));
 		args[5] = spinpanel_arg_int(active);
 		args[6] = spinpanel_arg_int(warning);
 		args[7] = spinpanel_arg_int(suspended);
 		args[8] = spinpanel_arg_int(consumed);
 		args[9] = total < 0 ? spinpanel_arg_null() : spinpanel_arg_int((int32) total);
-		args[10] = available == PG_INT32_MIN ? spinpanel_arg_null() : spinpanel_arg_int((int32) available);
+		args[10] =
+			available == PG_INT32_MIN ? spinpanel_arg_null() : spinpanel_arg_int((int32) available);
 		args[11] = spinpanel_arg_text(capability);
 		args[12] = spinpanel_arg_time(units->started_at);
 		spinpanel_state_run(&upsert, args, 0);
 	}
 
-	weigh(units, s, sane ? consumed : CONTRADICTION, sane ? "" : why, &believed,
-		  doubt, &doubt_at, &doubt_consumed);
-	write_pool(units, s, sane ? active : s->pool_active, believed, doubt, doubt_at,
-			   doubt_consumed);
+	weigh(units, s, sane ? consumed : CONTRADICTION, sane ? "" : why, &believed, doubt, &doubt_at,
+		  &doubt_consumed);
+	write_pool(units, s, sane ? active : s->pool_active, believed, doubt, doubt_at, doubt_consumed);
 }
 
 /* A SKU that was listed and is not in this whole list. */
@@ -470,19 +481,20 @@ take_missing(Units *units, Stored *s)
 {
 	static StateQuery gone = {
 		"UPDATE spinpanel.subscribed_sku SET gone_at = $3, active_units = 0, consumed_units = 0, changed_at = $3"
-		" WHERE customer_id = $1 AND sku_id = $2", "uuT", NULL
+		" WHERE customer_id = $1 AND sku_id = $2",
+		"uuT", NULL
 	};
-	char		doubt[DOUBT_SIZE];
-	int32		believed;
+	char doubt[DOUBT_SIZE];
+	int32 believed;
 	TimestampTz doubt_at;
-	int32		doubt_consumed;
+	int32 doubt_consumed;
 
 	weigh(units, s, 0, "the SKU is gone from Partner Center's report; a second read must agree",
 		  &believed, doubt, &doubt_at, &doubt_consumed);
 	write_pool(units, s, doubt[0] ? s->pool_active : 0, believed, doubt, doubt_at, doubt_consumed);
 	if (doubt[0] == '\0')
 	{
-		StateArg	args[3];
+		StateArg args[3];
 
 		args[0] = spinpanel_arg_uuid(units->customer_id);
 		args[1] = spinpanel_arg_uuid(&s->sku_id);
@@ -492,23 +504,23 @@ take_missing(Units *units, Stored *s)
 }
 
 bool
-spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body,
-						  TimestampTz started_at)
+spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
 {
 	/* A request waits no longer once a read that began late enough is in. */
 	static StateQuery arrived = {
 		"UPDATE spinpanel.license_request SET waiting = false WHERE request_id IN (SELECT r.request_id"
 		" FROM spinpanel.license_request r LEFT JOIN spinpanel.pool p USING (customer_id, sku_id)"
 		" WHERE r.customer_id = $1 AND r.waiting AND r.confirmed_at <= $2 AND p.doubt IS NULL"
-		" FOR UPDATE OF r SKIP LOCKED)", "uT", NULL
+		" FOR UPDATE OF r SKIP LOCKED)",
+		"uT", NULL
 	};
-	Units		units;
+	Units units;
 	JsonbContainer *items = spinpanel_json_container(&body->root, "items");
 	JsonbIterator *it;
-	JsonbValue	value;
+	JsonbValue value;
 	JsonbIteratorToken token;
-	StateArg	args[2];
-	int			i;
+	StateArg args[2];
+	int i;
 
 	if (items == NULL || !JsonContainerIsArray(items))
 		return false;
@@ -547,9 +559,10 @@ spinpanel_pool_count_holders(const pg_uuid_t *customer_id, TimestampTz at)
 	static StateQuery count = {
 		"UPDATE spinpanel.pool p SET holders = (SELECT count(*)::int FROM spinpanel.user_license l"
 		" WHERE l.customer_id = p.customer_id AND l.sku_id = p.sku_id), holders_read_at = $2"
-		" WHERE p.customer_id = $1", "uT", NULL
+		" WHERE p.customer_id = $1",
+		"uT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_time(at);
@@ -557,18 +570,20 @@ spinpanel_pool_count_holders(const pg_uuid_t *customer_id, TimestampTz at)
 }
 
 void
-spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-					  int32 active_left, int32 added)
+spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 active_left,
+					  int32 added)
 {
 	static StateQuery removed = {
 		"UPDATE spinpanel.pool SET settle_active = least(settle_active, $3), settle_at = $4"
-		" WHERE customer_id = $1 AND sku_id = $2", "uuiT", NULL
+		" WHERE customer_id = $1 AND sku_id = $2",
+		"uuiT", NULL
 	};
 	static StateQuery more = {
 		"UPDATE spinpanel.pool SET settle_active = settle_active + $3"
-		" WHERE customer_id = $1 AND sku_id = $2 AND settle_active IS NOT NULL AND $4 IS NOT NULL", "uuiT", NULL
+		" WHERE customer_id = $1 AND sku_id = $2 AND settle_active IS NOT NULL AND $4 IS NOT NULL",
+		"uuiT", NULL
 	};
-	StateArg	args[4];
+	StateArg args[4];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
@@ -578,15 +593,16 @@ spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 }
 
 bool
-spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-					   int32 *owned, int32 *active, int32 *consumed)
+spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 *owned,
+					   int32 *active, int32 *consumed)
 {
 	static StateQuery select = {
 		"SELECT p.owned_seats, k.active_units, k.consumed_units FROM spinpanel.pool p"
 		" JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
-		" WHERE p.customer_id = $1 AND p.sku_id = $2", "uu", NULL
+		" WHERE p.customer_id = $1 AND p.sku_id = $2",
+		"uu", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);

@@ -39,4 +39,4 @@ extern void spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t 
 extern bool spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 								   int32 *owned, int32 *active, int32 *consumed);
 
-#endif							/* SPINPANEL_POOL_H */
+#endif /* SPINPANEL_POOL_H */

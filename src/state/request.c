@@ -67,9 +67,8 @@ level_arg(int32 level)
 /* ---- whose turn it is -------------------------------------------------------------- */
 
 int
-spinpanel_request_due(int limit, const int32 *accounts, int account_count,
-					 const pg_uuid_t *busy, int busy_count,
-					 DemandCustomer **customers, MemoryContext context)
+spinpanel_request_due(int limit, const int32 *accounts, int account_count, const pg_uuid_t *busy,
+					  int busy_count, DemandCustomer **customers, MemoryContext context)
 {
 	/* One account that may not act keeps no other waiting. */
 	static StateQuery select = {
@@ -78,27 +77,29 @@ spinpanel_request_due(int limit, const int32 *accounts, int account_count,
 		" FROM spinpanel.customer_account c WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL"
 		" AND c.account_id = ANY ($3))) AS account_id"
 		" FROM spinpanel.license_request q LEFT JOIN spinpanel.relationship r ON r.customer_id = q.customer_id"
-		" WHERE q.status IN " OPEN_STATES " AND r.paused_at IS NULL AND (q.not_before <= $1 OR q.not_before = 'infinity'"
+		" WHERE q.status IN " OPEN_STATES
+		" AND r.paused_at IS NULL AND (q.not_before <= $1 OR q.not_before = 'infinity'"
 		/* a person has decided */
 		"  AND EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id"
 		"   AND j.status <> 'awaiting_approval'))"
 		" AND q.customer_id <> ALL ($4)"
-		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2", "TiAiAu", NULL
+		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2",
+		"TiAiAu", NULL
 	};
-	StateArg	args[4];
-	Datum	   *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
-	uint64		rows;
-	uint64		row;
-	int			i;
+	StateArg args[4];
+	Datum *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
+	uint64 rows;
+	uint64 row;
+	int i;
 
 	for (i = 0; i < account_count; i++)
 		elements[i] = Int32GetDatum(accounts[i]);
-	args[2] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count, INT4OID,
-																  4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
 	for (i = 0; i < busy_count; i++)
 		elements[i] = UUIDPGetDatum(&busy[i]);
-	args[3] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, busy_count, UUIDOID,
-																  UUID_LEN, false, TYPALIGN_CHAR)));
+	args[3] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
@@ -117,9 +118,10 @@ spinpanel_request_next_due(void)
 {
 	static StateQuery select = {
 		"SELECT min(not_before) FROM spinpanel.license_request WHERE status IN " OPEN_STATES
-		" AND not_before > $1", "T", NULL
+		" AND not_before > $1",
+		"T", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&select, args, 0);
@@ -149,8 +151,7 @@ spinpanel_request_next_due(void)
 	" LEFT JOIN spinpanel.adjustment j ON j.adjustment_id = q.adjustment_id" \
 	" LEFT JOIN spinpanel.operation o ON o.operation_id = q.operation_id" \
 	" LEFT JOIN spinpanel.operation b ON b.operation_id = q.buy_operation"
-#define REQUEST_ORDER \
-	" ORDER BY q.request_id FOR UPDATE OF q SKIP LOCKED"
+#define REQUEST_ORDER " ORDER BY q.request_id FOR UPDATE OF q SKIP LOCKED"
 
 static int32
 level(uint64 row, int column)
@@ -203,7 +204,7 @@ request_from_row(uint64 row, DemandRequest *r)
 static void
 take_requests(Demand *demand, uint64 rows)
 {
-	uint64		row;
+	uint64 row;
 
 	demand->requests = palloc0(sizeof(DemandRequest) * (rows + 1));
 	demand->count = (int) rows;
@@ -222,10 +223,11 @@ spinpanel_request_settings(const pg_uuid_t *customer_id)
 		"  AND o.purpose = 'buy' AND o.status = 'done' AND o.finished_at > $2 AND o.adjustment_id IS NULL),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation"
 		"  WHERE q.customer_id = r.customer_id AND q.status = 'buying' AND o.adjustment_id IS NULL)"
-		" FROM spinpanel.relationship r WHERE r.customer_id = $1", "uT", NULL
+		" FROM spinpanel.relationship r WHERE r.customer_id = $1",
+		"uT", NULL
 	};
-	Demand	   *demand = palloc0(sizeof(Demand));
-	StateArg	args[2];
+	Demand *demand = palloc0(sizeof(Demand));
+	StateArg args[2];
 
 	demand->customer_id = *customer_id;
 	demand->now = spinpanel_now();
@@ -252,10 +254,11 @@ Demand *
 spinpanel_request_load(const pg_uuid_t *customer_id)
 {
 	static StateQuery requests = {
-		REQUEST_SELECT " WHERE q.customer_id = $1 AND q.status IN " OPEN_STATES REQUEST_ORDER, "u", NULL
+		REQUEST_SELECT " WHERE q.customer_id = $1 AND q.status IN " OPEN_STATES REQUEST_ORDER, "u",
+		NULL
 	};
-	Demand	   *demand = spinpanel_request_settings(customer_id);
-	StateArg	args[1];
+	Demand *demand = spinpanel_request_settings(customer_id);
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	take_requests(demand, spinpanel_state_run(&requests, args, 0));
@@ -291,7 +294,8 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		"  AND o.kind IN ('set_quantity', 'suspend', 'cancel') AND o.purpose IN ('remove', 'merge', 'give_back')), 0),"
 		" EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy'"
 		"  AND o.status IN ('queued', 'sending', 'unknown'))"
-		" FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2", "uuT", NULL
+		" FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2",
+		"uuT", NULL
 	};
 	static StateQuery rule = {
 		"SELECT (array_agg(r.default_offer ORDER BY r.customer_id IS NULL, r.sku_id IS NULL) FILTER (WHERE r.default_offer IS NOT NULL))[1],"
@@ -304,7 +308,7 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		"uu", NULL
 	};
 	NeedFigures *f = &pool->figures;
-	StateArg	args[3];
+	StateArg args[3];
 
 	memset(pool, 0, sizeof(*pool));
 	pool->sku_id = *sku_id;
@@ -332,24 +336,25 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 }
 
 void
-spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-					   const pg_uuid_t *ids, int count, NeedTerms *terms)
+spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, const pg_uuid_t *ids,
+						int count, NeedTerms *terms)
 {
 	static StateQuery select = {
 		"SELECT subscription_id, term_duration, billing_cycle FROM spinpanel.subscription"
-		" WHERE customer_id = $1 AND sku_id = $2", "uu", NULL
+		" WHERE customer_id = $1 AND sku_id = $2",
+		"uu", NULL
 	};
-	StateArg	args[2];
-	uint64		rows;
-	uint64		row;
-	int			i;
+	StateArg args[2];
+	uint64 rows;
+	uint64 row;
+	int i;
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
 	rows = spinpanel_state_run(&select, args, 0);
 	for (row = 0; row < rows; row++)
 	{
-		pg_uuid_t	id;
+		pg_uuid_t id;
 
 		spinpanel_row_uuid(row, 1, &id);
 		for (i = 0; i < count; i++)
@@ -373,9 +378,10 @@ spinpanel_request_count(const Operation *op, int32 *open, int32 *refused, int32 
 	};
 	static StateQuery hold = {
 		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'"
-		" FOR UPDATE SKIP LOCKED", "I", NULL
+		" FOR UPDATE SKIP LOCKED",
+		"I", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	*linked = (int32) spinpanel_state_run(&hold, args, 0);
@@ -390,27 +396,32 @@ DemandHold
 spinpanel_request_hold(const Operation *op, int wanted)
 {
 	static StateQuery served = {
-		"SELECT 1 FROM spinpanel.license_request WHERE operation_id = $1 AND status IN " OPEN_STATES, "I", NULL
+		"SELECT 1 FROM spinpanel.license_request WHERE operation_id = $1 AND status IN " OPEN_STATES,
+		"I", NULL
 	};
 	static StateQuery hold_served = {
 		"SELECT 1 FROM spinpanel.license_request WHERE operation_id = $1 AND status IN " OPEN_STATES
-		" FOR UPDATE SKIP LOCKED", "I", NULL
+		" FOR UPDATE SKIP LOCKED",
+		"I", NULL
 	};
 	static StateQuery bought = {
-		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'", "I", NULL
+		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'",
+		"I", NULL
 	};
 	static StateQuery hold_bought = {
 		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'"
-		" FOR UPDATE SKIP LOCKED", "I", NULL
+		" FOR UPDATE SKIP LOCKED",
+		"I", NULL
 	};
-	bool		buys = is(op->purpose, "buy");
-	uint64		held;
-	StateArg	args[1];
+	bool buys = is(op->purpose, "buy");
+	uint64 held;
+	StateArg args[1];
 
 	if (op->request_id == 0)
 		return DEMAND_READY;
-	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0 ?
-								  op->after_operation : op->operation_id);
+	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0
+									  ? op->after_operation
+									  : op->operation_id);
 	held = spinpanel_state_run(buys ? &hold_bought : &hold_served, args, 0);
 	if (spinpanel_state_run(buys ? &bought : &served, args, 0) > held)
 		return DEMAND_LOCKED;
@@ -418,15 +429,16 @@ spinpanel_request_hold(const Operation *op, int wanted)
 }
 
 void
-spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn,
-						const pg_uuid_t *user_id, TimestampTz looked_at)
+spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn, const pg_uuid_t *user_id,
+						 TimestampTz looked_at)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET user_id = $3, looked_at = $4 WHERE request_id IN"
 		" (SELECT q.request_id FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.status = 'queued'"
-		"  AND (q.user_id = $3 OR q.user_id IS NULL AND lower(q.upn) = lower($2)) FOR UPDATE SKIP LOCKED)", "utuT", NULL
+		"  AND (q.user_id = $3 OR q.user_id IS NULL AND lower(q.upn) = lower($2)) FOR UPDATE SKIP LOCKED)",
+		"utuT", NULL
 	};
-	StateArg	args[4];
+	StateArg args[4];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_text(upn);
@@ -465,9 +477,10 @@ write_request(const DemandRequest *r, const char *error, bool finished, bool con
 		" provisioning_at = $12, active_level = $13, consumed_level = $14, follows = $15, adjustment_id = $16,"
 		" waiting = $17, error = $18, finished_at = CASE WHEN $19 THEN $21 END,"
 		" confirmed_at = CASE WHEN $20 THEN $21 ELSE confirmed_at END, account_id = nullif($22, 0)"
-		" WHERE request_id = $1", "ItbuIITTiiTTiiIIbtbbTi", NULL
+		" WHERE request_id = $1",
+		"ItbuIITTiiTTiiIIbtbbTi", NULL
 	};
-	StateArg	args[22];
+	StateArg args[22];
 
 	args[0] = spinpanel_arg_int64(r->request_id);
 	args[1] = spinpanel_arg_text(r->status);
@@ -518,7 +531,8 @@ static void
 notify_request(const Demand *demand, const DemandRequest *r)
 {
 	Async_Notify("spinpanel",
-				 psprintf("{\"type\":\"request\",\"id\":" INT64_FORMAT ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
+				 psprintf("{\"type\":\"request\",\"id\":" INT64_FORMAT
+						  ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
 						  r->request_id, r->status, spinpanel_uuid_text(&demand->customer_id)));
 }
 
@@ -537,11 +551,12 @@ pass_seat_on(Demand *demand, const DemandRequest *from)
 		"  AND q.follows IS NULL AND q.operation_id IS NULL AND q.looked_at IS NOT NULL"
 		"  AND (q.status IN ('queued', 'provisioning') OR q.status = 'buying' AND o.status = 'queued')"
 		"  ORDER BY q.status = 'buying', q.request_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED)"
-		" RETURNING request_id", "uuIuIiTT", NULL
+		" RETURNING request_id",
+		"uuIuIiTT", NULL
 	};
-	StateArg	args[8];
-	int64		id;
-	int			i;
+	StateArg args[8];
+	int64 id;
+	int i;
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(&from->sku_id);
@@ -584,7 +599,8 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		"  AS w (seats, until) WHERE w.seats > 0 AND w.until > $2),"
 		" (SELECT max(o.operation_id) FROM spinpanel.operation o WHERE o.customer_id = s.customer_id AND o.sku_id = s.sku_id"
 		"  AND o.subscription_id = s.subscription_id AND o.purpose = 'give_back' AND o.status = 'queued' AND o.base ? 'meant'), s.sku_id"
-		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active'", "uT", NULL
+		" FROM spinpanel.subscription s WHERE s.subscription_id = $1 AND s.status = 'active'",
+		"uT", NULL
 	};
 	/*
 	 * meant: how many of its seats; the quantity is what it then comes to.  One
@@ -600,11 +616,12 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 		"  CROSS JOIN LATERAL (SELECT coalesce((b.base ->> 'meant')::int, 0) + $2 AS seats,"
 		"   coalesce((b.base ->> 'ordered')::boolean, false) OR EXISTS (SELECT FROM spinpanel.operation c"
 		"    WHERE c.operation_id = $3 AND c.kind = 'create_cart') AS ordered) m WHERE b.operation_id = $1) n"
-		" WHERE o.operation_id = $1", "IiI", NULL
+		" WHERE o.operation_id = $1",
+		"IiI", NULL
 	};
-	Operation	op;
-	StateArg	args[3];
-	int64		id;
+	Operation op;
+	StateArg args[3];
+	int64 id;
 
 	if (!r->has_subscription)
 		return 0;
@@ -640,7 +657,7 @@ give_seats_back(Demand *demand, const DemandRequest *r, int32 seats)
 static void
 place_seat(Demand *demand, DemandRequest *r)
 {
-	int64		id;
+	int64 id;
 
 	if (pass_seat_on(demand, r))
 	{
@@ -664,11 +681,12 @@ spinpanel_request_finish(Demand *demand, DemandRequest *r, const char *status, c
 	/* What follows it is looked at again. */
 	static StateQuery followers = {
 		"UPDATE spinpanel.license_request SET not_before = $2 WHERE request_id IN (SELECT q.request_id"
-		" FROM spinpanel.license_request q WHERE q.follows = $1 AND q.status IN " OPEN_STATES " FOR UPDATE SKIP LOCKED)",
+		" FROM spinpanel.license_request q WHERE q.follows = $1 AND q.status IN " OPEN_STATES
+		" FOR UPDATE SKIP LOCKED)",
 		"IT", NULL
 	};
-	bool		done = is(status, "done");
-	StateArg	args[2];
+	bool done = is(status, "done");
+	StateArg args[2];
 
 	if (!done && r->seat_bought)
 		place_seat(demand, r);
@@ -694,7 +712,8 @@ retry_delay(const DemandRequest *r)
 }
 
 void
-spinpanel_request_begin_again(Demand *demand, DemandRequest *r, const char *event, const char *reason, bool at_once)
+spinpanel_request_begin_again(Demand *demand, DemandRequest *r, const char *event,
+							  const char *reason, bool at_once)
 {
 	r->status = r->seat_bought ? "provisioning" : "queued";
 	if (!r->seat_bought)
@@ -718,7 +737,7 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 	JsonbContainer *held = result == NULL ? NULL : spinpanel_json_container(&result->root, "held");
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (held == NULL || !JsonContainerIsArray(held))
 		return false;
@@ -726,7 +745,7 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 	(void) JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		pg_uuid_t	id;
+		pg_uuid_t id;
 
 		if (token == WJB_ELEM && value.type == jbvString &&
 			spinpanel_parse_uuid(pnstrdup(value.val.string.val, value.val.string.len), &id) &&
@@ -745,7 +764,7 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 static void
 no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 {
-	DemandPool	pool;
+	DemandPool pool;
 
 	r->operation_id = 0;
 	r->consumed_level = -1;
@@ -760,8 +779,8 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 	}
 	if (r->seat_bought)
 	{
-		bool		over = demand->now - r->provisioning_at >
-			(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
+		bool over = demand->now - r->provisioning_at >
+					(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 
 		spinpanel_request_pool(demand, &r->sku_id, &pool);
 		if (!over && (pool.figures.active < r->active_level || pool.figures.unshown > 0 ||
@@ -770,7 +789,7 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 			r->status = "provisioning";
 			r->not_before = demand->now + retry_delay(r) * 1000;
 			spinpanel_request_save(demand, r, "request provisioning",
-								  "the seat bought for it cannot be assigned yet");
+								   "the seat bought for it cannot be assigned yet");
 			return;
 		}
 		r->seats_lost++;
@@ -780,15 +799,18 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 			/* Where somebody holds it, the floor keeps it. */
 			r->operation_id = give_seats_back(demand, r, 1);
 			if (r->operation_id != 0)
-				record(demand, r, "seat given back", "the seat bought for it could not be assigned");
-			spinpanel_request_finish(demand, r, "failed", over ?
-									"seats that were bought for it could not be assigned in time; they are in stock" :
-									"seats that were bought for it were taken by others twice");
+				record(demand, r, "seat given back",
+					   "the seat bought for it could not be assigned");
+			spinpanel_request_finish(
+				demand, r, "failed",
+				over
+					? "seats that were bought for it could not be assigned in time; they are in stock"
+					: "seats that were bought for it were taken by others twice");
 			return;
 		}
-		record(demand, r, "seat lost", over ?
-			   "the seat bought for it could not be assigned in time: it is in stock" :
-			   "somebody else took the seat bought for it");
+		record(demand, r, "seat lost",
+			   over ? "the seat bought for it could not be assigned in time: it is in stock"
+					: "somebody else took the seat bought for it");
 		r->active_level = -1;
 		r->buy_operation = 0;
 		r->has_subscription = false;
@@ -802,7 +824,7 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 			r->status = "queued";
 			r->not_before = demand->now + retry_delay(r) * 1000;
 			spinpanel_request_save(demand, r, "request queued again",
-								  "no seat is free yet: seats bought before do not show so far");
+								   "no seat is free yet: seats bought before do not show so far");
 			return;
 		}
 	}
@@ -810,7 +832,7 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 	r->seat_refused_at = demand->now;
 	r->not_before = demand->now;
 	spinpanel_request_save(demand, r, "request queued again",
-						  "Partner Center says that no seat is free, whatever its report shows");
+						   "Partner Center says that no seat is free, whatever its report shows");
 }
 
 /* Those that waited for the pool are looked at now; all: also who waits for a person. */
@@ -821,9 +843,10 @@ wake_pool(const Demand *demand, const pg_uuid_t *sku_id, bool all)
 		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
 		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued'"
 		" AND q.not_before > $3 AND q.operation_id IS NULL AND q.follows IS NULL AND ($4 OR q.adjustment_id IS NULL)"
-		" FOR UPDATE SKIP LOCKED)", "uuTb", NULL
+		" FOR UPDATE SKIP LOCKED)",
+		"uuTb", NULL
 	};
-	StateArg	args[4];
+	StateArg args[4];
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
@@ -838,8 +861,8 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 {
 	const char *why = psprintf("%s%s%s", reason && reason[0] ? reason : "Partner Center refused it",
 							   code && code[0] ? ", code " : "", code && code[0] ? code : "");
-	bool		assigns = is(op->kind, "assign");
-	int			i;
+	bool assigns = is(op->kind, "assign");
+	int i;
 
 	for (i = 0; i < demand->count; i++)
 	{
@@ -848,8 +871,9 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 		if (is(op->kind, "set_usage_location"))
 		{
 			if (is(status, "refused") || is(status, "failed"))
-				spinpanel_request_finish(demand, r, "failed",
-										psprintf("the user has no usage location, and it could not be set: %s", why));
+				spinpanel_request_finish(
+					demand, r, "failed",
+					psprintf("the user has no usage location, and it could not be set: %s", why));
 			else
 				spinpanel_request_begin_again(demand, r, NULL, NULL, is(status, "done"));
 		}
@@ -863,7 +887,8 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 			}
 			else
 				spinpanel_request_begin_again(demand, r, "request queued again",
-							"the change was carried out, and does not show", false);
+											  "the change was carried out, and does not show",
+											  false);
 		}
 		else if (assigns && is(status, "refused") && is(code, "60012"))
 			no_seat_free(demand, r, demand->count == 1);
@@ -892,8 +917,8 @@ restore_auto_renew(const Operation *op)
 		"SELECT 1 FROM spinpanel.subscription WHERE subscription_id = $1 AND auto_renew_before AND NOT auto_renew",
 		"u", NULL
 	};
-	Operation	next;
-	StateArg	args[1];
+	Operation next;
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_uuid(&op->subscription_id);
 	if (spinpanel_state_run(&select, args, 0) == 0)
@@ -924,9 +949,10 @@ reserve_seats(const DemandRequest *purchase, int32 seats)
 		" jsonb_build_object('reserved', n.seats, 'subscriptionId', $3)"
 		" FROM (SELECT least(count(*)::int, $2) AS seats FROM spinpanel.license_request"
 		"  WHERE buy_operation = $1 AND status = 'buying') n"
-		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats", "Iiu", NULL
+		" WHERE o.operation_id = $1 AND n.seats > 0 RETURNING n.seats",
+		"Iiu", NULL
 	};
-	StateArg	args[3];
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_int64(purchase->buy_operation);
 	args[1] = spinpanel_arg_int(seats);
@@ -940,9 +966,10 @@ spinpanel_request_take_reserved(Demand *demand, DemandRequest *r)
 	static StateQuery take = {
 		"UPDATE spinpanel.operation o SET base = jsonb_set(o.base, '{reserved}', to_jsonb((o.base ->> 'reserved')::int - 1))"
 		" WHERE o.operation_id = $1 AND (o.base ->> 'reserved')::int > 0"
-		" RETURNING (o.base ->> 'subscriptionId')::uuid", "I", NULL
+		" RETURNING (o.base ->> 'subscriptionId')::uuid",
+		"I", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(r->buy_operation);
 	if (spinpanel_state_run(&take, args, 0) == 0)
@@ -964,12 +991,12 @@ static void
 seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *result)
 {
 	DemandRequest spare;
-	int64		seats = op->seats;
-	int32		active = spinpanel_operation_base(op, "active", -1);
-	int32		before = active < 0 ? -1 : active + spinpanel_operation_base(op, "unshown", 0);
-	int32		given = 0;
-	int			pass;
-	int			i;
+	int64 seats = op->seats;
+	int32 active = spinpanel_operation_base(op, "active", -1);
+	int32 before = active < 0 ? -1 : active + spinpanel_operation_base(op, "unshown", 0);
+	int32 given = 0;
+	int pass;
+	int i;
 
 	memset(&spare, 0, sizeof(spare));
 	spare.account_id = op->account_id;
@@ -980,7 +1007,8 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 	spare.active_level = -1;
 	if (is(op->kind, "checkout") && result != NULL)
 	{
-		spare.has_subscription = spinpanel_json_uuid(&result->root, "subscriptionId", &spare.subscription_id);
+		spare.has_subscription =
+			spinpanel_json_uuid(&result->root, "subscriptionId", &spare.subscription_id);
 		(void) spinpanel_json_int(&result->root, "quantity", &seats);
 	}
 
@@ -999,7 +1027,8 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 				r->active_level = -1;
 				r->status = "queued";
 				r->not_before = demand->now;
-				spinpanel_request_save(demand, r, "request queued again", "fewer seats had to be bought");
+				spinpanel_request_save(demand, r, "request queued again",
+									   "fewer seats had to be bought");
 				continue;
 			}
 			given++;
@@ -1014,8 +1043,7 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 			r->attempts = 0;
 			r->status = "provisioning";
 			r->not_before = demand->now;
-			spinpanel_request_save(demand, r, "request provisioning",
-								  "a seat was bought for it");
+			spinpanel_request_save(demand, r, "request provisioning", "a seat was bought for it");
 		}
 	}
 
@@ -1026,8 +1054,9 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 	for (; given < seats && pass_seat_on(demand, &spare); given++)
 		;
 	if (given < seats && give_seats_back(demand, &spare, (int32) (seats - given)) == 0)
-		record(demand, &spare, "seat in stock",
-			   psprintf("%d seat(s) more were bought than are needed by now", (int) (seats - given)));
+		record(
+			demand, &spare, "seat in stock",
+			psprintf("%d seat(s) more were bought than are needed by now", (int) (seats - given)));
 	if (is(op->kind, "reactivate"))
 		restore_auto_renew(op);
 }
@@ -1036,7 +1065,7 @@ static void
 purchase_over(Demand *demand, const Operation *op, int64 buy_operation, const char *status,
 			  const char *code, const char *reason, Jsonb *result)
 {
-	int			i;
+	int i;
 
 	if (is(status, "done"))
 		seats_arrived(demand, op, buy_operation, result);
@@ -1047,34 +1076,39 @@ purchase_over(Demand *demand, const Operation *op, int64 buy_operation, const ch
 		if (r->moved)
 			continue;
 		if (is(status, "cancelled") || is(code, "cart_expired"))
-			spinpanel_request_begin_again(demand, r, "request queued again", reason, r->attempts == 0);
+			spinpanel_request_begin_again(demand, r, "request queued again", reason,
+										  r->attempts == 0);
 		else
-			spinpanel_request_finish(demand, r, "failed",
-									psprintf("no seat could be bought: %s%s%s",
-											 reason && reason[0] ? reason : "Partner Center refused it",
-											 code && code[0] ? ", code " : "", code && code[0] ? code : ""));
+			spinpanel_request_finish(
+				demand, r, "failed",
+				psprintf("no seat could be bought: %s%s%s",
+						 reason && reason[0] ? reason : "Partner Center refused it",
+						 code && code[0] ? ", code " : "", code && code[0] ? code : ""));
 	}
 	wake_pool(demand, &op->sku_id, false);
 }
 
 void
-spinpanel_request_operation_over(const Operation *op, const char *status,
-								const char *code, const char *reason, Jsonb *result)
+spinpanel_request_operation_over(const Operation *op, const char *status, const char *code,
+								 const char *reason, Jsonb *result)
 {
 	static StateQuery by_operation = {
-		REQUEST_SELECT " WHERE q.operation_id = $1 AND q.status IN " OPEN_STATES REQUEST_ORDER, "I", NULL
+		REQUEST_SELECT " WHERE q.operation_id = $1 AND q.status IN " OPEN_STATES REQUEST_ORDER, "I",
+		NULL
 	};
 	static StateQuery by_purchase = {
-		REQUEST_SELECT " WHERE q.buy_operation = $1 AND q.status = 'buying'" REQUEST_ORDER, "I", NULL
+		REQUEST_SELECT " WHERE q.buy_operation = $1 AND q.status = 'buying'" REQUEST_ORDER, "I",
+		NULL
 	};
 	static StateQuery returned = {
 		"UPDATE spinpanel.license_request SET seat_bought = false WHERE request_id IN (SELECT q.request_id"
 		" FROM spinpanel.license_request q WHERE q.operation_id = $1 AND q.status IN ('failed', 'cancelled')"
-		" FOR UPDATE SKIP LOCKED)", "I", NULL
+		" FOR UPDATE SKIP LOCKED)",
+		"I", NULL
 	};
-	Demand		demand;
-	StateArg	args[1];
-	int64		id = op->operation_id;
+	Demand demand;
+	StateArg args[1];
+	int64 id = op->operation_id;
 
 	memset(&demand, 0, sizeof(demand));
 	demand.customer_id = op->customer_id;
@@ -1085,7 +1119,8 @@ spinpanel_request_operation_over(const Operation *op, const char *status,
 		if (is(status, "done"))
 			spinpanel_state_run(&returned, args, 0);
 	}
-	else if (is(op->kind, "assign") || is(op->kind, "unassign") || is(op->kind, "set_usage_location"))
+	else if (is(op->kind, "assign") || is(op->kind, "unassign") ||
+			 is(op->kind, "set_usage_location"))
 	{
 		args[0] = spinpanel_arg_int64(id);
 		take_requests(&demand, spinpanel_state_run(&by_operation, args, 0));

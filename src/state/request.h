@@ -30,89 +30,89 @@
 
 typedef struct DemandRequest
 {
-	int64		request_id;
-	bool		release;
-	int32		account_id;
-	bool		has_user;
-	pg_uuid_t	user_id;
-	char	   *upn;			/* as asked for, or NULL */
-	pg_uuid_t	sku_id;
+	int64 request_id;
+	bool release;
+	int32 account_id;
+	bool has_user;
+	pg_uuid_t user_id;
+	char *upn; /* as asked for, or NULL */
+	pg_uuid_t sku_id;
 	const char *status;
-	bool		seat_bought;
-	bool		has_subscription;
-	pg_uuid_t	subscription_id;
-	int64		buy_operation;
-	int64		operation_id;
-	TimestampTz looked_at;		/* 0 = not yet */
-	TimestampTz seat_refused_at;	/* 0 = never */
-	int32		seats_lost;
-	int32		attempts;
+	bool seat_bought;
+	bool has_subscription;
+	pg_uuid_t subscription_id;
+	int64 buy_operation;
+	int64 operation_id;
+	TimestampTz looked_at; /* 0 = not yet */
+	TimestampTz seat_refused_at; /* 0 = never */
+	int32 seats_lost;
+	int32 attempts;
 	TimestampTz not_before;
 	TimestampTz created_at;
-	TimestampTz provisioning_at;	/* 0 = no seat was bought */
-	int32		active_level;	/* -1 = none */
-	int32		consumed_level; /* -1 = none */
-	int64		follows;		/* 0 = none */
-	int64		adjustment_id;	/* 0 = none */
-	bool		waiting;
+	TimestampTz provisioning_at; /* 0 = no seat was bought */
+	int32 active_level; /* -1 = none */
+	int32 consumed_level; /* -1 = none */
+	int64 follows; /* 0 = none */
+	int64 adjustment_id; /* 0 = none */
+	bool waiting;
 
 	/* read with it */
-	bool		user_known;
-	char	   *usage_location;
-	bool		held;			/* according to the mirror */
-	bool		outdated;		/* something was done since the user was looked at */
-	char	   *leader_status;	/* of what it follows; NULL = is gone */
-	char	   *leader_error;
-	char	   *approval;		/* status of its adjustment, or NULL */
-	char	   *decision;		/* what was said with that */
-	int32		approved_seats;
-	char	   *operation_status;	/* NULL = none, or gone */
-	char	   *buy_status;
-	bool		subscription_mapped;
-	pg_uuid_t	subscription_sku;
+	bool user_known;
+	char *usage_location;
+	bool held; /* according to the mirror */
+	bool outdated; /* something was done since the user was looked at */
+	char *leader_status; /* of what it follows; NULL = is gone */
+	char *leader_error;
+	char *approval; /* status of its adjustment, or NULL */
+	char *decision; /* what was said with that */
+	int32 approved_seats;
+	char *operation_status; /* NULL = none, or gone */
+	char *buy_status;
+	bool subscription_mapped;
+	pg_uuid_t subscription_sku;
 
-	bool		moved;			/* written in this unit */
+	bool moved; /* written in this unit */
 } DemandRequest;
 
 /* One customer's open requests, oldest first, and what rules them. */
 typedef struct Demand
 {
-	pg_uuid_t	customer_id;
+	pg_uuid_t customer_id;
 	TimestampTz now;
-	bool		paused;
-	bool		purchases;
-	bool		increment;
-	char	   *usage_location;
-	int32		limit_percent;
-	int32		limit_seats;
-	int32		owned;
-	int32		bought_recently;	/* within 24 hours, without an approval */
-	DemandRequest *requests;	/* but those that a caller is changing */
-	int			count;
+	bool paused;
+	bool purchases;
+	bool increment;
+	char *usage_location;
+	int32 limit_percent;
+	int32 limit_seats;
+	int32 owned;
+	int32 bought_recently; /* within 24 hours, without an approval */
+	DemandRequest *requests; /* but those that a caller is changing */
+	int count;
 } Demand;
 
 /* One pool of it. */
 typedef struct DemandPool
 {
-	pg_uuid_t	sku_id;
-	NeedFigures figures;		/* open, refused, trial, ending are 0 */
-	int32		owned;
-	bool		buying;			/* a purchase is open */
-	int32		max_seats;		/* -1 = no such rule */
-	NeedRule	rule;
+	pg_uuid_t sku_id;
+	NeedFigures figures; /* open, refused, trial, ending are 0 */
+	int32 owned;
+	bool buying; /* a purchase is open */
+	int32 max_seats; /* -1 = no such rule */
+	NeedRule rule;
 } DemandPool;
 
 typedef struct DemandCustomer
 {
-	pg_uuid_t	customer_id;
-	int32		account_id;
+	pg_uuid_t customer_id;
+	int32 account_id;
 } DemandCustomer;
 
 /* Customers with requests that are due and may go on by one of the accounts, but
  * those that are busy; in context. */
-extern int	spinpanel_request_due(int limit, const int32 *accounts, int account_count,
-								 const pg_uuid_t *busy, int busy_count,
-								 DemandCustomer **customers, MemoryContext context);
+extern int spinpanel_request_due(int limit, const int32 *accounts, int account_count,
+								 const pg_uuid_t *busy, int busy_count, DemandCustomer **customers,
+								 MemoryContext context);
 /* When the next request becomes due; DT_NOEND = none. */
 extern TimestampTz spinpanel_request_next_due(void);
 
@@ -123,16 +123,17 @@ extern Demand *spinpanel_request_load(const pg_uuid_t *customer_id);
 extern void spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool *pool);
 /* Terms beside the subscriptions of a pool; ids as plan_input.c gives them. */
 extern void spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-								   const pg_uuid_t *ids, int count, NeedTerms *terms);
+									const pg_uuid_t *ids, int count, NeedTerms *terms);
 /* Open assignments of the pool that have no seat, and those of them refused;
  * linked: those for which the operation would buy one, held till the unit ends. */
-extern void spinpanel_request_count(const Operation *op, int32 *open, int32 *refused, int32 *linked);
+extern void spinpanel_request_count(const Operation *op, int32 *open, int32 *refused,
+									int32 *linked);
 
 typedef enum DemandHold
 {
-	DEMAND_READY,				/* its requests are held till the unit ends */
-	DEMAND_LOCKED,				/* a caller may just be cancelling one */
-	DEMAND_CHANGED				/* fewer want it than when it was queued */
+	DEMAND_READY, /* its requests are held till the unit ends */
+	DEMAND_LOCKED, /* a caller may just be cancelling one */
+	DEMAND_CHANGED /* fewer want it than when it was queued */
 } DemandHold;
 
 /*
@@ -144,22 +145,22 @@ extern DemandHold spinpanel_request_hold(const Operation *op, int wanted);
 
 /* A user was looked at: every request that means them knows. */
 extern void spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn,
-									const pg_uuid_t *user_id, TimestampTz looked_at);
+									 const pg_uuid_t *user_id, TimestampTz looked_at);
 
 /* Writes it as it stands; event NULL = no history. */
 extern void spinpanel_request_save(Demand *demand, DemandRequest *request, const char *event,
-								  const char *reason);
+								   const char *reason);
 /* Nothing to do before that moment; below zero: before a person has decided. */
 extern void spinpanel_request_put_off(Demand *demand, DemandRequest *request, int64 delay_ms,
-									 const char *reason);
+									  const char *reason);
 /* status done, failed or cancelled.  A seat bought for it serves another
  * request of the pool, is given back, or stays in stock on record. */
 extern void spinpanel_request_finish(Demand *demand, DemandRequest *request, const char *status,
-									const char *reason);
+									 const char *reason);
 
 /* Back to the start: its user is looked at again. */
 extern void spinpanel_request_begin_again(Demand *demand, DemandRequest *request, const char *event,
-										 const char *reason, bool at_once);
+										  const char *reason, bool at_once);
 
 /* The seat that was bought while a caller had the request; false: there is none. */
 extern bool spinpanel_request_take_reserved(Demand *demand, DemandRequest *request);
@@ -169,7 +170,7 @@ extern bool spinpanel_request_take_reserved(Demand *demand, DemandRequest *reque
  * adjustment stands for all of them.  A former one of the pool is superseded.
  */
 extern void spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
-											int32 quantity, const char *reason);
+											 int32 quantity, const char *reason);
 
 /* Approved purchases that nobody needs any more. */
 extern void spinpanel_request_close_approvals(Demand *demand);
@@ -196,7 +197,6 @@ extern void spinpanel_request_drop_approvals(void);
  * person has to look), given_up.
  */
 extern void spinpanel_request_operation_over(const Operation *op, const char *status,
-											const char *code, const char *reason,
-											Jsonb *result);
+											 const char *code, const char *reason, Jsonb *result);
 
-#endif							/* SPINPANEL_REQUEST_H */
+#endif /* SPINPANEL_REQUEST_H */

@@ -38,7 +38,9 @@ notify_run(int64 run_id, const char *status)
 	StringInfoData payload;
 
 	initStringInfo(&payload);
-	appendStringInfo(&payload, "{\"type\":\"run\",\"id\":" INT64_FORMAT ",\"status\":\"%s\",\"customer_id\":null}",
+	appendStringInfo(&payload,
+					 "{\"type\":\"run\",\"id\":" INT64_FORMAT
+					 ",\"status\":\"%s\",\"customer_id\":null}",
 					 run_id, status);
 	Async_Notify("spinpanel", payload.data);
 }
@@ -51,26 +53,30 @@ spinpanel_run_open(Run **runs, MemoryContext context)
 		"UPDATE spinpanel.run SET status = 'failed', finished_at = $1, error = 'overtaken by the next night'"
 		" WHERE kind = 'nightly' AND status IN ('queued', 'running') AND EXISTS (SELECT FROM spinpanel.run n"
 		" WHERE n.kind = 'nightly' AND n.status IN ('queued', 'running') AND n.night > run.night)"
-		" RETURNING run_id", "T", NULL
+		" RETURNING run_id",
+		"T", NULL
 	};
 	static StateQuery clean = {
 		"DELETE FROM spinpanel.run_customer c USING spinpanel.run r WHERE r.run_id = c.run_id"
-		" AND r.status = 'failed' AND NOT c.failed", "", NULL
+		" AND r.status = 'failed' AND NOT c.failed",
+		"", NULL
 	};
 	static StateQuery start = {
 		"WITH started AS (UPDATE spinpanel.run SET status = 'running', started_at = $1, listed_accounts = '{}',"
 		" customers = 0, customers_failed = 0, attempts = 0, not_before = '-infinity', error = NULL, finished_at = NULL"
 		" WHERE status = 'queued' RETURNING run_id)"
 		/* what is left of an earlier attempt */
-		" DELETE FROM spinpanel.run_customer WHERE run_id IN (SELECT run_id FROM started)", "T", NULL
+		" DELETE FROM spinpanel.run_customer WHERE run_id IN (SELECT run_id FROM started)",
+		"T", NULL
 	};
 	static StateQuery select = {
 		"SELECT run_id, kind, dry_run, customer_id, started_at, not_before, attempts, listed_accounts"
-		" FROM spinpanel.run WHERE status = 'running' ORDER BY run_id", "", NULL
+		" FROM spinpanel.run WHERE status = 'running' ORDER BY run_id",
+		"", NULL
 	};
-	StateArg	args[1];
-	uint64		rows;
-	uint64		row;
+	StateArg args[1];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	rows = spinpanel_state_run(&overtake, args, 0);
@@ -85,10 +91,10 @@ spinpanel_run_open(Run **runs, MemoryContext context)
 	*runs = MemoryContextAllocZero(context, sizeof(Run) * (rows + 1));
 	for (row = 0; row < rows; row++)
 	{
-		Run		   *run = &(*runs)[row];
-		bool		isnull;
-		Datum		datum;
-		ArrayType  *array;
+		Run *run = &(*runs)[row];
+		bool isnull;
+		Datum datum;
+		ArrayType *array;
 
 		run->run_id = spinpanel_row_int64(row, 1);
 		run->kind = kind_of(spinpanel_row_text(row, 2, CurrentMemoryContext));
@@ -115,9 +121,10 @@ mark_listed(const Run *run, int32 account_id, uint64 customers)
 	static StateQuery update = {
 		"UPDATE spinpanel.run SET listed_accounts = listed_accounts || $2, customers = customers + $3,"
 		" attempts = 0, not_before = '-infinity'"
-		" WHERE run_id = $1 AND NOT $2 = ANY (listed_accounts)", "Iii", NULL
+		" WHERE run_id = $1 AND NOT $2 = ANY (listed_accounts)",
+		"Iii", NULL
 	};
-	StateArg	args[3];
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_int64(run->run_id);
 	args[1] = spinpanel_arg_int(account_id);
@@ -143,9 +150,10 @@ insert_customers(const Run *run, int32 account_id, const char *failure)
 		" FROM spinpanel.customer_account ca JOIN spinpanel.relationship r USING (customer_id)"
 		" WHERE ca.account_id = $2 AND ca.gone_at IS NULL AND (r.partner_center_sync OR $3 IS NOT NULL)"
 		" AND ($3 IS NULL OR ca.customer_id = $3)"
-		" ON CONFLICT DO NOTHING", "IiuTt", NULL
+		" ON CONFLICT DO NOTHING",
+		"IiuTt", NULL
 	};
-	StateArg	args[5];
+	StateArg args[5];
 
 	args[0] = spinpanel_arg_int64(run->run_id);
 	args[1] = spinpanel_arg_int(account_id);
@@ -164,30 +172,29 @@ spinpanel_run_fill(const Run *run, int32 account_id)
 void
 spinpanel_run_fill_failed(const Run *run, int32 account_id, const char *reason)
 {
-	static StateQuery note = {
-		"UPDATE spinpanel.run SET error = $2 WHERE run_id = $1", "It", NULL
-	};
-	StateArg	args[2];
+	static StateQuery note = { "UPDATE spinpanel.run SET error = $2 WHERE run_id = $1", "It",
+							   NULL };
+	StateArg args[2];
 
-	uint64		customers = insert_customers(run, account_id, reason);
+	uint64 customers = insert_customers(run, account_id, reason);
 
 	mark_listed(run, account_id, customers);
 	if (run->named && customers == 0)
-		return;					/* the named customer is another account's */
+		return; /* the named customer is another account's */
 	args[0] = spinpanel_arg_int64(run->run_id);
 	args[1] = spinpanel_arg_text(reason);
 	spinpanel_state_run(&note, args, 0);
 }
 
 void
-spinpanel_run_listing_failed(const Run *run, TimestampTz not_before,
-							  const char *reason)
+spinpanel_run_listing_failed(const Run *run, TimestampTz not_before, const char *reason)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.run SET attempts = attempts + 1, not_before = $2, error = $3"
-		" WHERE run_id = $1", "ITt", NULL
+		" WHERE run_id = $1",
+		"ITt", NULL
 	};
-	StateArg	args[3];
+	StateArg args[3];
 
 	args[0] = spinpanel_arg_int64(run->run_id);
 	args[1] = spinpanel_arg_time(not_before);
@@ -198,11 +205,10 @@ spinpanel_run_listing_failed(const Run *run, TimestampTz not_before,
 void
 spinpanel_run_fail_account(int32 account_id, const char *reason)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.run_customer SET failed = true, error = $2"
-		" WHERE account_id = $1 AND NOT failed", "it", NULL
-	};
-	StateArg	args[2];
+	static StateQuery update = { "UPDATE spinpanel.run_customer SET failed = true, error = $2"
+								 " WHERE account_id = $1 AND NOT failed",
+								 "it", NULL };
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_text(reason);
@@ -212,9 +218,9 @@ spinpanel_run_fail_account(int32 account_id, const char *reason)
 static bool
 row_hash(uint64 row, int column, unsigned char *hash)
 {
-	bool		isnull;
-	Datum		datum;
-	bytea	   *bytes;
+	bool isnull;
+	Datum datum;
+	bytea *bytes;
 
 	datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
 	if (isnull)
@@ -243,11 +249,12 @@ spinpanel_run_due(int limit, RunCustomer **customers, MemoryContext context)
 		" JOIN spinpanel.relationship rel ON rel.customer_id = c.customer_id"
 		" JOIN spinpanel.customer_account ca ON ca.customer_id = c.customer_id AND ca.account_id = c.account_id"
 		" WHERE NOT c.failed AND c.not_before <= $1 AND r.status = 'running'"
-		" ORDER BY c.priority DESC, c.run_id, c.customer_id LIMIT $2", "Ti", NULL
+		" ORDER BY c.priority DESC, c.run_id, c.customer_id LIMIT $2",
+		"Ti", NULL
 	};
-	StateArg	args[2];
-	uint64		rows;
-	uint64		row;
+	StateArg args[2];
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
@@ -278,9 +285,10 @@ spinpanel_run_next_due(void)
 {
 	static StateQuery select = {
 		"SELECT least((SELECT min(not_before) FROM spinpanel.run_customer WHERE NOT failed AND not_before > $1),"
-		" (SELECT min(not_before) FROM spinpanel.run WHERE status = 'running' AND not_before > $1))", "T", NULL
+		" (SELECT min(not_before) FROM spinpanel.run WHERE status = 'running' AND not_before > $1))",
+		"T", NULL
 	};
-	StateArg	args[1];
+	StateArg args[1];
 
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&select, args, 0);
@@ -295,11 +303,11 @@ spinpanel_run_customers_done(const RunCustomer *const *customers, int count)
 		" WHERE c.run_id = d.run_id AND c.account_id = d.account_id AND c.customer_id = d.customer_id",
 		"AIAiAu", NULL
 	};
-	Datum	   *runs = palloc(sizeof(Datum) * count);
-	Datum	   *accounts = palloc(sizeof(Datum) * count);
-	Datum	   *ids = palloc(sizeof(Datum) * count);
-	StateArg	args[3];
-	int			i;
+	Datum *runs = palloc(sizeof(Datum) * count);
+	Datum *accounts = palloc(sizeof(Datum) * count);
+	Datum *ids = palloc(sizeof(Datum) * count);
+	StateArg args[3];
+	int i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -309,22 +317,23 @@ spinpanel_run_customers_done(const RunCustomer *const *customers, int count)
 	}
 	args[0] = spinpanel_arg_datum(PointerGetDatum(
 		construct_array(runs, count, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
-	args[1] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
-	args[2] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[1] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(accounts, count, INT4OID, 4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(ids, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 	spinpanel_state_run(&delete, args, 0);
 }
 
 void
 spinpanel_run_customer_later(const RunCustomer *customer, TimestampTz not_before,
-							  const char *reason, bool counts)
+							 const char *reason, bool counts)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.run_customer SET not_before = $4, error = $5, attempts = attempts + $6"
-		" WHERE run_id = $1 AND account_id = $2 AND customer_id = $3", "IiuTti", NULL
+		" WHERE run_id = $1 AND account_id = $2 AND customer_id = $3",
+		"IiuTti", NULL
 	};
-	StateArg	args[6];
+	StateArg args[6];
 
 	args[0] = spinpanel_arg_int64(customer->run_id);
 	args[1] = spinpanel_arg_int(customer->account_id);
@@ -338,11 +347,10 @@ spinpanel_run_customer_later(const RunCustomer *customer, TimestampTz not_before
 void
 spinpanel_run_customer_failed(const RunCustomer *customer, const char *reason)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.run_customer SET failed = true, error = $4"
-		" WHERE run_id = $1 AND account_id = $2 AND customer_id = $3", "Iiut", NULL
-	};
-	StateArg	args[4];
+	static StateQuery update = { "UPDATE spinpanel.run_customer SET failed = true, error = $4"
+								 " WHERE run_id = $1 AND account_id = $2 AND customer_id = $3",
+								 "Iiut", NULL };
+	StateArg args[4];
 
 	args[0] = spinpanel_arg_int64(customer->run_id);
 	args[1] = spinpanel_arg_int(customer->account_id);
@@ -359,9 +367,9 @@ spinpanel_run_customer_failed(const RunCustomer *customer, const char *reason)
 
 static struct
 {
-	int64		run_id;
-	int64		requests;
-}			counted[COUNTED_RUNS];
+	int64 run_id;
+	int64 requests;
+} counted[COUNTED_RUNS];
 
 void
 spinpanel_run_write_counts(void)
@@ -369,8 +377,8 @@ spinpanel_run_write_counts(void)
 	static StateQuery update = {
 		"UPDATE spinpanel.run SET requests = requests + $2 WHERE run_id = $1", "II", NULL
 	};
-	StateArg	args[2];
-	int			i;
+	StateArg args[2];
+	int i;
 
 	for (i = 0; i < COUNTED_RUNS; i++)
 	{
@@ -386,8 +394,8 @@ spinpanel_run_write_counts(void)
 void
 spinpanel_run_count_requests(int64 run_id, int64 requests)
 {
-	int			free_slot = -1;
-	int			i;
+	int free_slot = -1;
+	int i;
 
 	for (i = 0; i < COUNTED_RUNS; i++)
 	{
@@ -424,32 +432,34 @@ spinpanel_run_finish(const int32 *accounts, int account_count)
 		"  FROM spinpanel.run o WHERE o.status = 'running' AND o.listed_accounts @> $2"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.run_customer c WHERE c.run_id = o.run_id AND NOT c.failed)"
 		"  AND NOT EXISTS (SELECT FROM spinpanel.operation p WHERE p.run_id = o.run_id"
-		"   AND p.status IN ('queued', 'sending', 'unknown') AND p.not_before < $1 + '" RUN_PATIENCE "'::interval"
-		"   AND NOT (p.status = 'queued' AND p.error IS NOT NULL AND p.created_at < $1 - '" RUN_PATIENCE "'::interval)"
+		"   AND p.status IN ('queued', 'sending', 'unknown') AND p.not_before < $1 + '" RUN_PATIENCE
+		"'::interval"
+		"   AND NOT (p.status = 'queued' AND p.error IS NOT NULL AND p.created_at < $1 - '" RUN_PATIENCE
+		"'::interval)"
 		"   AND NOT (p.status = 'queued' AND EXISTS (SELECT FROM spinpanel.relationship l"
 		"    WHERE l.customer_id = p.customer_id AND l.paused_at IS NOT NULL)))) f"
-		" WHERE r.run_id = f.run_id RETURNING r.run_id, r.status, r.error", "TAi", NULL
+		" WHERE r.run_id = f.run_id RETURNING r.run_id, r.status, r.error",
+		"TAi", NULL
 	};
-	StateArg	args[2];
-	Datum	   *elements = palloc(sizeof(Datum) * (account_count + 1));
-	uint64		rows;
-	uint64		row;
-	int			i;
+	StateArg args[2];
+	Datum *elements = palloc(sizeof(Datum) * (account_count + 1));
+	uint64 rows;
+	uint64 row;
+	int i;
 	HistoryEntry entry;
 
 	spinpanel_run_write_counts();
 	for (i = 0; i < account_count; i++)
 		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
-	args[1] = spinpanel_arg_datum(PointerGetDatum(construct_array(elements, account_count,
-																  INT4OID, sizeof(int32),
-																  true, TYPALIGN_INT)));
+	args[1] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(elements, account_count, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
 	rows = spinpanel_state_run(&finish, args, 0);
 	if (rows > 0)
 	{
-		int64	   *ids = palloc(sizeof(int64) * rows);
-		char	  **states = palloc(sizeof(char *) * rows);
-		char	  **errors = palloc(sizeof(char *) * rows);
+		int64 *ids = palloc(sizeof(int64) * rows);
+		char **states = palloc(sizeof(char *) * rows);
+		char **errors = palloc(sizeof(char *) * rows);
 
 		for (row = 0; row < rows; row++)
 		{
@@ -473,18 +483,20 @@ void
 spinpanel_run_make_up(void)
 {
 	static StateQuery select = {
-		"SELECT schedule, scheduled_at FROM spinpanel.installation WHERE schedule IS NOT NULL", "", NULL
+		"SELECT schedule, scheduled_at FROM spinpanel.installation WHERE schedule IS NOT NULL", "",
+		NULL
 	};
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.run (kind, night, made_up, created_at)"
-		" VALUES ('nightly', $1, true, $2) ON CONFLICT DO NOTHING RETURNING run_id", "dT", NULL
+		" VALUES ('nightly', $1, true, $2) ON CONFLICT DO NOTHING RETURNING run_id",
+		"dT", NULL
 	};
-	StateArg	args[2];
+	StateArg args[2];
 	TimestampTz now = spinpanel_now();
 	TimestampTz scheduled_at;
 	TimestampTz due;
-	char	   *schedule;
-	DateADT		night;
+	char *schedule;
+	DateADT night;
 
 	if (spinpanel_state_run(&select, NULL, 1) == 0)
 		return;
@@ -498,14 +510,15 @@ spinpanel_run_make_up(void)
 	args[1] = spinpanel_arg_time(now);
 	if (spinpanel_state_run(&insert, args, 0) > 0)
 	{
-		int64		run_id = spinpanel_row_int64(0, 1);
+		int64 run_id = spinpanel_row_int64(0, 1);
 		HistoryEntry entry;
 
 		memset(&entry, 0, sizeof(entry));
 		entry.event = "night made up for";
 		entry.run_id = run_id;
-		entry.reason = psprintf("pg_cron did not start the night of %s; the worker did",
-								DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(night))));
+		entry.reason =
+			psprintf("pg_cron did not start the night of %s; the worker did",
+					 DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(night))));
 		spinpanel_history_add(&entry);
 		ereport(LOG,
 				(errmsg("spinpanel makes up for the night of %s, which pg_cron did not start",

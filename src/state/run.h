@@ -28,63 +28,59 @@ typedef enum RunKind
 
 typedef struct Run
 {
-	int64		run_id;
-	RunKind		kind;
-	bool		dry_run;
-	bool		named;			/* for one customer that the caller named */
-	pg_uuid_t	customer_id;
+	int64 run_id;
+	RunKind kind;
+	bool dry_run;
+	bool named; /* for one customer that the caller named */
+	pg_uuid_t customer_id;
 	TimestampTz started_at;
 	TimestampTz not_before;
-	int32		attempts;		/* at listing customers */
-	int			listed_count;
-	int32	   *listed;			/* accounts whose customers have been taken in */
+	int32 attempts; /* at listing customers */
+	int listed_count;
+	int32 *listed; /* accounts whose customers have been taken in */
 } Run;
 
 typedef struct RunCustomer
 {
-	int64		run_id;
-	RunKind		kind;
-	bool		dry_run;
-	bool		named;
-	int32		account_id;
-	pg_uuid_t	customer_id;
-	int32		attempts;
-	bool		adjust;			/* auto license adjustment is on */
+	int64 run_id;
+	RunKind kind;
+	bool dry_run;
+	bool named;
+	int32 account_id;
+	pg_uuid_t customer_id;
+	int32 attempts;
+	bool adjust; /* auto license adjustment is on */
 	TimestampTz run_started_at;
 	/* hashes of the last bodies; meaningful where quiet */
-	bool		quiet;			/* no pool waits for a further read */
-	bool		has_subscriptions_hash;
-	bool		has_skus_hash;
+	bool quiet; /* no pool waits for a further read */
+	bool has_subscriptions_hash;
+	bool has_skus_hash;
 	unsigned char subscriptions_hash[16];
 	unsigned char skus_hash[16];
 } RunCustomer;
 
 /* Starts queued runs that are due; returns the open ones, oldest first. */
-extern int	spinpanel_run_open(Run **runs, MemoryContext context);
+extern int spinpanel_run_open(Run **runs, MemoryContext context);
 
 /* Takes the account's customers in the run's scope in; false = named customer
  * does not belong to the account. */
 extern void spinpanel_run_fill(const Run *run, int32 account_id);
 /* The same, but they all fail, for this reason. */
-extern void spinpanel_run_fill_failed(const Run *run, int32 account_id,
-									   const char *reason);
+extern void spinpanel_run_fill_failed(const Run *run, int32 account_id, const char *reason);
 /* Listing customers did not succeed this time. */
 extern void spinpanel_run_listing_failed(const Run *run, TimestampTz not_before,
-										  const char *reason);
+										 const char *reason);
 /* What is left of this account fails, in all runs. */
 extern void spinpanel_run_fail_account(int32 account_id, const char *reason);
 
 /* Customers that are due, most urgent first. */
-extern int	spinpanel_run_due(int limit, RunCustomer **customers,
-							   MemoryContext context);
+extern int spinpanel_run_due(int limit, RunCustomer **customers, MemoryContext context);
 extern TimestampTz spinpanel_run_next_due(void);
 
 extern void spinpanel_run_customers_done(const RunCustomer *const *customers, int count);
-extern void spinpanel_run_customer_later(const RunCustomer *customer,
-										  TimestampTz not_before,
-										  const char *reason, bool counts);
-extern void spinpanel_run_customer_failed(const RunCustomer *customer,
-										   const char *reason);
+extern void spinpanel_run_customer_later(const RunCustomer *customer, TimestampTz not_before,
+										 const char *reason, bool counts);
+extern void spinpanel_run_customer_failed(const RunCustomer *customer, const char *reason);
 /* Kept in memory until spinpanel_run_finish() or this many are too many. */
 extern void spinpanel_run_count_requests(int64 run_id, int64 requests);
 extern void spinpanel_run_write_counts(void);
@@ -95,4 +91,4 @@ extern void spinpanel_run_finish(const int32 *accounts, int account_count);
 /* Starts a night that was scheduled and did not come; says so in the log. */
 extern void spinpanel_run_make_up(void);
 
-#endif							/* SPINPANEL_RUN_H */
+#endif /* SPINPANEL_RUN_H */

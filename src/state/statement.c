@@ -43,14 +43,14 @@ type_of(char letter)
 			return BYTEAOID;
 		default:
 			elog(ERROR, "unknown parameter type \"%c\"", letter);
-			return InvalidOid;	/* keep compiler quiet */
+			return InvalidOid; /* keep compiler quiet */
 	}
 }
 
 static int
 argument_types(const char *types, Oid *oids)
 {
-	int			n = 0;
+	int n = 0;
 	const char *c;
 
 	for (c = types; *c; c++)
@@ -71,11 +71,11 @@ argument_types(const char *types, Oid *oids)
 static int
 prepare(StateQuery *query, int options, Oid *oids)
 {
-	int			nargs = argument_types(query->types, oids);
+	int nargs = argument_types(query->types, oids);
 
 	if (query->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(query->sql, nargs, oids, options);
+		SPIPlanPtr plan = SPI_prepare_cursor(query->sql, nargs, oids, options);
 
 		if (plan == NULL)
 			elog(ERROR, "could not prepare \"%s\": %s", query->sql,
@@ -93,28 +93,28 @@ prepare(StateQuery *query, int options, Oid *oids)
 static int
 plan_by_index(void)
 {
-	static const char *const ways[] = {"enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
-									   "enable_mergejoin"};
-	int			level = NewGUCNestLevel();
-	int			i;
+	static const char *const ways[] = { "enable_seqscan", "enable_bitmapscan", "enable_hashjoin",
+										"enable_mergejoin" };
+	int level = NewGUCNestLevel();
+	int i;
 
 	for (i = 0; i < lengthof(ways); i++)
-		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-								 true, 0, false);
+		(void) set_config_option(ways[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+								 0, false);
 	return level;
 }
 
 static uint64
 run(StateQuery *query, const StateArg *args, int options, bool latest, long limit)
 {
-	Oid			oids[STATE_MAX_ARGS];
-	Datum		values[STATE_MAX_ARGS];
-	char		nulls[STATE_MAX_ARGS];
-	bool		planned = query->plan != NULL && SPI_plan_is_valid(query->plan);
-	int			nargs = prepare(query, options, oids);
-	int			level = 0;
-	int			rc;
-	int			i;
+	Oid oids[STATE_MAX_ARGS];
+	Datum values[STATE_MAX_ARGS];
+	char nulls[STATE_MAX_ARGS];
+	bool planned = query->plan != NULL && SPI_plan_is_valid(query->plan);
+	int nargs = prepare(query, options, oids);
+	int level = 0;
+	int rc;
+	int i;
 
 	if ((options & CURSOR_OPT_GENERIC_PLAN) && !planned)
 		level = plan_by_index();
@@ -124,15 +124,14 @@ run(StateQuery *query, const StateArg *args, int options, bool latest, long limi
 		nulls[i] = args[i].isnull ? 'n' : ' ';
 	}
 	if (latest)
-		rc = SPI_execute_snapshot(query->plan, values, nulls, GetLatestSnapshot(),
-								  InvalidSnapshot, true, false, limit);
+		rc = SPI_execute_snapshot(query->plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot,
+								  true, false, limit);
 	else
 		rc = SPI_execute_plan(query->plan, values, nulls, false, limit);
 	if (level != 0)
 		AtEOXact_GUC(true, level);
 	if (rc < 0)
-		elog(ERROR, "could not run \"%s\": %s", query->sql,
-			 SPI_result_code_string(rc));
+		elog(ERROR, "could not run \"%s\": %s", query->sql, SPI_result_code_string(rc));
 	return SPI_processed;
 }
 
@@ -157,7 +156,7 @@ spinpanel_state_run_latest(StateQuery *query, const StateArg *args)
 StateArg
 spinpanel_arg_datum(Datum value)
 {
-	StateArg	arg;
+	StateArg arg;
 
 	arg.value = value;
 	arg.isnull = false;
@@ -167,7 +166,7 @@ spinpanel_arg_datum(Datum value)
 StateArg
 spinpanel_arg_null(void)
 {
-	StateArg	arg;
+	StateArg arg;
 
 	arg.value = (Datum) 0;
 	arg.isnull = true;
@@ -201,35 +200,31 @@ spinpanel_arg_time(TimestampTz value)
 StateArg
 spinpanel_arg_text(const char *value)
 {
-	return value ? spinpanel_arg_datum(CStringGetTextDatum(value)) :
-		spinpanel_arg_null();
+	return value ? spinpanel_arg_datum(CStringGetTextDatum(value)) : spinpanel_arg_null();
 }
 
 StateArg
 spinpanel_arg_uuid(const pg_uuid_t *value)
 {
-	return value ? spinpanel_arg_datum(UUIDPGetDatum(value)) :
-		spinpanel_arg_null();
+	return value ? spinpanel_arg_datum(UUIDPGetDatum(value)) : spinpanel_arg_null();
 }
 
 StateArg
 spinpanel_arg_jsonb(const Jsonb *value)
 {
-	return value ? spinpanel_arg_datum(PointerGetDatum(value)) :
-		spinpanel_arg_null();
+	return value ? spinpanel_arg_datum(PointerGetDatum(value)) : spinpanel_arg_null();
 }
 
 static Datum
 row_datum(uint64 row, int column, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 column, isnull);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
 }
 
 bool
 spinpanel_row_isnull(uint64 row, int column)
 {
-	bool		isnull;
+	bool isnull;
 
 	(void) row_datum(row, column, &isnull);
 	return isnull;
@@ -238,8 +233,8 @@ spinpanel_row_isnull(uint64 row, int column)
 int32
 spinpanel_row_int(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt32(datum);
 }
@@ -247,8 +242,8 @@ spinpanel_row_int(uint64 row, int column)
 int64
 spinpanel_row_int64(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(datum);
 }
@@ -256,8 +251,8 @@ spinpanel_row_int64(uint64 row, int column)
 bool
 spinpanel_row_bool(uint64 row, int column)
 {
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
 
 	return isnull ? false : DatumGetBool(datum);
 }
@@ -265,8 +260,8 @@ spinpanel_row_bool(uint64 row, int column)
 TimestampTz
 spinpanel_row_time(uint64 row, int column, TimestampTz if_null)
 {
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
 
 	return isnull ? if_null : DatumGetTimestampTz(datum);
 }
@@ -274,8 +269,8 @@ spinpanel_row_time(uint64 row, int column, TimestampTz if_null)
 bool
 spinpanel_row_uuid(uint64 row, int column, pg_uuid_t *value)
 {
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
 
 	if (isnull)
 	{
@@ -290,9 +285,9 @@ char *
 spinpanel_row_text(uint64 row, int column, MemoryContext context)
 {
 	MemoryContext old;
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
-	char	   *copy;
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
+	char *copy;
 
 	if (isnull)
 		return NULL;
@@ -306,9 +301,9 @@ Jsonb *
 spinpanel_row_jsonb(uint64 row, int column, MemoryContext context)
 {
 	MemoryContext old;
-	bool		isnull;
-	Datum		datum = row_datum(row, column, &isnull);
-	Jsonb	   *jsonb;
+	bool isnull;
+	Datum datum = row_datum(row, column, &isnull);
+	Jsonb *jsonb;
 
 	if (isnull)
 		return NULL;

@@ -25,7 +25,7 @@ typedef struct StateQuery
 {
 	const char *sql;
 	const char *types;
-	SPIPlanPtr	plan;
+	SPIPlanPtr plan;
 } StateQuery;
 
 /*
@@ -35,30 +35,27 @@ typedef struct StateQuery
  */
 typedef struct StateArg
 {
-	Datum		value;
-	bool		isnull;
+	Datum value;
+	bool isnull;
 } StateArg;
 
-extern uint64 spinpanel_state_run(StateQuery *query, const StateArg *args,
-								  long limit);
+extern uint64 spinpanel_state_run(StateQuery *query, const StateArg *args, long limit);
 
 /* All rows, by a generic plan from the first time on: for joins whose planning
  * costs more than running them. */
-extern uint64 spinpanel_state_run_generic(StateQuery *query,
-										  const StateArg *args);
+extern uint64 spinpanel_state_run_generic(StateQuery *query, const StateArg *args);
 
 /* Likewise, reading what is committed at this moment (and our own), whatever
  * the transaction's isolation level; only for SELECT. */
-extern uint64 spinpanel_state_run_latest(StateQuery *query,
-										 const StateArg *args);
+extern uint64 spinpanel_state_run_latest(StateQuery *query, const StateArg *args);
 
 extern StateArg spinpanel_arg_int(int32 value);
 extern StateArg spinpanel_arg_int64(int64 value);
 extern StateArg spinpanel_arg_bool(bool value);
 extern StateArg spinpanel_arg_time(TimestampTz value);
-extern StateArg spinpanel_arg_text(const char *value);	/* NULL = NULL */
+extern StateArg spinpanel_arg_text(const char *value); /* NULL = NULL */
 extern StateArg spinpanel_arg_uuid(const pg_uuid_t *value); /* NULL = NULL */
-extern StateArg spinpanel_arg_jsonb(const Jsonb *value);	/* NULL = NULL */
+extern StateArg spinpanel_arg_jsonb(const Jsonb *value); /* NULL = NULL */
 extern StateArg spinpanel_arg_datum(Datum value);
 extern StateArg spinpanel_arg_null(void);
 
@@ -67,11 +64,9 @@ extern bool spinpanel_row_isnull(uint64 row, int column);
 extern int32 spinpanel_row_int(uint64 row, int column); /* NULL = 0 */
 extern int64 spinpanel_row_int64(uint64 row, int column);
 extern bool spinpanel_row_bool(uint64 row, int column);
-extern TimestampTz spinpanel_row_time(uint64 row, int column,
-									  TimestampTz if_null);
+extern TimestampTz spinpanel_row_time(uint64 row, int column, TimestampTz if_null);
 extern bool spinpanel_row_uuid(uint64 row, int column, pg_uuid_t *value);
 extern char *spinpanel_row_text(uint64 row, int column, MemoryContext context);
 extern Jsonb *spinpanel_row_jsonb(uint64 row, int column, MemoryContext context);
 
-
-#endif							/* SPINPANEL_STATEMENT_H */
+#endif /* SPINPANEL_STATEMENT_H */

@@ -31,9 +31,9 @@
 
 /* Versions of the SQL side that this binary can drive; a newer binary with an
  * older SQL side is normal between package upgrade and ALTER EXTENSION. */
-static const char *const versions_driven[] = {"1.0"};
+static const char *const versions_driven[] = { "1.0" };
 
-static Oid	extension_oid = InvalidOid; /* the one our memory belongs to */
+static Oid extension_oid = InvalidOid; /* the one our memory belongs to */
 static bool extension_changed = false;
 static bool version_reported = false;
 static char last_error[256];
@@ -52,25 +52,24 @@ unit_error_context(void *arg)
 static Oid
 find_extension(char *version, Size size)
 {
-	Relation	rel;
+	Relation rel;
 	SysScanDesc scan;
 	ScanKeyData key;
-	HeapTuple	tuple;
-	Oid			oid = InvalidOid;
+	HeapTuple tuple;
+	Oid oid = InvalidOid;
 
 	rel = table_open(ExtensionRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
-				F_NAMEEQ, CStringGetDatum("spinpanel"));
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("spinpanel"));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		isnull;
-		Datum		datum;
+		bool isnull;
+		Datum datum;
 
 		oid = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
-		datum = heap_getattr(tuple, Anum_pg_extension_extversion,
-							 RelationGetDescr(rel), &isnull);
+		datum = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull);
 		if (!isnull)
 			strlcpy(version, TextDatumGetCString(datum), size);
 	}
@@ -83,9 +82,9 @@ find_extension(char *version, Size size)
 static bool
 lock_extension(void)
 {
-	char		version[64] = "";
-	Oid			oid = find_extension(version, sizeof(version));
-	int			i;
+	char version[64] = "";
+	Oid oid = find_extension(version, sizeof(version));
+	int i;
 
 	if (OidIsValid(extension_oid) && oid != extension_oid)
 	{
@@ -112,10 +111,11 @@ lock_extension(void)
 	if (!version_reported)
 	{
 		version_reported = true;
-		ereport(LOG,
-				(errmsg("spinpanel worker idles: it cannot drive version %s of the extension",
-						version),
-				 errhint("Run ALTER EXTENSION spinpanel UPDATE, or restart the server after installing the matching library.")));
+		ereport(
+			LOG,
+			(errmsg("spinpanel worker idles: it cannot drive version %s of the extension", version),
+			 errhint(
+				 "Run ALTER EXTENSION spinpanel UPDATE, or restart the server after installing the matching library.")));
 	}
 	return false;
 }
@@ -133,11 +133,11 @@ begin_unit(UnitDurability durability)
 	 * read again.
 	 */
 	if (durability == UNIT_REPEATABLE)
-		(void) set_config_option("synchronous_commit", "off", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
 	else if (synchronous_commit < SYNCHRONOUS_COMMIT_ON)
-		(void) set_config_option("synchronous_commit", "on", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 }
@@ -151,8 +151,7 @@ end_unit(void)
 }
 
 bool
-spinpanel_unit(const char *activity, UnitFunction function, void *arg,
-			   UnitDurability durability)
+spinpanel_unit(const char *activity, UnitFunction function, void *arg, UnitDurability durability)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ErrorContextCallback callback;
@@ -181,13 +180,12 @@ spinpanel_unit(const char *activity, UnitFunction function, void *arg,
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		/* A message of ours never holds a secret; see json.h and token.c. */
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
-		strlcpy(last_error, error->message ? error->message : "unknown error",
-				sizeof(last_error));
+		strlcpy(last_error, error->message ? error->message : "unknown error", sizeof(last_error));
 		FreeErrorData(error);
 
 		HOLD_INTERRUPTS();
@@ -214,8 +212,7 @@ nothing(void *arg)
 bool
 spinpanel_unit_ready(void)
 {
-	return spinpanel_unit("looking for the extension", nothing, NULL,
-						  UNIT_REPEATABLE);
+	return spinpanel_unit("looking for the extension", nothing, NULL, UNIT_REPEATABLE);
 }
 
 bool

@@ -9,12 +9,12 @@
 
 #include "postgres.h"
 
-typedef void (*UnitFunction) (void *arg);
+typedef void (*UnitFunction)(void *arg);
 
 typedef enum UnitDurability
 {
-	UNIT_REPEATABLE,			/* may be lost in a crash: it would be read again */
-	UNIT_DURABLE				/* on disk (and on synchronous standbys) when
+	UNIT_REPEATABLE, /* may be lost in a crash: it would be read again */
+	UNIT_DURABLE /* on disk (and on synchronous standbys) when
 								 * spinpanel_unit() returns */
 } UnitDurability;
 
@@ -25,8 +25,8 @@ typedef enum UnitDurability
  * without a log line, while the extension does not exist or somebody is about
  * to drop or update it.
  */
-extern bool spinpanel_unit(const char *activity, UnitFunction function,
-						   void *arg, UnitDurability durability);
+extern bool spinpanel_unit(const char *activity, UnitFunction function, void *arg,
+						   UnitDurability durability);
 
 /* The extension is there, of a version this binary can drive, and the same as
  * at the first call that found one; see spinpanel_unit_extension_changed(). */
@@ -40,4 +40,4 @@ extern void spinpanel_unit_forget_extension(void);
 /* Message of the error that made the last unit fail, "" if none. */
 extern const char *spinpanel_unit_error(void);
 
-#endif							/* SPINPANEL_UNIT_H */
+#endif /* SPINPANEL_UNIT_H */

@@ -64,7 +64,7 @@ same_user(const DemandRequest *a, const DemandRequest *b)
 static int64
 patient(const Demand *demand, const DemandRequest *r, int64 least_ms)
 {
-	int64		age = (demand->now - r->created_at) / 1000;
+	int64 age = (demand->now - r->created_at) / 1000;
 
 	return Max(least_ms, Min(age / 8, 60 * 1000));
 }
@@ -72,8 +72,9 @@ patient(const Demand *demand, const DemandRequest *r, int64 least_ms)
 static bool
 over(const char *operation_status)
 {
-	return operation_status == NULL || is(operation_status, "done") || is(operation_status, "refused") ||
-		is(operation_status, "failed") || is(operation_status, "cancelled");
+	return operation_status == NULL || is(operation_status, "done") ||
+		   is(operation_status, "refused") || is(operation_status, "failed") ||
+		   is(operation_status, "cancelled");
 }
 
 /* ---- what has to be read ---------------------------------------------------------------- */
@@ -82,7 +83,7 @@ static bool
 to_look_at(const Demand *demand, const DemandRequest *r)
 {
 	return is(r->status, "queued") && r->follows == 0 && r->operation_id == 0 &&
-		(r->looked_at == 0 || r->outdated || demand->now - r->looked_at > LOOK_AGE);
+		   (r->looked_at == 0 || r->outdated || demand->now - r->looked_at > LOOK_AGE);
 }
 
 static bool
@@ -101,8 +102,8 @@ is_due(const Demand *demand, const DemandRequest *r)
 void
 spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 {
-	int			i;
-	int			j;
+	int i;
+	int j;
 
 	memset(reads, 0, sizeof(*reads));
 	reads->looks = palloc(sizeof(DemandRequest *) * (demand->count + 1));
@@ -114,15 +115,15 @@ spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 			continue;
 		if (to_look_at(demand, r))
 		{
-			bool		known = false;
+			bool known = false;
 
 			for (j = 0; j < reads->look_count && !known; j++)
 			{
 				const DemandRequest *other = reads->looks[j];
 
 				known = same_user(r, other) ||
-					(!r->has_user && !other->has_user && r->upn != NULL && other->upn != NULL &&
-					 pg_strcasecmp(r->upn, other->upn) == 0);
+						(!r->has_user && !other->has_user && r->upn != NULL && other->upn != NULL &&
+						 pg_strcasecmp(r->upn, other->upn) == 0);
 			}
 			if (!known && reads->look_count < LOOKS_PER_TURN)
 				reads->looks[reads->look_count++] = r;
@@ -172,7 +173,8 @@ is_settled(Demand *demand, DemandRequest *r)
 			spinpanel_request_take_reserved(demand, r))
 			return true;
 		if (r->not_before <= demand->now && over(r->buy_status))
-			spinpanel_request_begin_again(demand, r, "request queued again", "its purchase is over", true);
+			spinpanel_request_begin_again(demand, r, "request queued again", "its purchase is over",
+										  true);
 		else if (r->not_before <= demand->now)
 			spinpanel_request_save(demand, r, NULL, NULL);
 		return true;
@@ -201,7 +203,7 @@ in_progress(const DemandRequest *r)
 static bool
 comes_later(Demand *demand, DemandRequest *r)
 {
-	int			i;
+	int i;
 
 	if (in_progress(r))
 		return false;
@@ -209,22 +211,25 @@ comes_later(Demand *demand, DemandRequest *r)
 	{
 		DemandRequest *other = &demand->requests[i];
 
-		if (other == r || (other > r && !in_progress(other)) ||
-			!same_user(r, other) || !same_uuid(&r->sku_id, &other->sku_id) || other->follows != 0 ||
-			is(other->status, "done") || is(other->status, "failed") || is(other->status, "cancelled"))
+		if (other == r || (other > r && !in_progress(other)) || !same_user(r, other) ||
+			!same_uuid(&r->sku_id, &other->sku_id) || other->follows != 0 ||
+			is(other->status, "done") || is(other->status, "failed") ||
+			is(other->status, "cancelled"))
 			continue;
 		if (other->release == r->release)
 		{
 			r->follows = other->request_id;
 			r->waiting = false;
-			spinpanel_request_put_off(demand, r, FOLLOWER_MS,
-									 psprintf("the same as request " INT64_FORMAT, other->request_id));
+			spinpanel_request_put_off(
+				demand, r, FOLLOWER_MS,
+				psprintf("the same as request " INT64_FORMAT, other->request_id));
 		}
 		else
 		{
 			r->looked_at = 0;
-			spinpanel_request_put_off(demand, r, patient(demand, r, 1000),
-									 psprintf("waits for request " INT64_FORMAT " of the same user", other->request_id));
+			spinpanel_request_put_off(
+				demand, r, patient(demand, r, 1000),
+				psprintf("waits for request " INT64_FORMAT " of the same user", other->request_id));
 		}
 		return true;
 	}
@@ -235,7 +240,7 @@ static int64
 queue_operation(const Demand *demand, const DemandRequest *r, const char *kind, const char *purpose,
 				const char *wanted, bool with_sku)
 {
-	Operation	op;
+	Operation op;
 
 	memset(&op, 0, sizeof(op));
 	op.kind = kind;
@@ -253,11 +258,12 @@ static void
 set_location(Demand *demand, DemandRequest *r)
 {
 	StringInfoData wanted;
-	int64		id;
-	int			i;
+	int64 id;
+	int i;
 
 	initStringInfo(&wanted);
-	appendStringInfo(&wanted, "{\"userId\": \"%s\", \"usageLocation\": ", spinpanel_uuid_text(&r->user_id));
+	appendStringInfo(&wanted,
+					 "{\"userId\": \"%s\", \"usageLocation\": ", spinpanel_uuid_text(&r->user_id));
 	escape_json(&wanted, demand->usage_location);
 	appendStringInfoChar(&wanted, '}');
 	id = queue_operation(demand, r, "set_usage_location", "assign", wanted.data, false);
@@ -294,8 +300,9 @@ user_is_ready(Demand *demand, DemandRequest *r)
 		if (demand->usage_location != NULL)
 			set_location(demand, r);
 		else
-			spinpanel_request_finish(demand, r, "failed",
-									"the user has no usage location, and the customer's settings name none: set one at the user, or usage_location with set_relationship()");
+			spinpanel_request_finish(
+				demand, r, "failed",
+				"the user has no usage location, and the customer's settings name none: set one at the user, or usage_location with set_relationship()");
 		return false;
 	}
 	return true;
@@ -306,14 +313,14 @@ user_is_ready(Demand *demand, DemandRequest *r)
 static void
 decide_releases(Demand *demand, DemandRequest **releases, int count)
 {
-	int			i;
-	int			j;
+	int i;
+	int j;
 
 	for (i = 0; i < count; i++)
 	{
 		DemandRequest *r = releases[i];
 		StringInfoData wanted;
-		int64		id;
+		int64 id;
 
 		if (r->moved)
 			continue;
@@ -348,7 +355,7 @@ decide_releases(Demand *demand, DemandRequest **releases, int count)
 static bool
 releases_pending(const Demand *demand, const pg_uuid_t *sku_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < demand->count; i++)
 	{
@@ -369,7 +376,7 @@ releases_pending(const Demand *demand, const pg_uuid_t *sku_id)
 static bool
 looks_pending(const Demand *demand, const pg_uuid_t *sku_id, DemandRequest **lacking, int count)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < count; i++)
 		if (demand->now - lacking[i]->looked_at > LOOK_PATIENCE)
@@ -378,7 +385,8 @@ looks_pending(const Demand *demand, const pg_uuid_t *sku_id, DemandRequest **lac
 	{
 		const DemandRequest *r = &demand->requests[i];
 
-		if (!r->release && !r->moved && same_uuid(&r->sku_id, sku_id) && is_due(demand, r) && to_look_at(demand, r))
+		if (!r->release && !r->moved && same_uuid(&r->sku_id, sku_id) && is_due(demand, r) &&
+			to_look_at(demand, r))
 			return true;
 	}
 	return false;
@@ -388,18 +396,18 @@ looks_pending(const Demand *demand, const pg_uuid_t *sku_id, DemandRequest **lac
 
 typedef struct Pool
 {
-	DemandPool	demand;
-	PlanPool   *plan;			/* NULL = no seat of it is known */
-	PlanPool	nothing;
-	const pg_uuid_t *ids;		/* beside its subscriptions */
-	NeedTerms  *terms;
-	int32		assigned;		/* in this pass */
+	DemandPool demand;
+	PlanPool *plan; /* NULL = no seat of it is known */
+	PlanPool nothing;
+	const pg_uuid_t *ids; /* beside its subscriptions */
+	NeedTerms *terms;
+	int32 assigned; /* in this pass */
 } Pool;
 
 static void
 load_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Pool *pool)
 {
-	int32		i;
+	int32 i;
 
 	memset(pool, 0, sizeof(*pool));
 	spinpanel_request_pool(demand, sku_id, &pool->demand);
@@ -415,13 +423,14 @@ load_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Pool *
 	pool->terms = palloc0(sizeof(NeedTerms) * (pool->plan->subscription_count + 1));
 	for (i = 0; i < pool->plan->subscription_count; i++)
 		pool->terms[i].usable = spinpanel_account_usable(pool->plan->subscriptions[i].account);
-	spinpanel_request_terms(&demand->customer_id, sku_id, pool->ids, pool->plan->subscription_count, pool->terms);
+	spinpanel_request_terms(&demand->customer_id, sku_id, pool->ids, pool->plan->subscription_count,
+							pool->terms);
 }
 
 static void
 fail_all(Demand *demand, DemandRequest **requests, int count, const char *reason)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < count; i++)
 		if (!requests[i]->moved)
@@ -429,16 +438,16 @@ fail_all(Demand *demand, DemandRequest **requests, int count, const char *reason
 }
 
 static void
-queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandRequest **requests, int count,
-			   int64 adjustment_id)
+queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandRequest **requests,
+			   int count, int64 adjustment_id)
 {
-	const PlanSubscription *s = source->subscription < 0 ? NULL :
-		&pool->plan->subscriptions[source->subscription];
+	const PlanSubscription *s =
+		source->subscription < 0 ? NULL : &pool->plan->subscriptions[source->subscription];
 	NeedFigures *f = &pool->demand.figures;
 	StringInfoData wanted;
-	Operation	op;
-	int64		id;
-	int			i;
+	Operation op;
+	int64 id;
+	int i;
 
 	memset(&op, 0, sizeof(op));
 	op.purpose = "buy";
@@ -468,9 +477,11 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 			appendStringInfoString(&wanted, "{\"catalogItemId\": ");
 			escape_json(&wanted, pool->demand.rule.default_offer);
 			appendStringInfo(&wanted, ", \"quantity\": %d, \"termDuration\": ", count);
-			escape_json(&wanted, pool->demand.rule.term_duration ? pool->demand.rule.term_duration : "P1M");
+			escape_json(&wanted,
+						pool->demand.rule.term_duration ? pool->demand.rule.term_duration : "P1M");
 			appendStringInfoString(&wanted, ", \"billingCycle\": ");
-			escape_json(&wanted, pool->demand.rule.billing_cycle ? pool->demand.rule.billing_cycle : "monthly");
+			escape_json(&wanted, pool->demand.rule.billing_cycle ? pool->demand.rule.billing_cycle
+																 : "monthly");
 			appendStringInfoChar(&wanted, '}');
 			break;
 	}
@@ -486,10 +497,10 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 		r->buy_operation = id;
 		r->active_level = f->active + f->unshown + i + 1;
 		r->adjustment_id = 0;
-		spinpanel_request_save(demand, r, "request buying",
-							  psprintf("one of %d seat(s) to buy: %d active units, %d assigned as reported, %d free",
-									   count, f->active, f->consumed,
-									   (int) Max(0, spinpanel_need_free(f))));
+		spinpanel_request_save(
+			demand, r, "request buying",
+			psprintf("one of %d seat(s) to buy: %d active units, %d assigned as reported, %d free",
+					 count, f->active, f->consumed, (int) Max(0, spinpanel_need_free(f))));
 	}
 }
 
@@ -499,13 +510,13 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 {
 	DemandRequest **chosen = palloc(sizeof(DemandRequest *) * (count + 1));
 	DemandRequest **others = palloc(sizeof(DemandRequest *) * (count + 1));
-	int			chosen_count = 0;
-	int			other_count = 0;
-	int64		adjustment_id = 0;
-	int32		approved = 0;
-	int64		allowance;
-	NeedSource	source;
-	int			i;
+	int chosen_count = 0;
+	int other_count = 0;
+	int64 adjustment_id = 0;
+	int32 approved = 0;
+	int64 allowance;
+	NeedSource source;
+	int i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -514,9 +525,9 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 		if (is(r->approval, "rejected"))
 		{
 			spinpanel_request_finish(demand, r, "failed",
-									psprintf("buying a seat for it was rejected%s%s",
-											 r->decision && r->decision[0] ? ": " : "",
-											 r->decision ? r->decision : ""));
+									 psprintf("buying a seat for it was rejected%s%s",
+											  r->decision && r->decision[0] ? ": " : "",
+											  r->decision ? r->decision : ""));
 			continue;
 		}
 		others[other_count++] = r;
@@ -537,22 +548,25 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 	{
 		for (i = 0; i < count; i++)
 			spinpanel_request_put_off(demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
-									 "waits for a purchase in this pool");
+									  "waits for a purchase in this pool");
 		return;
 	}
 
 	spinpanel_need_source(pool->plan, pool->terms, &pool->demand.rule, demand->now, &source);
 	if (source.kind == NEED_NOTHING)
 	{
-		fail_all(demand, requests, count, psprintf("no free seat, and none can be bought: %s", source.why));
+		fail_all(demand, requests, count,
+				 psprintf("no free seat, and none can be bought: %s", source.why));
 		return;
 	}
 	if (pool->demand.max_seats >= 0)
-		source.room = (int32) Max(0, Min((int64) source.room, (int64) pool->demand.max_seats - pool->demand.owned));
+		source.room = (int32) Max(
+			0, Min((int64) source.room, (int64) pool->demand.max_seats - pool->demand.owned));
 	if (source.room <= 0)
 	{
-		fail_all(demand, requests, count, psprintf("no free seat, and the rule allows no more than %d seats",
-												   pool->demand.max_seats));
+		fail_all(demand, requests, count,
+				 psprintf("no free seat, and the rule allows no more than %d seats",
+						  pool->demand.max_seats));
 		return;
 	}
 
@@ -566,7 +580,8 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 			approved = requests[i]->approved_seats;
 		}
 	}
-	allowance = Max((int64) demand->limit_percent * demand->owned / 100, (int64) demand->limit_seats) -
+	allowance =
+		Max((int64) demand->limit_percent * demand->owned / 100, (int64) demand->limit_seats) -
 		demand->bought_recently;
 	other_count = 0;
 	for (i = 0; i < count; i++)
@@ -595,13 +610,16 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 	if (other_count > 0 && (chosen_count >= source.room || adjustment_id != 0))
 	{
 		for (i = 0; i < other_count; i++)
-			spinpanel_request_put_off(demand, others[i], BLOCKED_MS, "waits for a purchase in this pool");
+			spinpanel_request_put_off(demand, others[i], BLOCKED_MS,
+									  "waits for a purchase in this pool");
 		return;
 	}
 	if (other_count > 0)
-		spinpanel_request_await_approval(demand, others, other_count, pool->demand.owned + chosen_count,
-										psprintf("%d seat(s) more would be more than the purchase limit of %d%% or %d seats within 24 hours allows",
-												 other_count, demand->limit_percent, demand->limit_seats));
+		spinpanel_request_await_approval(
+			demand, others, other_count, pool->demand.owned + chosen_count,
+			psprintf(
+				"%d seat(s) more would be more than the purchase limit of %d%% or %d seats within 24 hours allows",
+				other_count, demand->limit_percent, demand->limit_seats));
 }
 
 static void
@@ -611,26 +629,28 @@ put_off_provisioning(Demand *demand, DemandRequest *r)
 		return;
 	r->attempts++;
 	spinpanel_request_put_off(demand, r,
-							 spinpanel_backoff_delay(r->attempts, 2000, Min(60 * 1000, spinpanel_retry_max_delay),
-													 SpinpanelRandom()), NULL);
+							  spinpanel_backoff_delay(r->attempts, 2000,
+													  Min(60 * 1000, spinpanel_retry_max_delay),
+													  SpinpanelRandom()),
+							  NULL);
 }
 
 /* One pool: who can be assigned now goes to assign. */
 static void
-decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, DemandRequest **wanting, int count,
-			DemandRequest **assign, int *assign_count)
+decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, DemandRequest **wanting,
+			int count, DemandRequest **assign, int *assign_count)
 {
-	Pool	   *pool = palloc(sizeof(Pool));
+	Pool *pool = palloc(sizeof(Pool));
 	NeedFigures *f;
 	DemandRequest **lacking = palloc(sizeof(DemandRequest *) * (count + 1));
-	int			lacking_count = 0;
-	int64		free_seats;
-	int64		sure;
-	int64		assignable;
-	bool		increment;
-	bool		tried = false;
-	int			i;
-	int			level;
+	int lacking_count = 0;
+	int64 free_seats;
+	int64 sure;
+	int64 assignable;
+	bool increment;
+	bool tried = false;
+	int i;
+	int level;
 
 	load_pool(demand, pools, sku_id, pool);
 	f = &pool->demand.figures;
@@ -645,15 +665,16 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	for (i = 0; i < count; i++)
 	{
 		DemandRequest *r = wanting[i];
-		bool		ready;
+		bool ready;
 
 		if (r->moved || !r->seat_bought)
 			continue;
 
 		/* The report lags: now and then the oldest tries without it. */
 		ready = assignable > 0 || f->active >= r->active_level ||
-			(!tried && r->attempts > 0 && r->attempts % 2 == 0) ||
-			demand->now - r->provisioning_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
+				(!tried && r->attempts > 0 && r->attempts % 2 == 0) ||
+				demand->now - r->provisioning_at >
+					(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 		if (ready && r->not_before <= demand->now)
 		{
 			assignable--;
@@ -676,7 +697,8 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 			free_seats--;
 			if (sure-- <= 0 && demand->now - r->created_at < RELEASE_PATIENCE)
 			{
-				spinpanel_request_put_off(demand, r, 500, "waits for seats bought before it to be assigned");
+				spinpanel_request_put_off(demand, r, 500,
+										  "waits for seats bought before it to be assigned");
 				continue;
 			}
 			if (assignable <= 0)
@@ -695,7 +717,7 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 	if (lacking_count == 0)
 		return;
 	if (looks_pending(demand, sku_id, lacking, lacking_count))
-		return;					/* due as they are: the next turn */
+		return; /* due as they are: the next turn */
 	if (releases_pending(demand, sku_id))
 	{
 		for (i = 0; i < lacking_count; i++)
@@ -710,14 +732,14 @@ decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Dema
 static void
 assign_users(Demand *demand, DemandRequest **assign, int count)
 {
-	int			i;
-	int			j;
+	int i;
+	int j;
 
 	for (i = 0; i < count; i++)
 	{
 		DemandRequest *r = assign[i];
 		StringInfoData wanted;
-		int64		id;
+		int64 id;
 
 		if (r->moved)
 			continue;
@@ -740,7 +762,8 @@ assign_users(Demand *demand, DemandRequest **assign, int count)
 			other->operation_id = id;
 			other->status = "assigning";
 			spinpanel_request_save(demand, other, "request assigning",
-								  other->seat_bought ? "on the seat bought for it" : "on a free seat");
+								   other->seat_bought ? "on the seat bought for it"
+													  : "on a free seat");
 		}
 	}
 }
@@ -753,12 +776,12 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 	DemandRequest **assign = palloc(sizeof(DemandRequest *) * (demand->count + 1));
 	DemandRequest **same = palloc(sizeof(DemandRequest *) * (demand->count + 1));
 	SpinpanelPools *pools = NULL;
-	int			wanting_count = 0;
-	int			release_count = 0;
-	int			assign_count = 0;
-	bool		approved = false;
-	int			i;
-	int			j;
+	int wanting_count = 0;
+	int release_count = 0;
+	int assign_count = 0;
+	bool approved = false;
+	int i;
+	int j;
 
 	if (demand->paused)
 		return;
@@ -780,8 +803,9 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 			if (r->seat_bought && r->has_subscription && r->subscription_mapped &&
 				!same_uuid(&r->subscription_sku, &r->sku_id))
 			{
-				spinpanel_request_finish(demand, r, "failed",
-										"the seat bought for it is of another SKU: the rule's default_offer is not an offer of this one");
+				spinpanel_request_finish(
+					demand, r, "failed",
+					"the seat bought for it is of another SKU: the rule's default_offer is not an offer of this one");
 				continue;
 			}
 			wanting[wanting_count++] = r;
@@ -809,7 +833,7 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 
 	for (i = 0; i < wanting_count && with_units; i++)
 	{
-		int			count = 0;
+		int count = 0;
 
 		if (wanting[i] == NULL)
 			continue;
@@ -836,13 +860,13 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 /* ---- right before a purchase is sent ---------------------------------------------------------------- */
 
 int32
-spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown,
-					   char *reason, Size reason_size)
+spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown, char *reason,
+					   Size reason_size)
 {
-	Demand	   *demand = spinpanel_request_settings(&op->customer_id);
-	DemandPool	figures;
-	int32		linked;
-	int64		need;
+	Demand *demand = spinpanel_request_settings(&op->customer_id);
+	DemandPool figures;
+	int32 linked;
+	int64 need;
 
 	spinpanel_request_pool(demand, &op->sku_id, &figures);
 	spinpanel_need_supply(pool, demand->now, &figures.figures);

@@ -15,10 +15,10 @@
 /* What has to be read before a decision. */
 typedef struct BuyingReads
 {
-	bool		units;			/* subscribed SKUs */
-	bool		subscriptions;
-	DemandRequest **looks;		/* one request per user to look up */
-	int			look_count;
+	bool units; /* subscribed SKUs */
+	bool subscriptions;
+	DemandRequest **looks; /* one request per user to look up */
+	int look_count;
 } BuyingReads;
 
 extern void spinpanel_buying_reads(Demand *demand, BuyingReads *reads);
@@ -38,4 +38,4 @@ extern void spinpanel_buying_decide(Demand *demand, bool with_units, bool with_s
 extern int32 spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown,
 									char *reason, Size reason_size);
 
-#endif							/* SPINPANEL_BUYING_H */
+#endif /* SPINPANEL_BUYING_H */

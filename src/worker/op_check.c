@@ -33,10 +33,9 @@
 #define GIVE_BACK_PATIENCE (6 * USECS_PER_DAY)
 
 /* Members whose state before the change must be known afterwards. */
-static const char *const members_kept[] = {
-	"status", "autoRenewEnabled", "scheduledNextTermInstructions",
-	"scheduledActions", "nextChargeInstructions"
-};
+static const char *const members_kept[] = { "status", "autoRenewEnabled",
+											"scheduledNextTermInstructions", "scheduledActions",
+											"nextChargeInstructions" };
 
 static bool
 is_kind(const Operation *op, const char *kind)
@@ -53,7 +52,7 @@ is_purpose(const Operation *op, const char *purpose)
 static int32
 wanted_quantity(const Operation *op)
 {
-	int64		value;
+	int64 value;
 
 	if (!spinpanel_json_int(&op->wanted->root, "quantity", &value))
 		elog(ERROR, "operation " INT64_FORMAT " wants no quantity", op->operation_id);
@@ -66,7 +65,7 @@ has_actions(JsonbContainer *theirs, JsonbContainer *mine)
 {
 	JsonbIterator *it = JsonbIteratorInit(mine);
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
 	if (!JsonContainerIsArray(theirs) || !JsonContainerIsArray(mine))
 		return false;
@@ -74,9 +73,9 @@ has_actions(JsonbContainer *theirs, JsonbContainer *mine)
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		JsonbIterator *other;
-		JsonbValue	candidate;
-		char	   *type;
-		bool		found = false;
+		JsonbValue candidate;
+		char *type;
+		bool found = false;
 
 		if (token != WJB_ELEM || value.type != jbvBinary)
 			continue;
@@ -85,7 +84,7 @@ has_actions(JsonbContainer *theirs, JsonbContainer *mine)
 		(void) JsonbIteratorNext(&other, &candidate, false);
 		while ((token = JsonbIteratorNext(&other, &candidate, true)) != WJB_DONE)
 		{
-			char	   *theirs_type;
+			char *theirs_type;
 
 			if (token != WJB_ELEM || candidate.type != jbvBinary)
 				continue;
@@ -111,15 +110,15 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 {
 	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	bool		all = true;
+	JsonbValue value;
+	bool all = true;
 
 	token = JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		char	   *name;
-		Jsonb	   *mine;
-		Jsonb	   *theirs;
+		char *name;
+		Jsonb *mine;
+		Jsonb *theirs;
 
 		if (token != WJB_KEY)
 			continue;
@@ -134,8 +133,8 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 			all = all && mine == NULL && theirs == NULL;
 		else if (pg_strcasecmp(name, "status") == 0)
 		{
-			char	   *a = spinpanel_json_text(&op->wanted->root, name);
-			char	   *b = spinpanel_json_text(&subscription->root, name);
+			char *a = spinpanel_json_text(&op->wanted->root, name);
+			char *b = spinpanel_json_text(&subscription->root, name);
 
 			all = all && a && b && pg_strcasecmp(a, b) == 0;
 		}
@@ -144,11 +143,11 @@ is_as_wanted(const Operation *op, Jsonb *subscription)
 		else if (pg_strcasecmp(name, "scheduledNextTermInstructions") == 0)
 		{
 			/* Partner Center may add members of its own to what was sent. */
-			int64		a;
-			int64		b;
+			int64 a;
+			int64 b;
 
 			all = all && spinpanel_json_int(&mine->root, "quantity", &a) &&
-				spinpanel_json_int(&theirs->root, "quantity", &b) && a == b;
+				  spinpanel_json_int(&theirs->root, "quantity", &b) && a == b;
 		}
 		else
 			all = all && compareJsonbContainers(&mine->root, &theirs->root) == 0;
@@ -161,13 +160,13 @@ with_wanted(const Operation *op, Jsonb *subscription)
 {
 	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	Jsonb	   *body = subscription;
+	JsonbValue value;
+	Jsonb *body = subscription;
 
 	token = JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		char	   *name;
+		char *name;
 
 		if (token != WJB_KEY)
 			continue;
@@ -184,22 +183,22 @@ with_wanted(const Operation *op, Jsonb *subscription)
 static Jsonb *
 schedule_for(Jsonb *subscription, int32 quantity)
 {
-	char	   *offer = spinpanel_json_text(&subscription->root, "offerId");
-	char	   *term = spinpanel_json_text(&subscription->root, "termDuration");
-	char	   *cycle = spinpanel_json_text(&subscription->root, "billingCycle");
-	char	   *promotion = spinpanel_json_text(&subscription->root, "promotionId");
-	char	   *sku;
-	char	   *availability;
+	char *offer = spinpanel_json_text(&subscription->root, "offerId");
+	char *term = spinpanel_json_text(&subscription->root, "termDuration");
+	char *cycle = spinpanel_json_text(&subscription->root, "billingCycle");
+	char *promotion = spinpanel_json_text(&subscription->root, "promotionId");
+	char *sku;
+	char *availability;
 	StringInfoData text;
 
-	if (offer == NULL || term == NULL || cycle == NULL ||
-		(sku = strchr(offer, ':')) == NULL ||
+	if (offer == NULL || term == NULL || cycle == NULL || (sku = strchr(offer, ':')) == NULL ||
 		(availability = strchr(sku + 1, ':')) == NULL)
 		return NULL;
 	*sku++ = '\0';
 	*availability++ = '\0';
 	initStringInfo(&text);
-	appendStringInfoString(&text, "{\"scheduledNextTermInstructions\": {\"product\": {\"productId\": ");
+	appendStringInfoString(&text,
+						   "{\"scheduledNextTermInstructions\": {\"product\": {\"productId\": ");
 	escape_json(&text, offer);
 	appendStringInfoString(&text, ", \"skuId\": ");
 	escape_json(&text, sku);
@@ -221,18 +220,18 @@ schedule_for(Jsonb *subscription, int32 quantity)
 static void
 fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 {
-	int64		quantity = 0;
-	int32		meant = spinpanel_operation_base(op, "meant", 0);
-	int			i;
+	int64 quantity = 0;
+	int32 meant = spinpanel_operation_base(op, "meant", 0);
+	int i;
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
-	op->base = spinpanel_json_of(psprintf("{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
-								 (int) quantity, pool ? pool->active : -1,
-								 pool ? pool->consumed : -1,
-								 pool ? pool->waiting : 0, owned));
+	op->base = spinpanel_json_of(psprintf(
+		"{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
+		(int) quantity, pool ? pool->active : -1, pool ? pool->consumed : -1,
+		pool ? pool->waiting : 0, owned));
 	for (i = 0; i < (int) lengthof(members_kept); i++)
 	{
-		Jsonb	   *member = spinpanel_json_take(subscription, members_kept[i]);
+		Jsonb *member = spinpanel_json_take(subscription, members_kept[i]);
 
 		if (member != NULL)
 			op->base = spinpanel_json_with(op->base, members_kept[i], member);
@@ -244,8 +243,7 @@ fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
 		!pg_strong_random(op->correlation_id.data, UUID_LEN))
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values")));
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
 	/* version 4, variant 1 */
 	op->ms_request_id.data[6] = (op->ms_request_id.data[6] & 0x0f) | 0x40;
 	op->ms_request_id.data[8] = (op->ms_request_id.data[8] & 0x3f) | 0x80;
@@ -257,15 +255,15 @@ fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
 static PlanPool *
 find_pool(const Operation *op, SpinpanelPools *pools, int32 *subscription)
 {
-	int32		p;
-	int32		s;
+	int32 p;
+	int32 s;
 
 	for (p = 0; p < pools->pool_count; p++)
 	{
 		for (s = 0; s < pools->pools[p].subscription_count; s++)
 		{
-			if (memcmp(&pools->subscription_ids[p][s], &op->subscription_id,
-					   sizeof(pg_uuid_t)) == 0)
+			if (memcmp(&pools->subscription_ids[p][s], &op->subscription_id, sizeof(pg_uuid_t)) ==
+				0)
 			{
 				*subscription = s;
 				return &pools->pools[p];
@@ -278,8 +276,8 @@ find_pool(const Operation *op, SpinpanelPools *pools, int32 *subscription)
 static int32
 owned_seats(const PlanPool *pool)
 {
-	int32		owned = 0;
-	int32		i;
+	int32 owned = 0;
+	int32 i;
 
 	for (i = 0; i < pool->subscription_count; i++)
 	{
@@ -294,13 +292,13 @@ owned_seats(const PlanPool *pool)
 Operation *
 spinpanel_op_check_merge_head(const Operation *op)
 {
-	int64		id = op->after_operation;
-	Operation  *head = NULL;
-	int			guard = 0;
+	int64 id = op->after_operation;
+	Operation *head = NULL;
+	int guard = 0;
 
 	while (id != 0 && guard++ < 64)
 	{
-		Operation  *before = spinpanel_operation_get(id, CurrentMemoryContext);
+		Operation *before = spinpanel_operation_get(id, CurrentMemoryContext);
 
 		if (before == NULL || !(is_purpose(before, "merge") || is_purpose(before, "give_back")))
 			break;
@@ -321,11 +319,11 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 {
 	TimestampTz now = spinpanel_now();
 	SpinpanelPools *pools;
-	PlanPool   *pool;
-	int32		index = -1;
-	int32		unshown;
-	int32		seats;
-	int64		target;
+	PlanPool *pool;
+	int32 index = -1;
+	int32 unshown;
+	int32 seats;
+	int64 target;
 
 	if (!licenses_known)
 	{
@@ -347,10 +345,12 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 	 */
 	if (op->sent_at != 0 && spinpanel_operation_base(op, "active", -1) >= 0 &&
 		present > spinpanel_operation_base(op, "quantity", 0) &&
-		pool->active < spinpanel_operation_base(op, "active", 0) + present - spinpanel_operation_base(op, "quantity", 0) &&
+		pool->active < spinpanel_operation_base(op, "active", 0) + present -
+						   spinpanel_operation_base(op, "quantity", 0) &&
 		now - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
 	{
-		strlcpy(reason, "seats were added meanwhile that the active units do not show yet", reason_size);
+		strlcpy(reason, "seats were added meanwhile that the active units do not show yet",
+				reason_size);
 		*wait_until = now + 2 * USECS_PER_SEC;
 		return VERDICT_WAIT;
 	}
@@ -389,20 +389,20 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 }
 
 Verdict
-spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
-				TimestampTz *wait_until, char *reason, Size reason_size)
+spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known, TimestampTz *wait_until,
+				   char *reason, Size reason_size)
 {
 	TimestampTz now = spinpanel_now();
 	SpinpanelPools *pools;
-	PlanPool   *pool;
+	PlanPool *pool;
 	PlanOptions options;
-	int64		present = 0;
-	int32		index = -1;
-	int32		s;
-	char	   *status;
-	bool		removal;
-	int32		meant = is_purpose(op, "give_back") ? spinpanel_operation_base(op, "meant", 0) : 0;
-	Verdict		not_now = VERDICT_DROP;
+	int64 present = 0;
+	int32 index = -1;
+	int32 s;
+	char *status;
+	bool removal;
+	int32 meant = is_purpose(op, "give_back") ? spinpanel_operation_base(op, "meant", 0) : 0;
+	Verdict not_now = VERDICT_DROP;
 
 	*wait_until = now + USECS_PER_SEC;
 	reason[0] = '\0';
@@ -429,11 +429,11 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 	}
 
 	if (is_purpose(op, "buy"))
-		return judge_purchase(op, subscription, present, status, licenses_known, wait_until,
-							  reason, reason_size);
+		return judge_purchase(op, subscription, present, status, licenses_known, wait_until, reason,
+							  reason_size);
 
-	removal = is_purpose(op, "remove") || is_purpose(op, "merge") ||
-		is_purpose(op, "schedule") || is_purpose(op, "give_back");
+	removal = is_purpose(op, "remove") || is_purpose(op, "merge") || is_purpose(op, "schedule") ||
+			  is_purpose(op, "give_back");
 	if (!removal)
 	{
 		/*
@@ -444,10 +444,11 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		pool = find_pool(op, pools, &index);
 		if (is_kind(op, "set_schedule") || is_kind(op, "set_actions"))
 		{
-			bool		renews = false;
+			bool renews = false;
 
-			if (spinpanel_json_take(subscription, is_kind(op, "set_schedule") ?
-						  "scheduledNextTermInstructions" : "scheduledActions") != NULL)
+			if (spinpanel_json_take(subscription, is_kind(op, "set_schedule")
+													  ? "scheduledNextTermInstructions"
+													  : "scheduledActions") != NULL)
 			{
 				strlcpy(reason, "somebody has scheduled something else since", reason_size);
 				return VERDICT_DROP;
@@ -466,11 +467,12 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 		if (is_kind(op, "set_quantity"))
 		{
-			int64		more;
+			int64 more;
 
 			/* So many more than there are: absolute from here on. */
 			if (spinpanel_json_int(&op->wanted->root, "more", &more))
-				op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
+				op->wanted =
+					spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
 			if (present >= wanted_quantity(op))
 			{
 				strlcpy(reason, "the seats are there already", reason_size);
@@ -490,7 +492,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 	if (meant > 0 && now - op->created_at < GIVE_BACK_PATIENCE)
 	{
 		not_now = VERDICT_WAIT;
-		*wait_until = now + Max(USECS_PER_SEC, Min((now - op->created_at) / 8, 5 * USECS_PER_MINUTE));
+		*wait_until =
+			now + Max(USECS_PER_SEC, Min((now - op->created_at) / 8, 5 * USECS_PER_MINUTE));
 	}
 	if (!licenses_known)
 	{
@@ -555,8 +558,7 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		const PlanSubscription *oldest = &pool->subscriptions[index];
 
 		if (oldest->status != PLAN_ACTIVE || !pool->adjust || pool->doubt != NULL ||
-			wanted_quantity(op) > oldest->maximum ||
-			spinpanel_adjustment_from(op) != present)
+			wanted_quantity(op) > oldest->maximum || spinpanel_adjustment_from(op) != present)
 		{
 			strlcpy(reason, "the pool has changed since the merge was planned", reason_size);
 			return VERDICT_DROP;
@@ -564,9 +566,9 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 	}
 	else if (is_purpose(op, "schedule"))
 	{
-		PlanAction	action = is_kind(op, "set_actions") ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL;
-		int64		next = present;
-		int32		lowest;
+		PlanAction action = is_kind(op, "set_actions") ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL;
+		int64 next = present;
+		int32 lowest;
 
 		if (pg_strcasecmp(status, "active") != 0)
 		{
@@ -576,7 +578,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		if (is_kind(op, "set_actions"))
 			next = 0;
 		else if (is_kind(op, "set_schedule"))
-			(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity", &next);
+			(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity",
+									  &next);
 
 		/*
 		 * Taking a schedule or an end of ours back needs nobody's leave, but it
@@ -586,7 +589,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		{
 			const PlanSubscription *it = &pool->subscriptions[index];
 
-			if (is_kind(op, "set_schedule") ? it->next_by == PLAN_PERSON : it->end_by == PLAN_PERSON)
+			if (is_kind(op, "set_schedule") ? it->next_by == PLAN_PERSON
+											: it->end_by == PLAN_PERSON)
 			{
 				strlcpy(reason, "a person has decided about the next term since", reason_size);
 				return VERDICT_DROP;
@@ -594,8 +598,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 		}
 		else
 		{
-			bool		approved;
-			int32		allowance = spinpanel_adjustment_allowance(op, &approved);
+			bool approved;
+			int32 allowance = spinpanel_adjustment_allowance(op, &approved);
 
 			if (allowance >= 0 && present - next > allowance)
 			{
@@ -606,8 +610,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 				}
 				next = present - allowance;
 			}
-			lowest = spinpanel_plan_judge(pool, index, action, (int32) next, &options,
-										  reason, reason_size);
+			lowest = spinpanel_plan_judge(pool, index, action, (int32) next, &options, reason,
+										  reason_size);
 			if (lowest >= present || (is_kind(op, "set_actions") && lowest > 0))
 			{
 				if (reason[0] == '\0')
@@ -616,11 +620,12 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 			}
 			if (is_kind(op, "set_schedule"))
 			{
-				Jsonb	   *schedule = schedule_for(subscription, lowest);
+				Jsonb *schedule = schedule_for(subscription, lowest);
 
 				if (schedule == NULL)
 				{
-					strlcpy(reason, "the subscription names no product, term and billing cycle", reason_size);
+					strlcpy(reason, "the subscription names no product, term and billing cycle",
+							reason_size);
 					return VERDICT_DROP;
 				}
 				op->wanted = schedule;
@@ -634,11 +639,12 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 	}
 	else
 	{
-		Operation  *head = is_purpose(op, "remove") ? NULL : spinpanel_op_check_merge_head(op);
-		int32		target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
-		int32		lowest;
-		PlanAction	action = is_kind(op, "suspend") ? PLAN_SUSPEND :
-			is_kind(op, "cancel") ? PLAN_CANCEL : PLAN_REDUCE;
+		Operation *head = is_purpose(op, "remove") ? NULL : spinpanel_op_check_merge_head(op);
+		int32 target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
+		int32 lowest;
+		PlanAction action = is_kind(op, "suspend")  ? PLAN_SUSPEND
+							: is_kind(op, "cancel") ? PLAN_CANCEL
+													: PLAN_REDUCE;
 
 		if (op->wait_active > 0 && pool->active < op->wait_active)
 		{
@@ -657,7 +663,7 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 
 		if (is_purpose(op, "remove") && !is_kind(op, "set_quantity"))
 		{
-			int32		from = spinpanel_adjustment_from(op);
+			int32 from = spinpanel_adjustment_from(op);
 
 			if (from >= 0 && present > from)
 			{
@@ -685,8 +691,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 
 		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
 		{
-			bool		approved;
-			int32		allowance = spinpanel_adjustment_allowance(op, &approved);
+			bool approved;
+			int32 allowance = spinpanel_adjustment_allowance(op, &approved);
 
 			if (present <= target)
 			{
@@ -696,19 +702,20 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known,
 			if (allowance >= 0 && present - target > allowance)
 				target = (int32) present - allowance;
 		}
-		lowest = spinpanel_plan_judge(pool, index, action, target, &options,
-									  reason, reason_size);
+		lowest = spinpanel_plan_judge(pool, index, action, target, &options, reason, reason_size);
 
 		/*
 		 * The report lags: seats bought a moment ago may not show yet, and an
 		 * assignment may count twice, as waiting and as consumed.  They go back
 		 * when that is over.
 		 */
-		if (meant > 0 && lowest > target && (pool->waiting > 0 || pool->active < owned_seats(pool)) &&
+		if (meant > 0 && lowest > target &&
+			(pool->waiting > 0 || pool->active < owned_seats(pool)) &&
 			now - op->created_at <= REMOVAL_PATIENCE)
 		{
-			*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
-									5 * USECS_PER_MINUTE);
+			*wait_until =
+				now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+						  5 * USECS_PER_MINUTE);
 			return VERDICT_WAIT;
 		}
 		if (is_kind(op, "set_quantity"))
@@ -752,7 +759,7 @@ spinpanel_op_check_outcome(const Operation *op, Jsonb *subscription)
 int32
 spinpanel_op_check_seats(const Operation *op)
 {
-	int32		before = spinpanel_operation_base(op, "quantity", 0);
+	int32 before = spinpanel_operation_base(op, "quantity", 0);
 
 	if (is_kind(op, "set_quantity"))
 		return wanted_quantity(op) - before;

@@ -27,8 +27,8 @@ spinpanel_driver_later(int64 milliseconds)
 int64
 spinpanel_driver_delay(int attempts)
 {
-	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000,
-								   spinpanel_retry_max_delay, SpinpanelRandom());
+	return spinpanel_backoff_delay(attempts < 1 ? 1 : attempts, 1000, spinpanel_retry_max_delay,
+								   SpinpanelRandom());
 }
 
 Jsonb *
@@ -57,12 +57,12 @@ spinpanel_driver_keep_answer(MemoryContext context, const PartnerAnswer *answer,
 static void
 do_due(void *arg)
 {
-	DriverDue  *due = arg;
-	int32	   *accounts;
-	int			count = spinpanel_account_usable_list(&accounts);
+	DriverDue *due = arg;
+	int32 *accounts;
+	int count = spinpanel_account_usable_list(&accounts);
 
-	due->count = spinpanel_operation_due(due->class, accounts, count, due->limit,
-									  &due->operations, due->context);
+	due->count = spinpanel_operation_due(due->class, accounts, count, due->limit, &due->operations,
+										 due->context);
 }
 
 void

@@ -24,15 +24,15 @@ extern void spinpanel_driver_keep_answer(MemoryContext context, const PartnerAns
 
 typedef struct DriverDue
 {
-	MemoryContext context;		/* to be deleted by the caller */
+	MemoryContext context; /* to be deleted by the caller */
 	OutboxClass class;
-	int			limit;
+	int limit;
 	Operation **operations;
-	int			count;
+	int count;
 } DriverDue;
 
 /* Operations of this class that are due at accounts that may act. */
-extern void spinpanel_driver_due(DriverDue *due, OutboxClass class, int limit,
-								 MemoryContext parent, const char *activity);
+extern void spinpanel_driver_due(DriverDue *due, OutboxClass class, int limit, MemoryContext parent,
+								 const char *activity);
 
-#endif							/* SPINPANEL_OP_DRIVER_H */
+#endif /* SPINPANEL_OP_DRIVER_H */

@@ -43,7 +43,7 @@ is_purpose(const Operation *op, const char *purpose)
 static int64
 follow_up(const Operation *op, const char *kind, const char *purpose, Jsonb *wanted)
 {
-	Operation	next;
+	Operation next;
 
 	memset(&next, 0, sizeof(next));
 	next.kind = kind;
@@ -70,8 +70,8 @@ object_with(const char *name, Jsonb *value)
 void
 spinpanel_op_followup_prepare(const Operation *op, Jsonb *subscription)
 {
-	Jsonb	   *schedule;
-	Jsonb	   *actions;
+	Jsonb *schedule;
+	Jsonb *actions;
 
 	if (!is_kind(op, "set_quantity"))
 		return;
@@ -79,9 +79,9 @@ spinpanel_op_followup_prepare(const Operation *op, Jsonb *subscription)
 	schedule = spinpanel_json_take(subscription, "scheduledNextTermInstructions");
 	if (schedule != NULL && !spinpanel_operation_schedules_after(op))
 	{
-		int64		next;
-		int32		seats = spinpanel_op_check_seats(op);
-		bool		ours = spinpanel_mirror_is_our_schedule(&op->subscription_id);
+		int64 next;
+		int32 seats = spinpanel_op_check_seats(op);
+		bool ours = spinpanel_mirror_is_our_schedule(&op->subscription_id);
 
 		/*
 		 * A person's schedule keeps its own quantity plus the seats bought
@@ -106,16 +106,16 @@ spinpanel_op_followup_prepare(const Operation *op, Jsonb *subscription)
 
 	/* Who buys wants it to go on: an end of ours is taken back. */
 	if (is_purpose(op, "buy") && spinpanel_mirror_is_our_end(&op->subscription_id))
-		(void) follow_up(op, "set_auto_renew", "restore",
-						 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+		(void) follow_up(
+			op, "set_auto_renew", "restore",
+			spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 	else if (actions != NULL && JB_ROOT_IS_ARRAY(actions) && JB_ROOT_COUNT(actions) > 0)
-		(void) follow_up(op, "set_actions", "restore",
-						 object_with("scheduledActions", actions));
+		(void) follow_up(op, "set_actions", "restore", object_with("scheduledActions", actions));
 }
 
 static void
-record(const Operation *op, const pg_uuid_t *subscription_id, int64 operation_id,
-	   const char *event, const char *reason)
+record(const Operation *op, const pg_uuid_t *subscription_id, int64 operation_id, const char *event,
+	   const char *reason)
 {
 	HistoryEntry entry;
 
@@ -135,7 +135,7 @@ record(const Operation *op, const pg_uuid_t *subscription_id, int64 operation_id
 static bool
 is_active(Jsonb *subscription)
 {
-	char	   *status = spinpanel_json_text(&subscription->root, "status");
+	char *status = spinpanel_json_text(&subscription->root, "status");
 
 	return status != NULL && pg_strcasecmp(status, "active") == 0;
 }
@@ -148,15 +148,14 @@ static int32
 buy_back_elsewhere(const Operation *op, int32 amount, const char *why)
 {
 	MirrorRoom *rooms;
-	int			count = spinpanel_mirror_rooms(&op->customer_id, &op->sku_id,
-											   &op->subscription_id, &rooms);
-	int			i;
+	int count = spinpanel_mirror_rooms(&op->customer_id, &op->sku_id, &op->subscription_id, &rooms);
+	int i;
 
 	for (i = 0; i < count && amount > 0; i++)
 	{
-		Operation	other = *op;
-		int32		part = Min(amount, rooms[i].room);
-		int64		id;
+		Operation other = *op;
+		int32 part = Min(amount, rooms[i].room);
+		int64 id;
 
 		other.account_id = rooms[i].account_id;
 		other.subscription_id = rooms[i].subscription_id;
@@ -176,9 +175,9 @@ buy_back_elsewhere(const Operation *op, int32 amount, const char *why)
 static void
 buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why)
 {
-	int64		present = 0;
-	int64		id = 0;
-	int32		left = 0;
+	int64 present = 0;
+	int64 id = 0;
+	int32 left = 0;
 
 	(void) spinpanel_json_int(&subscription->root, "quantity", &present);
 	if (is_kind(op, "suspend") && !is_active(subscription))
@@ -194,10 +193,10 @@ buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why
 	if (left > 0)
 		record(op, &op->subscription_id, 0, "seats could not be bought back",
 			   psprintf("%s; %d of them: no other subscription of the pool has room", why, left));
-	ereport(LOG,
-			(errmsg("spinpanel buys %d seat(s) of subscription %s back: %s", amount,
-					spinpanel_uuid_text(&op->subscription_id), why),
-			 left > 0 ? errdetail("For %d of them no subscription of the pool has room.", left) : 0));
+	ereport(LOG, (errmsg("spinpanel buys %d seat(s) of subscription %s back: %s", amount,
+						 spinpanel_uuid_text(&op->subscription_id), why),
+				  left > 0 ? errdetail("For %d of them no subscription of the pool has room.", left)
+						   : 0));
 }
 
 /*
@@ -207,13 +206,12 @@ buy_back(const Operation *op, Jsonb *subscription, int32 amount, const char *why
 static int32
 seats_taken(const Operation *op, int32 *left, int32 *consumed)
 {
-	int32		owned;
-	int32		active;
-	int32		base_active = spinpanel_operation_base(op, "active", -1);
-	int32		base_owned = spinpanel_operation_base(op, "owned", -1);
+	int32 owned;
+	int32 active;
+	int32 base_active = spinpanel_operation_base(op, "active", -1);
+	int32 base_owned = spinpanel_operation_base(op, "owned", -1);
 
-	if (base_active < 0 || base_owned < 0 ||
-		!op->has_sku ||
+	if (base_active < 0 || base_owned < 0 || !op->has_sku ||
 		!spinpanel_pool_figures(&op->customer_id, &op->sku_id, &owned, &active, consumed))
 		return 0;
 	*left = active >= base_active ? base_active + (owned - base_owned) : active;
@@ -223,18 +221,20 @@ seats_taken(const Operation *op, int32 *left, int32 *consumed)
 static void
 buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 {
-	bool		open;
-	int32		already = spinpanel_operation_bought_back(op, &open);
-	int32		left = 0;
-	int32		consumed = 0;
-	int32		taken = seats_taken(op, &left, &consumed);
-	int32		amount = Min(taken, removed - already);
+	bool open;
+	int32 already = spinpanel_operation_bought_back(op, &open);
+	int32 left = 0;
+	int32 consumed = 0;
+	int32 taken = seats_taken(op, &left, &consumed);
+	int32 amount = Min(taken, removed - already);
 
 	if (open || amount <= 0)
 		return;
-	buy_back(op, subscription, amount,
-			 psprintf("%d seats are assigned and %d were left after %d had been given back: somebody took a seat meanwhile",
-					  consumed, left, removed));
+	buy_back(
+		op, subscription, amount,
+		psprintf(
+			"%d seats are assigned and %d were left after %d had been given back: somebody took a seat meanwhile",
+			consumed, left, removed));
 }
 
 /*
@@ -245,12 +245,12 @@ buy_back_taken(const Operation *op, Jsonb *subscription, int32 removed)
 static Jsonb *
 found_by_ours(const Operation *op, Jsonb *audit, Jsonb **again)
 {
-	Jsonb	   *found = NULL;
+	Jsonb *found = NULL;
 	JsonbContainer *items;
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
-	char	   *own = spinpanel_uuid_text(&op->correlation_id);
+	JsonbValue value;
+	char *own = spinpanel_uuid_text(&op->correlation_id);
 
 	if (again != NULL)
 		*again = NULL;
@@ -264,10 +264,10 @@ found_by_ours(const Operation *op, Jsonb *audit, Jsonb **again)
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
 		JsonbContainer *record;
-		Jsonb	   *old_value;
-		char	   *text;
-		pg_uuid_t	subscription;
-		int64		before;
+		Jsonb *old_value;
+		char *text;
+		pg_uuid_t subscription;
+		int64 before;
 
 		if (token != WJB_ELEM || value.type != jbvBinary)
 			continue;
@@ -277,8 +277,7 @@ found_by_ours(const Operation *op, Jsonb *audit, Jsonb **again)
 			continue;
 		text = spinpanel_json_text(record, "resourceOldValue");
 		old_value = text ? spinpanel_json_parse(text, strlen(text)) : NULL;
-		if (old_value == NULL ||
-			!spinpanel_json_uuid(&old_value->root, "id", &subscription) ||
+		if (old_value == NULL || !spinpanel_json_uuid(&old_value->root, "id", &subscription) ||
 			memcmp(&subscription, &op->subscription_id, sizeof(subscription)) != 0 ||
 			!spinpanel_json_int(&old_value->root, "quantity", &before) || before > INT32_MAX)
 			continue;
@@ -310,11 +309,10 @@ spinpanel_op_followup_may_lack(const Operation *op)
 static int32
 seats_undone(const Operation *op, Jsonb *found)
 {
-	int32		base = spinpanel_operation_base(op, "quantity", -1);
-	int64		before;
+	int32 base = spinpanel_operation_base(op, "quantity", -1);
+	int64 before;
 
-	if (found == NULL || base < 0 ||
-		!spinpanel_json_int(&found->root, "quantity", &before))
+	if (found == NULL || base < 0 || !spinpanel_json_int(&found->root, "quantity", &before))
 		return 0;
 	return before > base ? (int32) before - base : 0;
 }
@@ -323,8 +321,8 @@ seats_undone(const Operation *op, Jsonb *found)
 static int32
 seats_undone_again(const Operation *op, Jsonb *found)
 {
-	int64		before;
-	int64		wanted;
+	int64 before;
+	int64 wanted;
 
 	if (found == NULL || !spinpanel_json_int(&found->root, "quantity", &before) ||
 		!spinpanel_json_int(&op->wanted->root, "quantity", &wanted))
@@ -332,9 +330,8 @@ seats_undone_again(const Operation *op, Jsonb *found)
 	return before > wanted ? (int32) (before - wanted) : 0;
 }
 
-static const char *const product_members[] = {
-	"productId", "skuId", "availabilityId", "billingCycle", "termDuration", "promotionId"
-};
+static const char *const product_members[] = { "productId",    "skuId",        "availabilityId",
+											   "billingCycle", "termDuration", "promotionId" };
 
 /*
  * Do both schedule the same?  Audit records spell members in another way, so
@@ -343,9 +340,9 @@ static const char *const product_members[] = {
 static bool
 same_schedule(Jsonb *a, Jsonb *b)
 {
-	int64		a_quantity = -1;
-	int64		b_quantity = -1;
-	int			i;
+	int64 a_quantity = -1;
+	int64 b_quantity = -1;
+	int i;
 
 	(void) spinpanel_json_int(&a->root, "quantity", &a_quantity);
 	(void) spinpanel_json_int(&b->root, "quantity", &b_quantity);
@@ -353,9 +350,9 @@ same_schedule(Jsonb *a, Jsonb *b)
 		return false;
 	for (i = 0; i < (int) lengthof(product_members); i++)
 	{
-		char	   *path = psprintf("product.%s", product_members[i]);
-		char	   *mine = spinpanel_json_text(&a->root, path);
-		char	   *theirs = spinpanel_json_text(&b->root, path);
+		char *path = psprintf("product.%s", product_members[i]);
+		char *mine = spinpanel_json_text(&a->root, path);
+		char *theirs = spinpanel_json_text(&b->root, path);
 
 		/* One that is not told in one of them does not differ. */
 		if (mine != NULL && theirs != NULL && pg_strcasecmp(mine, theirs) != 0)
@@ -369,15 +366,15 @@ static Jsonb *
 schedule_with(Jsonb *schedule, int64 quantity)
 {
 	StringInfoData text;
-	bool		first = true;
-	int			i;
+	bool first = true;
+	int i;
 
 	initStringInfo(&text);
 	appendStringInfoString(&text, "{\"product\": {");
 	for (i = 0; i < (int) lengthof(product_members); i++)
 	{
-		char	   *value = spinpanel_json_text(&schedule->root,
-												psprintf("product.%s", product_members[i]));
+		char *value =
+			spinpanel_json_text(&schedule->root, psprintf("product.%s", product_members[i]));
 
 		if (value == NULL || value[0] == '\0')
 			continue;
@@ -397,27 +394,28 @@ schedule_with(Jsonb *schedule, int64 quantity)
 static void
 restore_wiped(const Operation *op, Jsonb *subscription, Jsonb *found)
 {
-	Jsonb	   *wiped = found == NULL ? NULL :
-		spinpanel_json_take(found, "scheduledNextTermInstructions");
-	Jsonb	   *read = spinpanel_json_take(op->base, "scheduledNextTermInstructions");
-	int64		next;
+	Jsonb *wiped =
+		found == NULL ? NULL : spinpanel_json_take(found, "scheduledNextTermInstructions");
+	Jsonb *read = spinpanel_json_take(op->base, "scheduledNextTermInstructions");
+	int64 next;
 
-	if (wiped == NULL || spinpanel_json_take(subscription, "scheduledNextTermInstructions") != NULL ||
+	if (wiped == NULL ||
+		spinpanel_json_take(subscription, "scheduledNextTermInstructions") != NULL ||
 		(read != NULL && same_schedule(read, wiped)) ||
 		!spinpanel_json_int(&wiped->root, "quantity", &next) ||
 		spinpanel_operation_has_follower(op, "set_schedule", "restore"))
 		return;
 	next += spinpanel_op_check_seats(op);
-	(void) follow_up(op, "set_schedule", "restore",
-					 object_with("scheduledNextTermInstructions",
-								 schedule_with(wiped, Max(next, (int64) 1))));
+	(void) follow_up(
+		op, "set_schedule", "restore",
+		object_with("scheduledNextTermInstructions", schedule_with(wiped, Max(next, (int64) 1))));
 }
 
 /* Seats that were undone come back, once. */
 static void
 buy_back_undone(const Operation *op, Jsonb *subscription, int32 undone)
 {
-	bool		open;
+	bool open;
 
 	if (undone > 0 && spinpanel_operation_bought_back(op, &open) == 0 && !open)
 		buy_back(op, subscription, undone,
@@ -428,9 +426,11 @@ buy_back_undone(const Operation *op, Jsonb *subscription, int32 undone)
 static void
 renew_again(const Operation *op, Jsonb *subscription)
 {
-	Operation  *suspension = op->after_operation == 0 ? NULL :
-		spinpanel_operation_get(op->after_operation, CurrentMemoryContext);
-	bool		renews;
+	Operation *suspension =
+		op->after_operation == 0
+			? NULL
+			: spinpanel_operation_get(op->after_operation, CurrentMemoryContext);
+	bool renews;
 
 	if (suspension == NULL || !is_kind(suspension, "suspend") || suspension->base == NULL ||
 		!spinpanel_json_bool(&suspension->base->root, "autoRenewEnabled", &renews) || !renews ||
@@ -441,16 +441,16 @@ renew_again(const Operation *op, Jsonb *subscription)
 }
 
 void
-spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer,
-						 bool licenses_known, Jsonb *audit, const char *remark)
+spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer, bool licenses_known,
+						   Jsonb *audit, const char *remark)
 {
-	int32		seats = spinpanel_op_check_seats(op);
-	int32		active = spinpanel_operation_base(op, "active", -1);
-	int32		undone;
+	int32 seats = spinpanel_op_check_seats(op);
+	int32 active = spinpanel_operation_base(op, "active", -1);
+	int32 undone;
 	TimestampTz verify_at = 0;
-	bool		sent;
-	bool		renews;
-	Jsonb	   *found = found_by_ours(op, audit, NULL);
+	bool sent;
+	bool renews;
+	Jsonb *found = found_by_ours(op, audit, NULL);
 
 	/*
 	 * Without the explicit cancel it would run on in Extended Service Terms,
@@ -461,20 +461,22 @@ spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	{
 		if (spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) && !renews)
 		{
-			Operation	undo = *op;
+			Operation undo = *op;
 
 			undo.operation_id = 0;
-			(void) follow_up(&undo, "set_auto_renew", "restore",
-							 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+			(void) follow_up(
+				&undo, "set_auto_renew", "restore",
+				spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 		}
 		spinpanel_op_followup_over(op, "refused", 0, NULL,
-								 "Partner Center did not keep the explicit cancel", answer);
+								   "Partner Center did not keep the explicit cancel", answer);
 		return;
 	}
 
 	undone = seats_undone(op, found);
 	/* One that was sent twice may still arrive once more. */
-	if (op->has_sku && (seats < 0 || (is_kind(op, "set_quantity") && (found == NULL || op->attempts > 1))))
+	if (op->has_sku &&
+		(seats < 0 || (is_kind(op, "set_quantity") && (found == NULL || op->attempts > 1))))
 		verify_at = spinpanel_now() + (int64) spinpanel_settle_time * USECS_PER_SEC;
 	if (!spinpanel_operation_done(op, seats, answer, verify_at, remark))
 		return;
@@ -484,16 +486,17 @@ spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 	else if (op->has_sku && seats > 0)
 		spinpanel_mirror_added(&op->customer_id, &op->sku_id, seats);
 	if (is_kind(op, "suspend"))
-		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_SUSPENSION,
-								   spinpanel_json_bool(&op->base->root, "autoRenewEnabled", &renews) &&
-								   renews ? 1 : 0);
+		spinpanel_mirror_mark_ours(
+			&op->subscription_id, MIRROR_OUR_SUSPENSION,
+			spinpanel_json_bool(&op->base->root, "autoRenewEnabled", &renews) && renews ? 1 : 0);
 	if (is_kind(op, "set_actions") && is_purpose(op, "schedule"))
 		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_END, 1);
 	if (is_kind(op, "set_schedule") && is_purpose(op, "schedule"))
 	{
-		int64		next = -1;
+		int64 next = -1;
 
-		(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity", &next);
+		(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity",
+								  &next);
 		spinpanel_mirror_mark_ours(&op->subscription_id, MIRROR_OUR_NEXT_QUANTITY, (int32) next);
 	}
 	if (is_purpose(op, "merge") && seats > 0 && active >= 0)
@@ -504,8 +507,9 @@ spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 		spinpanel_json_bool(&op->body->root, "autoRenewEnabled", &sent) && sent &&
 		spinpanel_json_bool(&answer->root, "autoRenewEnabled", &renews) && !renews &&
 		!is_kind(op, "suspend") && !is_kind(op, "cancel"))
-		(void) follow_up(op, "set_auto_renew", "restore",
-						 spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
+		(void) follow_up(
+			op, "set_auto_renew", "restore",
+			spinpanel_json_of("{\"autoRenewEnabled\": true, \"scheduledActions\": null}"));
 
 	if (is_kind(op, "reactivate"))
 		renew_again(op, subscription);
@@ -523,9 +527,9 @@ spinpanel_op_followup_done(Operation *op, Jsonb *subscription, Jsonb *answer,
 void
 spinpanel_op_followup_look_again(Operation *op, Jsonb *subscription, Jsonb *audit)
 {
-	Jsonb	   *again;
-	Jsonb	   *found = found_by_ours(op, audit, &again);
-	int32		undone = seats_undone(op, found) + seats_undone_again(op, again);
+	Jsonb *again;
+	Jsonb *found = found_by_ours(op, audit, &again);
+	int32 undone = seats_undone(op, found) + seats_undone_again(op, again);
 
 	restore_wiped(op, subscription, found);
 	if (undone > 0)
@@ -539,21 +543,23 @@ spinpanel_op_followup_look_again(Operation *op, Jsonb *subscription, Jsonb *audi
 static int32
 seats_missing(const Operation *op)
 {
-	int32		owned;
-	int32		active;
-	int32		consumed;
+	int32 owned;
+	int32 active;
+	int32 consumed;
 
 	return spinpanel_pool_figures(&op->customer_id, &op->sku_id, &owned, &active, &consumed) &&
-		consumed > owned ? consumed - owned : 0;
+				   consumed > owned
+			   ? consumed - owned
+			   : 0;
 }
 
 static void
 buy_back_otherwise(const Operation *op, const char *error)
 {
-	Operation  *cause = spinpanel_operation_get(op->after_operation, CurrentMemoryContext);
-	int64		amount = 0;
-	int32		left;
-	bool		open;
+	Operation *cause = spinpanel_operation_get(op->after_operation, CurrentMemoryContext);
+	int64 amount = 0;
+	int32 left;
+	bool open;
 
 	/* What bought back on another subscription asked for "more". */
 	if (cause == NULL)
@@ -572,7 +578,7 @@ buy_back_otherwise(const Operation *op, const char *error)
 		left = (int32) amount;
 	else
 	{
-		Operation	from = *cause;
+		Operation from = *cause;
 
 		from.subscription_id = op->subscription_id;
 		left = buy_back_elsewhere(&from, (int32) amount, error);
@@ -581,17 +587,17 @@ buy_back_otherwise(const Operation *op, const char *error)
 	{
 		record(op, &op->subscription_id, op->operation_id, "seats could not be bought back",
 			   psprintf("%d seat(s): %s", left, error ? error : "no reason given"));
-		ereport(LOG,
-				(errmsg("spinpanel could not buy %d seat(s) back at subscription %s: %s", left,
-						spinpanel_uuid_text(&op->subscription_id), error ? error : "no reason given")));
+		ereport(LOG, (errmsg("spinpanel could not buy %d seat(s) back at subscription %s: %s", left,
+							 spinpanel_uuid_text(&op->subscription_id),
+							 error ? error : "no reason given")));
 	}
 }
 
 void
-spinpanel_op_followup_over(Operation *op, const char *status, int http_status,
-						 const char *code, const char *error, const Jsonb *answer)
+spinpanel_op_followup_over(Operation *op, const char *status, int http_status, const char *code,
+						   const char *error, const Jsonb *answer)
 {
-	Operation  *head = is_purpose(op, "merge") ? spinpanel_op_check_merge_head(op) : NULL;
+	Operation *head = is_purpose(op, "merge") ? spinpanel_op_check_merge_head(op) : NULL;
 
 	if (!spinpanel_operation_over(op, status, http_status, code, error, answer))
 		return;
@@ -607,13 +613,13 @@ spinpanel_op_followup_over(Operation *op, const char *status, int http_status,
 	 */
 	if (head != NULL)
 	{
-		Operation	undo = *head;
+		Operation undo = *head;
 
 		undo.operation_id = head->operation_id;
 		undo.run_id = op->run_id;
 		(void) follow_up(&undo, "set_quantity", "give_back",
-						 spinpanel_json_of(psprintf("{\"quantity\": %d}",
-										   spinpanel_operation_base(head, "quantity", 1))));
+						 spinpanel_json_of(psprintf(
+							 "{\"quantity\": %d}", spinpanel_operation_base(head, "quantity", 1))));
 	}
 	spinpanel_adjustment_operation_over(op, error);
 	if (is_purpose(op, "buy") || is_purpose(op, "give_back"))

@@ -13,8 +13,7 @@
 
 /* Written together with the change: operations that set again what Partner
  * Center is known to wipe with it. */
-extern void spinpanel_op_followup_prepare(const Operation *operation,
-										Jsonb *subscription);
+extern void spinpanel_op_followup_prepare(const Operation *operation, Jsonb *subscription);
 
 /* The audit records show that it was carried out. */
 extern bool spinpanel_op_followup_on_record(const Operation *operation, Jsonb *audit);
@@ -24,17 +23,15 @@ extern bool spinpanel_op_followup_may_lack(const Operation *operation);
 
 /* The change is in force.  subscription: as read back; answer: of the change
  * itself, or NULL; audit: the collection of audit records, or NULL. */
-extern void spinpanel_op_followup_done(Operation *operation, Jsonb *subscription,
-									 Jsonb *answer, bool licenses_known,
-									 Jsonb *audit, const char *remark);
+extern void spinpanel_op_followup_done(Operation *operation, Jsonb *subscription, Jsonb *answer,
+									   bool licenses_known, Jsonb *audit, const char *remark);
 
 /* settle_time later: has somebody taken or added a seat meanwhile? */
-extern void spinpanel_op_followup_look_again(Operation *operation,
-										   Jsonb *subscription, Jsonb *audit);
+extern void spinpanel_op_followup_look_again(Operation *operation, Jsonb *subscription,
+											 Jsonb *audit);
 
 /* It did not come to the change: status refused, failed or cancelled. */
-extern void spinpanel_op_followup_over(Operation *operation, const char *status,
-									 int http_status, const char *code,
-									 const char *error, const Jsonb *answer);
+extern void spinpanel_op_followup_over(Operation *operation, const char *status, int http_status,
+									   const char *code, const char *error, const Jsonb *answer);
 
-#endif							/* SPINPANEL_OP_FOLLOWUP_H */
+#endif /* SPINPANEL_OP_FOLLOWUP_H */

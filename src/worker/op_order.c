@@ -64,38 +64,38 @@
 
 typedef enum OrderStep
 {
-	STEP_READ,					/* before sending */
+	STEP_READ, /* before sending */
 	STEP_SEND,
-	STEP_RESOLVE,				/* outcome unknown */
-	STEP_READ_BACK				/* the subscription is known */
+	STEP_RESOLVE, /* outcome unknown */
+	STEP_READ_BACK /* the subscription is known */
 } OrderStep;
 
 typedef struct Order
 {
 	struct Order *next;
 	MemoryContext context;
-	Operation  *op;
-	bool		checkout;
-	Purchase	purchase;		/* what is wanted */
-	OrderStep	step;
-	Reads		reads;
-	int			availabilities_read;	/* -1 = not asked, as below */
-	int			cart_read;
-	int			orders_read;
-	int			order_read;
-	int			subscriptions_read;
-	int			subscription_read;
-	int			skus_read;
-	PlacedOrder placed;			/* what was found out */
-	char	   *answer;			/* of what was sent */
-	Size		answer_length;
-	bool		refusal;		/* sent.error is Partner Center's "no" */
-	PartnerAnswer sent;			/* its outcome; body and token are not kept */
-	bool		finished;
+	Operation *op;
+	bool checkout;
+	Purchase purchase; /* what is wanted */
+	OrderStep step;
+	Reads reads;
+	int availabilities_read; /* -1 = not asked, as below */
+	int cart_read;
+	int orders_read;
+	int order_read;
+	int subscriptions_read;
+	int subscription_read;
+	int skus_read;
+	PlacedOrder placed; /* what was found out */
+	char *answer; /* of what was sent */
+	Size answer_length;
+	bool refusal; /* sent.error is Partner Center's "no" */
+	PartnerAnswer sent; /* its outcome; body and token are not kept */
+	bool finished;
 } Order;
 
 static Order *orders = NULL;
-static int	orders_active = 0;
+static int orders_active = 0;
 static MemoryContext orders_context = NULL;
 
 static void order_read(Order *order, OrderStep step);
@@ -113,17 +113,17 @@ begun(const Operation *op)
 static TimestampTz
 next_look(const Operation *op)
 {
-	int64		age = (spinpanel_now() - begun(op)) / 1000;
+	int64 age = (spinpanel_now() - begun(op)) / 1000;
 
-	return spinpanel_driver_later(Min(Max(age / 8, Min(1000, spinpanel_retry_max_delay)),
-					 spinpanel_retry_max_delay));
+	return spinpanel_driver_later(
+		Min(Max(age / 8, Min(1000, spinpanel_retry_max_delay)), spinpanel_retry_max_delay));
 }
 
 /* A caller may keep the row for a moment, or for hours. */
 static int64
 while_locked(const Operation *op)
 {
-	int64		age = (spinpanel_now() - op->created_at) / 1000;
+	int64 age = (spinpanel_now() - op->created_at) / 1000;
 
 	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
 }
@@ -131,8 +131,7 @@ while_locked(const Operation *op)
 static bool
 too_long(const Operation *op)
 {
-	return spinpanel_now() - begun(op) >
-		(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
+	return spinpanel_now() - begun(op) > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 }
 
 static Jsonb *
@@ -152,7 +151,8 @@ keep_placed(Order *order, const PlacedOrder *placed)
 	MemoryContext old = MemoryContextSwitchTo(order->context);
 
 	order->placed.order_id = placed->order_id ? pstrdup(placed->order_id) : NULL;
-	order->placed.subscription_id = placed->subscription_id ? pstrdup(placed->subscription_id) : NULL;
+	order->placed.subscription_id =
+		placed->subscription_id ? pstrdup(placed->subscription_id) : NULL;
 	order->placed.status = placed->status ? pstrdup(placed->status) : NULL;
 	MemoryContextSwitchTo(old);
 }
@@ -166,8 +166,9 @@ base_text(const Operation *op, const char *name)
 static Jsonb *
 read_json(Order *order, int read)
 {
-	return read < 0 || order->reads.answers[read].outcome != PARTNER_OK ? NULL :
-		order->reads.answers[read].json;
+	return read < 0 || order->reads.answers[read].outcome != PARTNER_OK
+			   ? NULL
+			   : order->reads.answers[read].json;
 }
 
 static void
@@ -179,11 +180,11 @@ order_end(Order *order)
 static void
 sweep(void)
 {
-	Order	  **link = &orders;
+	Order **link = &orders;
 
 	while (*link != NULL)
 	{
-		Order	   *order = *link;
+		Order *order = *link;
 
 		if (order->finished && order->reads.pending == 0)
 		{
@@ -201,8 +202,7 @@ sweep(void)
 static Jsonb *
 answer_of(Order *order)
 {
-	return order->answer == NULL ? NULL :
-		spinpanel_json_parse(order->answer, order->answer_length);
+	return order->answer == NULL ? NULL : spinpanel_json_parse(order->answer, order->answer_length);
 }
 
 static void
@@ -216,36 +216,36 @@ over(Order *order, const char *status, int http_status, const char *code, const 
 
 typedef struct Move
 {
-	Order	   *order;
-	const char *status;			/* queued, unknown; else over */
-	int			http_status;
+	Order *order;
+	const char *status; /* queued, unknown; else over */
+	int http_status;
 	const char *code;
 	const char *error;
 	TimestampTz not_before;
-	bool		counts;
+	bool counts;
 } Move;
 
 static void
 do_move(void *arg)
 {
-	Move	   *move = arg;
+	Move *move = arg;
 
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_operation_requeue(move->order->op, move->http_status, move->code, move->error,
-								 move->not_before, move->counts);
+									move->not_before, move->counts);
 	else if (strcmp(move->status, "unknown") == 0)
 		spinpanel_operation_unknown(move->order->op, move->http_status, move->code, move->error,
-								 move->not_before);
+									move->not_before);
 	else
 		over(move->order, move->status, move->http_status, move->code, move->error);
 }
 
 /* Where even this cannot be written, the row is found again as it is. */
 static void
-move_row(Order *order, const char *status, int http_status, const char *code,
-		 const char *error, TimestampTz not_before, bool counts)
+move_row(Order *order, const char *status, int http_status, const char *code, const char *error,
+		 TimestampTz not_before, bool counts)
 {
-	Move		move;
+	Move move;
 
 	move.order = order;
 	move.status = status;
@@ -263,23 +263,23 @@ static bool
 is_final(PartnerOutcome outcome, int http_status)
 {
 	return outcome == PARTNER_REFUSED || outcome == PARTNER_NOT_FOUND ||
-		(outcome == PARTNER_NO_ACCESS && http_status != 401);
+		   (outcome == PARTNER_NO_ACCESS && http_status != 401);
 }
 
 /* ---- the cart ------------------------------------------------------------------------ */
 
 typedef struct Judging
 {
-	Order	   *order;
-	bool		send;
-	bool		bought;			/* the subscription is to be read */
+	Order *order;
+	bool send;
+	bool bought; /* the subscription is to be read */
 } Judging;
 
 /* Everybody for whom it buys still wants it; else it is over, or waits. */
 static bool
 is_held(Order *order)
 {
-	Operation  *op = order->op;
+	Operation *op = order->op;
 
 	switch (spinpanel_request_hold(op, (int) order->purchase.quantity))
 	{
@@ -287,7 +287,7 @@ is_held(Order *order)
 			return true;
 		case DEMAND_LOCKED:
 			spinpanel_operation_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 spinpanel_driver_later(while_locked(op)), false);
+										spinpanel_driver_later(while_locked(op)), false);
 			return false;
 		case DEMAND_CHANGED:
 			break;
@@ -301,13 +301,13 @@ is_held(Order *order)
 static void
 do_judge_cart(void *arg)
 {
-	Judging    *judging = arg;
-	Order	   *order = judging->order;
-	Operation  *op = order->op;
-	char	   *item = order->purchase.item;
-	char	   *term = order->purchase.term;
-	char	   *cycle = order->purchase.cycle;
-	char	   *reason;
+	Judging *judging = arg;
+	Order *order = judging->order;
+	Operation *op = order->op;
+	char *item = order->purchase.item;
+	char *term = order->purchase.term;
+	char *cycle = order->purchase.cycle;
+	char *reason;
 
 	if (order->availabilities_read >= 0)
 	{
@@ -322,8 +322,10 @@ do_judge_cart(void *arg)
 	}
 	if (!is_held(order))
 		return;
-	op->base = spinpanel_driver_keep(order->context, spinpanel_purchase_cart_base(item, term, cycle));
-	op->body = spinpanel_driver_keep(order->context, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
+	op->base =
+		spinpanel_driver_keep(order->context, spinpanel_purchase_cart_base(item, term, cycle));
+	op->body = spinpanel_driver_keep(
+		order->context, spinpanel_purchase_cart_body(&order->purchase, item, term, cycle));
 	spinpanel_operation_new_ids(op);
 	judging->send = spinpanel_operation_sending(op);
 }
@@ -331,8 +333,8 @@ do_judge_cart(void *arg)
 static void
 do_resolve_cart(void *arg)
 {
-	Judging    *judging = arg;
-	Operation  *op = judging->order->op;
+	Judging *judging = arg;
+	Operation *op = judging->order->op;
 
 	if (op->attempts >= CART_ATTEMPTS_ALLOWED)
 		over(judging->order, "failed", 0, "given_up", "given up after many attempts");
@@ -346,20 +348,21 @@ do_resolve_cart(void *arg)
 static void
 do_cart_made(void *arg)
 {
-	Order	   *order = arg;
-	Operation  *op = order->op;
-	Operation	checkout;
-	Jsonb	   *answer = answer_of(order);
-	char	   *id = answer == NULL ? NULL : spinpanel_json_text(&answer->root, "id");
-	char	   *code;
-	char	   *words;
-	Jsonb	   *wanted;
-	static const char *const chosen[] = {"catalogItemId", "termDuration", "billingCycle"};
-	int			i;
+	Order *order = arg;
+	Operation *op = order->op;
+	Operation checkout;
+	Jsonb *answer = answer_of(order);
+	char *id = answer == NULL ? NULL : spinpanel_json_text(&answer->root, "id");
+	char *code;
+	char *words;
+	Jsonb *wanted;
+	static const char *const chosen[] = { "catalogItemId", "termDuration", "billingCycle" };
+	int i;
 
 	if (id == NULL || id[0] == '\0')
 	{
-		spinpanel_operation_unknown(op, 0, NULL, "the answer is no cart", spinpanel_driver_later(spinpanel_driver_delay(op->attempts)));
+		spinpanel_operation_unknown(op, 0, NULL, "the answer is no cart",
+									spinpanel_driver_later(spinpanel_driver_delay(op->attempts)));
 		return;
 	}
 	if (!spinpanel_purchase_is_cart(&order->purchase, base_text(op, "catalogItemId"),
@@ -380,8 +383,9 @@ do_cart_made(void *arg)
 	checkout.wait_active = 0;
 	checkout.wanted = wanted;
 	(void) spinpanel_operation_add(&checkout);
-	spinpanel_request_operation_over(op, "done", NULL, NULL,
-									spinpanel_json_with(spinpanel_json_of("{}"), "cartId", text_jsonb(id)));
+	spinpanel_request_operation_over(
+		op, "done", NULL, NULL,
+		spinpanel_json_with(spinpanel_json_of("{}"), "cartId", text_jsonb(id)));
 }
 
 /* ---- judging a checkout -------------------------------------------------------------------- */
@@ -391,16 +395,18 @@ wait_unknown(Order *order, const char *why)
 {
 	if (too_long(order->op))
 		over(order, "failed", 0, "order_unknown",
-			 psprintf("%s; whether something was bought has to be looked up in Partner Center", why));
+			 psprintf("%s; whether something was bought has to be looked up in Partner Center",
+					  why));
 	else
-		spinpanel_operation_unknown(order->op, order->op->http_status, NULL, why, next_look(order->op));
+		spinpanel_operation_unknown(order->op, order->op->http_status, NULL, why,
+									next_look(order->op));
 }
 
 /* Nothing is ordered as far as can be seen, and nothing will be by this cart. */
 static void
 not_ordered(Order *order, bool uncertain)
 {
-	Operation  *op = order->op;
+	Operation *op = order->op;
 
 	if (order->refusal && !uncertain)
 		over(order, "refused", order->sent.http_status, order->sent.error_code, order->sent.error);
@@ -415,18 +421,19 @@ not_ordered(Order *order, bool uncertain)
 static void
 do_judge(void *arg)
 {
-	Judging    *judging = arg;
-	Order	   *order = judging->order;
-	Operation  *op = order->op;
-	bool		queued = strcmp(op->status, "queued") == 0;
-	bool		sent_before = op->base != NULL;
+	Judging *judging = arg;
+	Order *order = judging->order;
+	Operation *op = order->op;
+	bool queued = strcmp(op->status, "queued") == 0;
+	bool sent_before = op->base != NULL;
 	/* More than one was sent, or one of which nothing is known. */
-	bool		uncertain = op->attempts > 1 || !order->refusal;
-	Jsonb	   *subscriptions = read_json(order, order->subscriptions_read);
-	CartState	state = spinpanel_purchase_cart_state(read_json(order, order->cart_read), spinpanel_now());
+	bool uncertain = op->attempts > 1 || !order->refusal;
+	Jsonb *subscriptions = read_json(order, order->subscriptions_read);
+	CartState state =
+		spinpanel_purchase_cart_state(read_json(order, order->cart_read), spinpanel_now());
 	PlacedOrder placed;
-	char	   *code;
-	char	   *words;
+	char *code;
+	char *words;
 
 	if (subscriptions != NULL)
 	{
@@ -449,18 +456,22 @@ do_judge(void *arg)
 	}
 	if (order->placed.order_id != NULL)
 	{
-		if (spinpanel_purchase_same(order->placed.status, "cancelled") || spinpanel_purchase_same(order->placed.status, "error") ||
+		if (spinpanel_purchase_same(order->placed.status, "cancelled") ||
+			spinpanel_purchase_same(order->placed.status, "error") ||
 			spinpanel_purchase_same(order->placed.status, "po_review_rejected"))
 		{
-			over(order, "refused", 0, "order_ended",
-				 psprintf("order %s ended as \"%s\"", order->placed.order_id, order->placed.status));
+			over(
+				order, "refused", 0, "order_ended",
+				psprintf("order %s ended as \"%s\"", order->placed.order_id, order->placed.status));
 			return;
 		}
-		wait_unknown(order, psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id));
+		wait_unknown(order, psprintf("order %s is placed; its subscription does not show yet",
+									 order->placed.order_id));
 		if (!sent_before || base_text(op, "orderId") == NULL)
 		{
-			op->base = spinpanel_driver_keep(order->context, spinpanel_json_with(op->base ? op->base : spinpanel_json_of("{}"), "orderId",
-															 text_jsonb(order->placed.order_id)));
+			op->base = spinpanel_driver_keep(
+				order->context, spinpanel_json_with(op->base ? op->base : spinpanel_json_of("{}"),
+													"orderId", text_jsonb(order->placed.order_id)));
 			(void) spinpanel_operation_learned(op);
 		}
 		return;
@@ -476,12 +487,13 @@ do_judge(void *arg)
 				wait_unknown(order, "the cart is neither open nor ordered");
 			else
 				spinpanel_operation_requeue(op, 0, NULL, "the cart is neither open nor ordered",
-										 next_look(op), false);
+											next_look(op), false);
 			return;
 		case CART_GONE:
 			if (!sent_before && spinpanel_now() - op->created_at < CART_PATIENCE)
 			{
-				spinpanel_operation_requeue(op, 0, NULL, "the cart does not show yet", next_look(op), false);
+				spinpanel_operation_requeue(op, 0, NULL, "the cart does not show yet",
+											next_look(op), false);
 				return;
 			}
 			not_ordered(order, uncertain);
@@ -515,17 +527,19 @@ do_judge(void *arg)
 	{
 		if (spinpanel_operation_pool_busy(op))
 		{
-			spinpanel_operation_requeue(op, 0, NULL, "another change in the pool is under way",
-									 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), false);
+			spinpanel_operation_requeue(
+				op, 0, NULL, "another change in the pool is under way",
+				spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), false);
 			return;
 		}
 		if (!is_held(order))
 			return;
 		/* From before it was sent for the first time. */
 		if (op->base == NULL || spinpanel_json_container(&op->base->root, "ordersBefore") == NULL)
-			op->base = spinpanel_driver_keep(order->context, spinpanel_purchase_orders_before(&order->purchase,
-																		  read_json(order, order->orders_read),
-																		  op->created_at));
+			op->base = spinpanel_driver_keep(
+				order->context,
+				spinpanel_purchase_orders_before(
+					&order->purchase, read_json(order, order->orders_read), op->created_at));
 		op->body = NULL;
 		spinpanel_operation_new_ids(op);
 		judging->send = spinpanel_operation_sending(op);
@@ -534,7 +548,8 @@ do_judge(void *arg)
 	if (op->http_status == 202 && spinpanel_now() - begun(op) < ACCEPTED_PATIENCE)
 		spinpanel_operation_unknown(op, 202, NULL, "accepted; does not show yet", next_look(op));
 	else if (too_long(op))
-		over(order, "failed", 0, "given_up", "the cart could not be ordered, and nothing was bought");
+		over(order, "failed", 0, "given_up",
+			 "the cart could not be ordered, and nothing was bought");
 	else
 		judging->send = spinpanel_operation_resend(op);
 }
@@ -544,15 +559,16 @@ do_judge(void *arg)
 static void
 do_bought(void *arg)
 {
-	Order	   *order = arg;
-	Operation  *op = order->op;
+	Order *order = arg;
+	Operation *op = order->op;
 	ReadAnswer *subscription = &order->reads.answers[order->subscription_read];
 	ReadAnswer *skus = &order->reads.answers[order->skus_read];
 	StringInfoData buffer;
-	pg_uuid_t	id;
+	pg_uuid_t id;
 
 	/* It may take minutes until it can be read: it is bought all the same. */
-	op->has_subscription = spinpanel_parse_uuid(order->placed.subscription_id, &op->subscription_id);
+	op->has_subscription =
+		spinpanel_parse_uuid(order->placed.subscription_id, &op->subscription_id);
 	if (subscription->outcome == PARTNER_OK && subscription->json != NULL &&
 		spinpanel_json_uuid(&subscription->json->root, "id", &id) &&
 		memcmp(&id, &op->subscription_id, sizeof(id)) == 0)
@@ -563,13 +579,15 @@ do_bought(void *arg)
 												skus->digest, skus->started_at);
 
 	if (!spinpanel_operation_done(op, (int32) order->purchase.quantity, answer_of(order), 0,
-							   order->answer != NULL && !order->refusal ? NULL :
-							   "the answer was lost; reading showed that it was ordered"))
+								  order->answer != NULL && !order->refusal
+									  ? NULL
+									  : "the answer was lost; reading showed that it was ordered"))
 		return;
 	if (op->has_sku)
 		spinpanel_mirror_added(&op->customer_id, &op->sku_id, (int32) order->purchase.quantity);
 	initStringInfo(&buffer);
-	appendStringInfo(&buffer, "{\"subscriptionId\": \"%s\", \"orderId\": ", order->placed.subscription_id);
+	appendStringInfo(&buffer,
+					 "{\"subscriptionId\": \"%s\", \"orderId\": ", order->placed.subscription_id);
 	escape_json(&buffer, order->placed.order_id);
 	appendStringInfo(&buffer, ", \"quantity\": " INT64_FORMAT "}", order->purchase.quantity);
 	spinpanel_request_operation_over(op, "done", NULL, NULL, spinpanel_json_of(buffer.data));
@@ -578,22 +596,25 @@ do_bought(void *arg)
 static void
 do_ordered(void *arg)
 {
-	Order	   *order = arg;
-	Operation  *op = order->op;
+	Order *order = arg;
+	Operation *op = order->op;
 
-	op->base = spinpanel_driver_keep(order->context, spinpanel_json_with(op->base, "orderId", text_jsonb(order->placed.order_id)));
+	op->base = spinpanel_driver_keep(
+		order->context,
+		spinpanel_json_with(op->base, "orderId", text_jsonb(order->placed.order_id)));
 	(void) spinpanel_operation_learned(op);
-	spinpanel_operation_unknown(op, order->sent.http_status, NULL,
-							 psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id),
-							 next_look(op));
+	spinpanel_operation_unknown(
+		op, order->sent.http_status, NULL,
+		psprintf("order %s is placed; its subscription does not show yet", order->placed.order_id),
+		next_look(op));
 }
 
 /* ---- the steps ------------------------------------------------------------------------------------- */
 
 static void
-judge_and_send(Order *order, void (*judge) (void *arg), const char *activity)
+judge_and_send(Order *order, void (*judge)(void *arg), const char *activity)
 {
-	Judging		judging;
+	Judging judging;
 
 	memset(&judging, 0, sizeof(judging));
 	judging.order = order;
@@ -612,7 +633,7 @@ static ReadAnswer *
 missing_read(Order *order)
 {
 	ReadAnswer *answers = order->reads.answers;
-	Items		items;
+	Items items;
 
 	if (!order->checkout)
 	{
@@ -622,7 +643,8 @@ missing_read(Order *order)
 			(offers->json == NULL || !spinpanel_items_begin(&items, &offers->json->root, "items")))
 		{
 			offers->outcome = PARTNER_UNKNOWN;
-			strlcpy(offers->error, "the answer is no list of availabilities", sizeof(offers->error));
+			strlcpy(offers->error, "the answer is no list of availabilities",
+					sizeof(offers->error));
 		}
 		return offers->outcome == PARTNER_OK ? NULL : offers;
 	}
@@ -631,7 +653,9 @@ missing_read(Order *order)
 		ReadAnswer *cart = &answers[order->cart_read];
 
 		if (cart->outcome == PARTNER_OK &&
-			(cart->json == NULL || !spinpanel_purchase_same(spinpanel_json_text(&cart->json->root, "id"), order->purchase.cart_id)))
+			(cart->json == NULL ||
+			 !spinpanel_purchase_same(spinpanel_json_text(&cart->json->root, "id"),
+									  order->purchase.cart_id)))
 		{
 			cart->outcome = PARTNER_UNKNOWN;
 			strlcpy(cart->error, "the answer is not that cart", sizeof(cart->error));
@@ -665,13 +689,13 @@ missing_read(Order *order)
 static void
 reads_done(void *arg)
 {
-	Order	   *order = arg;
-	Operation  *op = order->op;
+	Order *order = arg;
+	Operation *op = order->op;
 	ReadAnswer *bad;
 	TimestampTz when;
 
 	if (order->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	if (order->step == STEP_READ_BACK)
 	{
 		(void) spinpanel_unit("noting a purchase", do_bought, order, UNIT_DURABLE);
@@ -685,16 +709,20 @@ reads_done(void *arg)
 		return;
 	}
 
-	when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 : spinpanel_driver_delay(3));
+	when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000
+													   : spinpanel_driver_delay(3));
 	if (op->base == NULL && is_final(bad->outcome, bad->http_status) &&
 		(bad->outcome != PARTNER_NOT_FOUND || bad->error_code[0] != '\0'))
 		move_row(order, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
 	else if (strcmp(op->status, "queued") == 0)
 		move_row(order, "queued", bad->http_status, bad->error_code, bad->error, when, false);
 	else if (too_long(op))
-		move_row(order, "failed", bad->http_status, "order_unknown",
-				 psprintf("whether something was bought could not be read, and has to be looked up in Partner Center: %s",
-						  bad->error), 0, true);
+		move_row(
+			order, "failed", bad->http_status, "order_unknown",
+			psprintf(
+				"whether something was bought could not be read, and has to be looked up in Partner Center: %s",
+				bad->error),
+			0, true);
 	else
 		move_row(order, "unknown", op->http_status, NULL, bad->error, when, true);
 }
@@ -702,8 +730,8 @@ reads_done(void *arg)
 static void
 order_read(Order *order, OrderStep step)
 {
-	char	   *customer = psprintf("/customers/%s", spinpanel_uuid_text(&order->op->customer_id));
-	char	   *known = base_text(order->op, "orderId");
+	char *customer = psprintf("/customers/%s", spinpanel_uuid_text(&order->op->customer_id));
+	char *known = base_text(order->op, "orderId");
 
 	order->step = step;
 	spinpanel_reads_again(&order->reads);
@@ -714,16 +742,21 @@ order_read(Order *order, OrderStep step)
 		order->availabilities_read =
 			spinpanel_reads_ask(&order->reads,
 								psprintf("%s/products/%s/skus/%s/availabilities", customer,
-										 spinpanel_purchase_encoded(order->purchase.product), spinpanel_purchase_encoded(order->purchase.sku)), NULL);
+										 spinpanel_purchase_encoded(order->purchase.product),
+										 spinpanel_purchase_encoded(order->purchase.sku)),
+								NULL);
 		return;
 	}
 	if (known != NULL)
-		order->order_read =
-			spinpanel_reads_ask(&order->reads, psprintf("%s/orders/%s", customer, spinpanel_purchase_encoded(known)), NULL);
+		order->order_read = spinpanel_reads_ask(
+			&order->reads, psprintf("%s/orders/%s", customer, spinpanel_purchase_encoded(known)),
+			NULL);
 	else
 	{
-		order->cart_read =
-			spinpanel_reads_ask(&order->reads, psprintf("%s/carts/%s", customer, spinpanel_purchase_encoded(order->purchase.cart_id)), NULL);
+		order->cart_read = spinpanel_reads_ask(
+			&order->reads,
+			psprintf("%s/carts/%s", customer, spinpanel_purchase_encoded(order->purchase.cart_id)),
+			NULL);
 		order->orders_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/orders", customer), NULL);
 	}
@@ -735,26 +768,27 @@ order_read(Order *order, OrderStep step)
 static void
 order_read_back(Order *order)
 {
-	char	   *customer = psprintf("/customers/%s", spinpanel_uuid_text(&order->op->customer_id));
+	char *customer = psprintf("/customers/%s", spinpanel_uuid_text(&order->op->customer_id));
 
 	order->step = STEP_READ_BACK;
 	spinpanel_reads_again(&order->reads);
-	order->subscription_read =
-		spinpanel_reads_ask(&order->reads,
-							psprintf("%s/subscriptions/%s", customer, order->placed.subscription_id), NULL);
-	order->skus_read = spinpanel_reads_ask(&order->reads, psprintf("%s/subscribedskus", customer), NULL);
+	order->subscription_read = spinpanel_reads_ask(
+		&order->reads, psprintf("%s/subscriptions/%s", customer, order->placed.subscription_id),
+		NULL);
+	order->skus_read =
+		spinpanel_reads_ask(&order->reads, psprintf("%s/subscribedskus", customer), NULL);
 }
 
 /* {"orders": [...], "orderErrors": [...]}, or the order itself. */
 static void
 checkout_answered(Order *order, JsonbContainer *answer)
 {
-	Items		items;
+	Items items;
 	JsonbContainer *item;
 	JsonbContainer *ours = NULL;
 	PlacedOrder placed;
-	char	   *code;
-	char	   *words;
+	char *code;
+	char *words;
 
 	if (spinpanel_items_begin(&items, answer, "orders"))
 	{
@@ -795,13 +829,14 @@ checkout_answered(Order *order, JsonbContainer *answer)
 static void
 sent(void *arg, const PartnerAnswer *answer)
 {
-	Order	   *order = arg;
-	Operation  *op = order->op;
-	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
+	Order *order = arg;
+	Operation *op = order->op;
+	int64 delay =
+		answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 
-	order->reads.pending--;		/* see order_send() */
+	order->reads.pending--; /* see order_send() */
 	if (order->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	spinpanel_driver_keep_answer(order->context, answer, &order->sent, &order->answer,
 								 &order->answer_length);
 
@@ -831,8 +866,8 @@ sent(void *arg, const PartnerAnswer *answer)
 		case PARTNER_STALE:
 			/* Not carried out; another call may be at that cart: it is read first. */
 			if (op->attempts >= CART_ATTEMPTS_ALLOWED && !order->checkout)
-				move_row(order, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(order, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			else
 				move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
 						 spinpanel_driver_later(delay), true);
@@ -865,18 +900,18 @@ sent(void *arg, const PartnerAnswer *answer)
 static void
 order_send(Order *order)
 {
-	Operation  *op = order->op;
-	char	   *customer = psprintf("/customers/%s", spinpanel_uuid_text(&op->customer_id));
+	Operation *op = order->op;
+	char *customer = psprintf("/customers/%s", spinpanel_uuid_text(&op->customer_id));
 	PartnerCall call;
 
 	order->step = STEP_SEND;
 	order->refusal = false;
-	order->reads.pending++;		/* keeps the order in memory until the answer */
+	order->reads.pending++; /* keeps the order in memory until the answer */
 	memset(&call, 0, sizeof(call));
 	call.method = "POST";
-	call.path = order->checkout ?
-		psprintf("%s/carts/%s/checkout", customer, spinpanel_purchase_encoded(order->purchase.cart_id)) :
-		psprintf("%s/carts", customer);
+	call.path = order->checkout ? psprintf("%s/carts/%s/checkout", customer,
+										   spinpanel_purchase_encoded(order->purchase.cart_id))
+								: psprintf("%s/carts", customer);
 	call.body = order->checkout ? NULL : JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
 	call.request_id = &op->ms_request_id;
 	call.correlation_id = &op->correlation_id;
@@ -891,7 +926,7 @@ order_send(Order *order)
 static bool
 under_way(int64 operation_id)
 {
-	Order	   *order;
+	Order *order;
 
 	for (order = orders; order != NULL; order = order->next)
 		if (order->op->operation_id == operation_id)
@@ -902,12 +937,12 @@ under_way(int64 operation_id)
 static void
 take_up(const Operation *found)
 {
-	MemoryContext context = AllocSetContextCreate(orders_context, "purchase",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(orders_context, "purchase", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Order	   *order = palloc0(sizeof(Order));
-	bool		queued = strcmp(found->status, "queued") == 0;
-	bool		good;
+	Order *order = palloc0(sizeof(Order));
+	bool queued = strcmp(found->status, "queued") == 0;
+	bool good;
 
 	order->context = context;
 	order->op = spinpanel_operation_copy(found, context);
@@ -926,14 +961,15 @@ take_up(const Operation *found)
 		return;
 	}
 	if (strcmp(found->status, "sending") == 0)
-		ereport(LOG,
-				(errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT ", which was being sent when the worker ended",
-						found->operation_id)));
+		ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
+							 ", which was being sent when the worker ended",
+							 found->operation_id)));
 	if (order->checkout)
 		order_read(order, queued ? STEP_READ : STEP_RESOLVE);
 	else if (!queued)
 		judge_and_send(order, do_resolve_cart, "resolving a cart");
-	else if (order->purchase.availability == NULL || order->purchase.term == NULL || order->purchase.cycle == NULL)
+	else if (order->purchase.availability == NULL || order->purchase.term == NULL ||
+			 order->purchase.cycle == NULL)
 		order_read(order, STEP_READ);
 	else
 		judge_and_send(order, do_judge_cart, "judging a cart");
@@ -942,17 +978,18 @@ take_up(const Operation *found)
 void
 spinpanel_order_work(void)
 {
-	DriverDue	due;
-	int			i;
+	DriverDue due;
+	int i;
 
 	if (orders_context == NULL)
-		orders_context = AllocSetContextCreate(TopMemoryContext, "spinpanel orders",
-											   ALLOCSET_DEFAULT_SIZES);
+		orders_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel orders", ALLOCSET_DEFAULT_SIZES);
 	sweep();
 	if (orders_active >= ORDERS_AT_ONCE)
 		return;
 
-	spinpanel_driver_due(&due, OUTBOX_ORDERS, ORDERS_AT_ONCE * 2, orders_context, "looking for purchases");
+	spinpanel_driver_due(&due, OUTBOX_ORDERS, ORDERS_AT_ONCE * 2, orders_context,
+						 "looking for purchases");
 	for (i = 0; i < due.count && orders_active < ORDERS_AT_ONCE; i++)
 		if (!under_way(due.operations[i]->operation_id) &&
 			spinpanel_account_usable(due.operations[i]->account_id))
@@ -970,7 +1007,7 @@ spinpanel_order_active(void)
 void
 spinpanel_order_forget(void)
 {
-	Order	   *order;
+	Order *order;
 
 	for (order = orders; order != NULL; order = order->next)
 		order_end(order);

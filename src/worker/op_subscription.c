@@ -52,36 +52,36 @@
 
 typedef enum ChangeStep
 {
-	STEP_READ,					/* before sending */
+	STEP_READ, /* before sending */
 	STEP_SEND,
-	STEP_READ_BACK,				/* after it was carried out */
-	STEP_RESOLVE,				/* outcome unknown */
-	STEP_LOOK_AGAIN				/* settle_time later */
+	STEP_READ_BACK, /* after it was carried out */
+	STEP_RESOLVE, /* outcome unknown */
+	STEP_LOOK_AGAIN /* settle_time later */
 } ChangeStep;
 
 typedef struct Change
 {
 	struct Change *next;
 	MemoryContext context;
-	Operation  *op;
-	ChangeStep	step;
-	Reads		reads;
-	int			subscription_read;
-	int			skus_read;
-	int			list_read;		/* all subscriptions; -1 = not asked */
-	int			audit_read;		/* -1 = not asked */
+	Operation *op;
+	ChangeStep step;
+	Reads reads;
+	int subscription_read;
+	int skus_read;
+	int list_read; /* all subscriptions; -1 = not asked */
+	int audit_read; /* -1 = not asked */
 	/* The same customer's subscriptions at other accounts of ours. */
-	Reads		others[OUTBOX_OTHERS];
-	int			others_asked;
-	char	   *answer;			/* of the change itself */
-	Size		answer_length;
-	PartnerAnswer sent;			/* its outcome; body and token are not kept */
-	bool		again;			/* sent before, and nobody knows what came of it */
-	bool		finished;
+	Reads others[OUTBOX_OTHERS];
+	int others_asked;
+	char *answer; /* of the change itself */
+	Size answer_length;
+	PartnerAnswer sent; /* its outcome; body and token are not kept */
+	bool again; /* sent before, and nobody knows what came of it */
+	bool finished;
 } Change;
 
 static Change *changes = NULL;
-static int	changes_active = 0;
+static int changes_active = 0;
 static MemoryContext changes_context = NULL;
 
 static void change_read(Change *change, ChangeStep step);
@@ -98,14 +98,14 @@ static bool
 removing(const Operation *op)
 {
 	return strcmp(op->purpose, "remove") == 0 || strcmp(op->purpose, "merge") == 0 ||
-		strcmp(op->purpose, "schedule") == 0 || strcmp(op->purpose, "give_back") == 0;
+		   strcmp(op->purpose, "schedule") == 0 || strcmp(op->purpose, "give_back") == 0;
 }
 
 /* Waiting for what may take long: the longer it has taken, the less often. */
 static int64
 patient_delay(TimestampTz since, int64 at_least)
 {
-	int64		delay = (spinpanel_now() - since) / 1000 / 8;
+	int64 delay = (spinpanel_now() - since) / 1000 / 8;
 
 	return Min(Max(delay, at_least), Max(at_least, (int64) spinpanel_retry_max_delay));
 }
@@ -113,7 +113,8 @@ patient_delay(TimestampTz since, int64 at_least)
 static int
 attempts_allowed(const Operation *op)
 {
-	return restoring(op) || strcmp(op->purpose, "buy") == 0 ? ATTEMPTS_OF_RESTORE : ATTEMPTS_OF_REMOVAL;
+	return restoring(op) || strcmp(op->purpose, "buy") == 0 ? ATTEMPTS_OF_RESTORE
+															: ATTEMPTS_OF_REMOVAL;
 }
 
 /* The change leaves memory; its row says what is next. */
@@ -127,8 +128,8 @@ change_end(Change *change)
 static int
 pending(const Change *change)
 {
-	int			n = change->reads.pending;
-	int			i;
+	int n = change->reads.pending;
+	int i;
 
 	for (i = 0; i < change->others_asked; i++)
 		n += change->others[i].pending;
@@ -138,11 +139,11 @@ pending(const Change *change)
 static void
 sweep(void)
 {
-	Change	  **link = &changes;
+	Change **link = &changes;
 
 	while (*link != NULL)
 	{
-		Change	   *change = *link;
+		Change *change = *link;
 
 		if (change->finished && pending(change) == 0)
 		{
@@ -159,34 +160,36 @@ sweep(void)
 
 typedef struct Move
 {
-	Change	   *change;
-	const char *status;			/* queued, unknown; else over */
-	int			http_status;
+	Change *change;
+	const char *status; /* queued, unknown; else over */
+	int http_status;
 	const char *code;
 	const char *error;
 	TimestampTz not_before;
-	bool		counts;
+	bool counts;
 } Move;
 
 static void
 do_move(void *arg)
 {
-	Move	   *move = arg;
-	Operation  *op = move->change->op;
+	Move *move = arg;
+	Operation *op = move->change->op;
 
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_operation_requeue(op, move->http_status, move->code, move->error,
-								 move->not_before, move->counts);
+									move->not_before, move->counts);
 	else if (strcmp(move->status, "unknown") == 0)
 		spinpanel_operation_unknown(op, move->http_status, move->code, move->error,
-								 move->not_before);
+									move->not_before);
 	else
 	{
-		Jsonb	   *answer = move->change->answer == NULL ? NULL :
-			spinpanel_json_parse(move->change->answer, move->change->answer_length);
+		Jsonb *answer =
+			move->change->answer == NULL
+				? NULL
+				: spinpanel_json_parse(move->change->answer, move->change->answer_length);
 
-		spinpanel_op_followup_over(op, move->status, move->http_status, move->code,
-								 move->error, answer);
+		spinpanel_op_followup_over(op, move->status, move->http_status, move->code, move->error,
+								   answer);
 	}
 }
 
@@ -195,10 +198,10 @@ do_move(void *arg)
  * the loop finds it again, and a row in "sending" is found at the next start.
  */
 static void
-move_row(Change *change, const char *status, int http_status, const char *code,
-		 const char *error, TimestampTz not_before, bool counts)
+move_row(Change *change, const char *status, int http_status, const char *code, const char *error,
+		 TimestampTz not_before, bool counts)
 {
-	Move		move;
+	Move move;
 
 	move.change = change;
 	move.status = status;
@@ -207,8 +210,7 @@ move_row(Change *change, const char *status, int http_status, const char *code,
 	move.error = error;
 	move.not_before = not_before;
 	move.counts = counts;
-	(void) spinpanel_unit("noting the state of an operation", do_move, &move,
-						  UNIT_DURABLE);
+	(void) spinpanel_unit("noting the state of an operation", do_move, &move, UNIT_DURABLE);
 	change_end(change);
 }
 
@@ -216,9 +218,9 @@ move_row(Change *change, const char *status, int http_status, const char *code,
 
 typedef struct Judging
 {
-	Change	   *change;
-	Verdict		verdict;
-	bool		no_resource;	/* the subscription is gone */
+	Change *change;
+	Verdict verdict;
+	bool no_resource; /* the subscription is gone */
 } Judging;
 
 /*
@@ -228,17 +230,17 @@ typedef struct Judging
 static Jsonb *
 take_in(Change *change, bool *licenses_known, bool *whole)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
-	Jsonb	   *resource = subscription->json;
-	Jsonb	   *units = skus->json;
+	Jsonb *resource = subscription->json;
+	Jsonb *units = skus->json;
 
 	*licenses_known = false;
 	if (change->list_read >= 0)
 	{
 		ReadAnswer *list = &change->reads.answers[change->list_read];
-		int			i;
+		int i;
 
 		*whole = spinpanel_mirror_subscriptions(op->account_id, &op->customer_id, list->json,
 												list->digest, list->started_at);
@@ -246,8 +248,8 @@ take_in(Change *change, bool *licenses_known, bool *whole)
 		{
 			list = &change->others[i].answers[0];
 			*whole = spinpanel_mirror_subscriptions(op->other_accounts[i], &op->customer_id,
-													list->json, list->digest,
-													list->started_at) && *whole;
+													list->json, list->digest, list->started_at) &&
+					 *whole;
 		}
 	}
 	if (resource != NULL)
@@ -262,15 +264,15 @@ take_in(Change *change, bool *licenses_known, bool *whole)
 static void
 do_judge(void *arg)
 {
-	Judging    *judging = arg;
-	Change	   *change = judging->change;
-	Operation  *op = change->op;
+	Judging *judging = arg;
+	Change *change = judging->change;
+	Operation *op = change->op;
 	MemoryContext unit_context = CurrentMemoryContext;
-	bool		licenses_known;
-	Jsonb	   *resource;
+	bool licenses_known;
+	Jsonb *resource;
 	TimestampTz wait_until = 0;
-	char		reason[256];
-	bool		whole = true;
+	char reason[256];
+	bool whole = true;
 
 	resource = take_in(change, &licenses_known, &whole);
 	if (!whole)
@@ -287,13 +289,13 @@ do_judge(void *arg)
 		strlcpy(reason, "the customer's subscriptions could not all be read", sizeof(reason));
 	}
 	else
-		judging->verdict = spinpanel_op_check(op, resource, licenses_known, &wait_until,
-										   reason, sizeof(reason));
+		judging->verdict =
+			spinpanel_op_check(op, resource, licenses_known, &wait_until, reason, sizeof(reason));
 	switch (judging->verdict)
 	{
 		case VERDICT_SEND:
 			if (!spinpanel_operation_sending(op))
-				judging->verdict = VERDICT_DROP;	/* cancelled by a person */
+				judging->verdict = VERDICT_DROP; /* cancelled by a person */
 			else
 			{
 				/* These must outlive the transaction. */
@@ -331,15 +333,16 @@ check_answers(Change *change)
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
 	JsonbContainer *items;
-	pg_uuid_t	id;
-	int			i;
+	pg_uuid_t id;
+	int i;
 
 	if (subscription->outcome == PARTNER_OK &&
 		(subscription->json == NULL || !spinpanel_json_uuid(&subscription->json->root, "id", &id) ||
 		 memcmp(&id, &change->op->subscription_id, sizeof(id)) != 0))
 	{
 		subscription->outcome = PARTNER_UNKNOWN;
-		strlcpy(subscription->error, "the answer is not that subscription", sizeof(subscription->error));
+		strlcpy(subscription->error, "the answer is not that subscription",
+				sizeof(subscription->error));
 	}
 	if (change->list_read >= 0)
 	{
@@ -362,10 +365,9 @@ check_answers(Change *change)
 static ReadAnswer *
 failed_list(Change *change)
 {
-	int			i;
+	int i;
 
-	if (change->list_read >= 0 &&
-		change->reads.answers[change->list_read].outcome != PARTNER_OK)
+	if (change->list_read >= 0 && change->reads.answers[change->list_read].outcome != PARTNER_OK)
 		return &change->reads.answers[change->list_read];
 	for (i = 0; i < change->others_asked; i++)
 		if (change->others[i].answers[0].outcome != PARTNER_OK)
@@ -376,7 +378,7 @@ failed_list(Change *change)
 /* How looking again failed, and what becomes of it. */
 typedef struct LookFailed
 {
-	Operation  *op;
+	Operation *op;
 	const ReadAnswer *bad;
 } LookFailed;
 
@@ -390,13 +392,14 @@ do_look_failed(void *arg)
 		case PARTNER_NOT_FOUND:
 		case PARTNER_NO_ACCESS:
 		case PARTNER_REFUSED:
-			spinpanel_operation_verified(failed->op, psprintf("could not be looked at again: %s",
-														   failed->bad->error));
+			spinpanel_operation_verified(
+				failed->op, psprintf("could not be looked at again: %s", failed->bad->error));
 			break;
 		default:
-			spinpanel_operation_verify_later(failed->op, spinpanel_driver_later(failed->bad->retry_after > 0 ?
-															failed->bad->retry_after * 1000 :
-															spinpanel_driver_delay(6)));
+			spinpanel_operation_verify_later(
+				failed->op, spinpanel_driver_later(failed->bad->retry_after > 0
+													   ? failed->bad->retry_after * 1000
+													   : spinpanel_driver_delay(6)));
 			break;
 	}
 }
@@ -410,18 +413,19 @@ read_failed(Change *change, const char *state)
 {
 	ReadAnswer *subscription = &change->reads.answers[change->subscription_read];
 	ReadAnswer *skus = &change->reads.answers[change->skus_read];
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	ReadAnswer *list;
 	ReadAnswer *bad = NULL;
 	TimestampTz since = op->sent_at != 0 ? op->sent_at : op->created_at;
-	bool		waits;
+	bool waits;
 
 	if (change->list_read >= 0 && change->others_asked < op->other_count)
 	{
 		/* A pool of which a part cannot be read is left alone. */
 		if (strcmp(state, "queued") == 0)
 			move_row(change, "cancelled", 0, NULL,
-					 "another account of ours that sells to this customer cannot be read", 0, false);
+					 "another account of ours that sells to this customer cannot be read", 0,
+					 false);
 		else
 			move_row(change, state, op->http_status, NULL,
 					 "another account of ours that sells to this customer cannot be read",
@@ -447,7 +451,7 @@ read_failed(Change *change, const char *state)
 
 	if (strcmp(state, "done") == 0)
 	{
-		LookFailed	failed;
+		LookFailed failed;
 
 		failed.op = change->op;
 		failed.bad = bad;
@@ -458,16 +462,20 @@ read_failed(Change *change, const char *state)
 	}
 	/* A customer that is ours no longer does not come back by asking often. */
 	waits = bad->outcome == PARTNER_NOT_FOUND || bad->outcome == PARTNER_NO_ACCESS ||
-		bad->outcome == PARTNER_REFUSED;
+			bad->outcome == PARTNER_REFUSED;
 	if (waits && spinpanel_now() - since > READ_PATIENCE)
 		move_row(change, strcmp(state, "queued") == 0 ? "cancelled" : "failed", bad->http_status,
-				 bad->error_code, psprintf("could not be read for a day: %s", bad->error), 0, false);
+				 bad->error_code, psprintf("could not be read for a day: %s", bad->error), 0,
+				 false);
 	else
 		/* 202 must be remembered: it says that the change may still come. */
-		move_row(change, state, strcmp(state, "unknown") == 0 && op->http_status == 202 ?
-				 202 : bad->http_status, bad->error_code, bad->error,
-				 spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 :
-					   waits ? patient_delay(since, spinpanel_driver_delay(3)) : spinpanel_driver_delay(3)), false);
+		move_row(change, state,
+				 strcmp(state, "unknown") == 0 && op->http_status == 202 ? 202 : bad->http_status,
+				 bad->error_code, bad->error,
+				 spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000
+										: waits ? patient_delay(since, spinpanel_driver_delay(3))
+												: spinpanel_driver_delay(3)),
+				 false);
 	return true;
 }
 
@@ -475,29 +483,28 @@ read_failed(Change *change, const char *state)
 
 typedef struct Following
 {
-	Change	   *change;
-	Outcome		outcome;
-	bool		give_up;
-	bool		wait;
+	Change *change;
+	Outcome outcome;
+	bool give_up;
+	bool wait;
 } Following;
 
 static Jsonb *
 audit_of(Change *change)
 {
-	return change->audit_read < 0 ? NULL :
-		change->reads.answers[change->audit_read].json;
+	return change->audit_read < 0 ? NULL : change->reads.answers[change->audit_read].json;
 }
 
 static void
 do_follow_up(void *arg)
 {
-	Following  *following = arg;
-	Change	   *change = following->change;
-	Jsonb	   *answer = change->answer == NULL ? NULL :
-		spinpanel_json_parse(change->answer, change->answer_length);
-	bool		licenses_known;
-	bool		whole = true;
-	Jsonb	   *resource;
+	Following *following = arg;
+	Change *change = following->change;
+	Jsonb *answer =
+		change->answer == NULL ? NULL : spinpanel_json_parse(change->answer, change->answer_length);
+	bool licenses_known;
+	bool whole = true;
+	Jsonb *resource;
 
 	resource = take_in(change, &licenses_known, &whole);
 
@@ -505,14 +512,15 @@ do_follow_up(void *arg)
 	if (spinpanel_op_check_outcome(change->op, resource) == OUTCOME_NOT_APPLIED &&
 		!spinpanel_op_followup_may_lack(change->op))
 	{
-		spinpanel_operation_unknown(change->op, change->sent.http_status, NULL,
-								 "answered, but nothing of it shows",
-								 spinpanel_driver_later(spinpanel_driver_delay(change->op->attempts)));
+		spinpanel_operation_unknown(
+			change->op, change->sent.http_status, NULL, "answered, but nothing of it shows",
+			spinpanel_driver_later(spinpanel_driver_delay(change->op->attempts)));
 		return;
 	}
 	spinpanel_op_followup_done(change->op, resource, answer, licenses_known, audit_of(change),
-							 change->step == STEP_RESOLVE ?
-							 "the answer was lost; reading showed that it was carried out" : NULL);
+							   change->step == STEP_RESOLVE
+								   ? "the answer was lost; reading showed that it was carried out"
+								   : NULL);
 }
 
 /*
@@ -523,35 +531,37 @@ do_follow_up(void *arg)
 static bool
 still_allowed(Change *change, Jsonb *resource, bool licenses_known)
 {
-	Operation  *op = change->op;
-	Operation  *again = spinpanel_operation_copy(op, CurrentMemoryContext);
+	Operation *op = change->op;
+	Operation *again = spinpanel_operation_copy(op, CurrentMemoryContext);
 	TimestampTz wait_until;
-	char		reason[256];
-	Verdict		verdict;
+	char reason[256];
+	Verdict verdict;
 
-	verdict = spinpanel_op_check(again, resource, licenses_known, &wait_until,
-							  reason, sizeof(reason));
+	verdict =
+		spinpanel_op_check(again, resource, licenses_known, &wait_until, reason, sizeof(reason));
 	if (verdict == VERDICT_SEND &&
 		compareJsonbContainers(&again->wanted->root, &op->wanted->root) == 0)
 		return true;
 	if (verdict != VERDICT_WAIT &&
 		spinpanel_now() - op->sent_at > (int64) spinpanel_settle_time * USECS_PER_SEC)
-		spinpanel_op_followup_over(op, "cancelled", 0, NULL, reason[0] ? reason :
-								 "no longer allowed as it was sent", NULL);
+		spinpanel_op_followup_over(op, "cancelled", 0, NULL,
+								   reason[0] ? reason : "no longer allowed as it was sent", NULL);
 	else
-		spinpanel_operation_unknown(op, 0, NULL, reason, Max(wait_until, spinpanel_driver_later(spinpanel_driver_delay(op->attempts))));
+		spinpanel_operation_unknown(
+			op, 0, NULL, reason,
+			Max(wait_until, spinpanel_driver_later(spinpanel_driver_delay(op->attempts))));
 	return false;
 }
 
 static void
 do_resolve(void *arg)
 {
-	Following  *following = arg;
-	Change	   *change = following->change;
-	Operation  *op = change->op;
-	bool		licenses_known;
-	bool		whole = true;
-	Jsonb	   *resource;
+	Following *following = arg;
+	Change *change = following->change;
+	Operation *op = change->op;
+	bool licenses_known;
+	bool whole = true;
+	Jsonb *resource;
 
 	resource = take_in(change, &licenses_known, &whole);
 	following->outcome = spinpanel_op_check_outcome(op, resource);
@@ -561,15 +571,17 @@ do_resolve(void *arg)
 	{
 		if (spinpanel_op_followup_on_record(op, audit_of(change)))
 		{
-			spinpanel_op_followup_done(op, resource, NULL, licenses_known, audit_of(change),
-									 "the answer was lost; the audit records show that it was carried out");
+			spinpanel_op_followup_done(
+				op, resource, NULL, licenses_known, audit_of(change),
+				"the answer was lost; the audit records show that it was carried out");
 			return;
 		}
 		if (spinpanel_now() - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
 		{
-			spinpanel_operation_unknown(op, op->http_status, NULL,
-									 "somebody changed the subscription; the audit records do not show ours yet",
-									 spinpanel_driver_later(patient_delay(op->sent_at, 1000)));
+			spinpanel_operation_unknown(
+				op, op->http_status, NULL,
+				"somebody changed the subscription; the audit records do not show ours yet",
+				spinpanel_driver_later(patient_delay(op->sent_at, 1000)));
 			following->wait = true;
 			return;
 		}
@@ -577,31 +589,35 @@ do_resolve(void *arg)
 	switch (following->outcome)
 	{
 		case OUTCOME_APPLIED:
-			spinpanel_op_followup_done(op, resource, NULL, licenses_known, audit_of(change),
-									 "the answer was lost; reading showed that it was carried out");
+			spinpanel_op_followup_done(
+				op, resource, NULL, licenses_known, audit_of(change),
+				"the answer was lost; reading showed that it was carried out");
 			break;
 		case OUTCOME_NOT_APPLIED:
 			if (op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE)
 			{
-				spinpanel_operation_unknown(op, 202, NULL, "accepted; not in force yet",
-										 spinpanel_driver_later(patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
+				spinpanel_operation_unknown(
+					op, 202, NULL, "accepted; not in force yet",
+					spinpanel_driver_later(
+						patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
 				following->wait = true;
 			}
 			else if (op->attempts >= attempts_allowed(op))
 			{
-				spinpanel_op_followup_over(op, "failed", 0, NULL, "given up after many attempts", NULL);
+				spinpanel_op_followup_over(op, "failed", 0, NULL, "given up after many attempts",
+										   NULL);
 				following->give_up = true;
 			}
-			else if (!restoring(op) &&
-					 !still_allowed(change, resource, licenses_known && whole))
+			else if (!restoring(op) && !still_allowed(change, resource, licenses_known && whole))
 				following->wait = true;
 			else if (!spinpanel_operation_resend(op))
 				following->give_up = true;
 			break;
 		case OUTCOME_AFRESH:
 			spinpanel_operation_forget_followers(op);
-			spinpanel_operation_requeue(op, 0, NULL, "somebody changed the subscription meanwhile",
-									 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
+			spinpanel_operation_requeue(
+				op, 0, NULL, "somebody changed the subscription meanwhile",
+				spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
 			break;
 	}
 }
@@ -609,10 +625,10 @@ do_resolve(void *arg)
 static void
 do_look_again(void *arg)
 {
-	Change	   *change = arg;
-	bool		licenses_known;
-	bool		whole = true;
-	Jsonb	   *resource;
+	Change *change = arg;
+	bool licenses_known;
+	bool whole = true;
+	Jsonb *resource;
 
 	resource = take_in(change, &licenses_known, &whole);
 	if (resource != NULL && licenses_known)
@@ -626,12 +642,12 @@ do_look_again(void *arg)
 static void
 reads_done(void *arg)
 {
-	Change	   *change = arg;
-	Judging		judging;
-	Following	following;
+	Change *change = arg;
+	Judging judging;
+	Following following;
 
 	if (change->finished || pending(change) > 0)
-		return;					/* forgotten meanwhile, or others to come */
+		return; /* forgotten meanwhile, or others to come */
 	check_answers(change);
 	switch (change->step)
 	{
@@ -688,25 +704,23 @@ reads_done(void *arg)
 static void
 change_read(Change *change, ChangeStep step)
 {
-	Operation  *op = change->op;
-	char	   *customer = spinpanel_uuid_text(&op->customer_id);
-	char	   *subscription = spinpanel_uuid_text(&op->subscription_id);
+	Operation *op = change->op;
+	char *customer = spinpanel_uuid_text(&op->customer_id);
+	char *subscription = spinpanel_uuid_text(&op->subscription_id);
 
 	change->step = step;
 	spinpanel_reads_again(&change->reads);
 	change->audit_read = -1;
 	change->list_read = -1;
 	change->others_asked = 0;
-	change->subscription_read =
-		spinpanel_reads_ask(&change->reads,
-							psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
-	change->skus_read =
-		spinpanel_reads_ask(&change->reads,
-							psprintf("/customers/%s/subscribedskus", customer), NULL);
+	change->subscription_read = spinpanel_reads_ask(
+		&change->reads, psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
+	change->skus_read = spinpanel_reads_ask(
+		&change->reads, psprintf("/customers/%s/subscribedskus", customer), NULL);
 	if (removing(op) && (step == STEP_READ || step == STEP_RESOLVE))
 	{
-		char	   *path = psprintf("/customers/%s/subscriptions", customer);
-		int			i;
+		char *path = psprintf("/customers/%s/subscriptions", customer);
+		int i;
 
 		/* Whether a seat may go depends on all seats of its pool. */
 		change->list_read = spinpanel_reads_ask(&change->reads, path, NULL);
@@ -721,23 +735,23 @@ change_read(Change *change, ChangeStep step)
 			(void) spinpanel_reads_ask(&change->others[i], path, NULL);
 		}
 	}
-	if (step != STEP_READ &&
-		strcmp(op->kind, "set_quantity") == 0)
+	if (step != STEP_READ && strcmp(op->kind, "set_quantity") == 0)
 	{
 		/* Day of the read before the change, as the audit log wants it. */
 		struct pg_tm tm;
-		fsec_t		fsec;
+		fsec_t fsec;
 		TimestampTz from = op->sent_at - 2 * USECS_PER_MINUTE;
 		StringInfoData path;
 		const char *c;
-		char	   *filter = psprintf("{\"Field\":\"CustomerId\",\"Value\":\"%s\",\"Operator\":\"equals\"}",
-									  customer);
+		char *filter = psprintf(
+			"{\"Field\":\"CustomerId\",\"Value\":\"%s\",\"Operator\":\"equals\"}", customer);
 
 		initStringInfo(&path);
 		if (timestamp2tm(from, NULL, &tm, &fsec, NULL, NULL) != 0)
 			elog(ERROR, "timestamp out of range");
-		appendStringInfo(&path, "/auditrecords?startDate=%04d-%02d-%02d&size=500&filter=",
-						 tm.tm_year, tm.tm_mon, tm.tm_mday);
+		appendStringInfo(&path,
+						 "/auditrecords?startDate=%04d-%02d-%02d&size=500&filter=", tm.tm_year,
+						 tm.tm_mon, tm.tm_mday);
 		for (c = filter; *c; c++)
 		{
 			if (isalnum((unsigned char) *c) || *c == '-')
@@ -752,18 +766,19 @@ change_read(Change *change, ChangeStep step)
 static void
 sent(void *arg, const PartnerAnswer *answer)
 {
-	Change	   *change = arg;
-	Operation  *op = change->op;
+	Change *change = arg;
+	Operation *op = change->op;
 	const char *not_now;
-	int64		delay;
+	int64 delay;
 
-	change->reads.pending--;	/* see change_send() */
+	change->reads.pending--; /* see change_send() */
 	if (change->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	spinpanel_driver_keep_answer(change->context, answer, &change->sent, &change->answer,
 								 &change->answer_length);
 
-	delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
+	delay =
+		answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 	/* This one was not carried out; an earlier one may still be. */
 	not_now = change->again ? "unknown" : "queued";
 	switch (answer->outcome)
@@ -788,17 +803,20 @@ sent(void *arg, const PartnerAnswer *answer)
 			break;
 		case PARTNER_CONFLICT:
 			if (op->attempts >= attempts_allowed(op))
-				move_row(change, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			else
-				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
-						 spinpanel_driver_later(answer->retry_after > 0 ? delay :
-							   Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)), true);
+				move_row(
+					change, not_now, answer->http_status, answer->error_code, answer->error,
+					spinpanel_driver_later(answer->retry_after > 0
+											   ? delay
+											   : Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)),
+					true);
 			break;
 		case PARTNER_STALE:
 			if (op->attempts >= attempts_allowed(op))
-				move_row(change, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			else
 				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
 						 spinpanel_driver_later(op->attempts > 2 ? delay : 0), true);
@@ -811,8 +829,8 @@ sent(void *arg, const PartnerAnswer *answer)
 		case PARTNER_NO_ACCESS:
 		case PARTNER_NOT_FOUND:
 		case PARTNER_REFUSED:
-			move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
-					 0, true);
+			move_row(change, "refused", answer->http_status, answer->error_code, answer->error, 0,
+					 true);
 			break;
 	}
 }
@@ -820,21 +838,20 @@ sent(void *arg, const PartnerAnswer *answer)
 static void
 change_send(Change *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	PartnerCall call;
-	char	   *body;
-	char	   *etag;
+	char *body;
+	char *etag;
 	MemoryContext old = MemoryContextSwitchTo(change->context);
 
 	body = JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
 	etag = spinpanel_json_text(&op->body->root, "attributes.etag");
 
 	change->step = STEP_SEND;
-	change->reads.pending++;	/* keeps the change in memory until the answer */
+	change->reads.pending++; /* keeps the change in memory until the answer */
 	memset(&call, 0, sizeof(call));
 	call.method = "PATCH";
-	call.path = psprintf("/customers/%s/subscriptions/%s",
-						 spinpanel_uuid_text(&op->customer_id),
+	call.path = psprintf("/customers/%s/subscriptions/%s", spinpanel_uuid_text(&op->customer_id),
 						 spinpanel_uuid_text(&op->subscription_id));
 	call.body = body;
 	/* ETags are absent or empty under New Commerce. */
@@ -854,7 +871,7 @@ change_send(Change *change)
 static bool
 under_way(int64 operation_id)
 {
-	Change	   *change;
+	Change *change;
 
 	for (change = changes; change != NULL; change = change->next)
 		if (change->op->operation_id == operation_id)
@@ -865,23 +882,24 @@ under_way(int64 operation_id)
 void
 spinpanel_change_work(void)
 {
-	DriverDue	due;
-	int			i;
+	DriverDue due;
+	int i;
 
 	if (changes_context == NULL)
-		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel changes",
-												ALLOCSET_DEFAULT_SIZES);
+		changes_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel changes", ALLOCSET_DEFAULT_SIZES);
 	sweep();
 	if (changes_active >= CHANGES_AT_ONCE)
 		return;
 
-	spinpanel_driver_due(&due, OUTBOX_SUBSCRIPTIONS, CHANGES_AT_ONCE * 2, changes_context, "looking for operations");
+	spinpanel_driver_due(&due, OUTBOX_SUBSCRIPTIONS, CHANGES_AT_ONCE * 2, changes_context,
+						 "looking for operations");
 
 	for (i = 0; i < due.count && changes_active < CHANGES_AT_ONCE; i++)
 	{
-		Operation  *found = due.operations[i];
+		Operation *found = due.operations[i];
 		MemoryContext context;
-		Change	   *change;
+		Change *change;
 
 		if (under_way(found->operation_id) || !found->has_subscription ||
 			!spinpanel_account_usable(found->account_id))
@@ -891,19 +909,20 @@ spinpanel_change_work(void)
 		change = MemoryContextAllocZero(context, sizeof(Change));
 		change->context = context;
 		change->op = spinpanel_operation_copy(found, context);
-		spinpanel_reads_start(&change->reads, context,
-							  spinpanel_partner_find(found->account_id),
-							  restoring(found) || found->request_id != 0 ? PARTNER_URGENT : PARTNER_CHANGE,
+		spinpanel_reads_start(&change->reads, context, spinpanel_partner_find(found->account_id),
+							  restoring(found) || found->request_id != 0 ? PARTNER_URGENT
+																		 : PARTNER_CHANGE,
 							  reads_done, change);
 		change->next = changes;
 		changes = change;
 		changes_active++;
 		if (strcmp(found->status, "sending") == 0)
-			ereport(LOG,
-					(errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT ", which was being sent when the worker ended",
-							found->operation_id)));
-		change_read(change, found->verify ? STEP_LOOK_AGAIN :
-					strcmp(found->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
+			ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
+								 ", which was being sent when the worker ended",
+								 found->operation_id)));
+		change_read(change, found->verify                          ? STEP_LOOK_AGAIN
+							: strcmp(found->status, "queued") == 0 ? STEP_READ
+																   : STEP_RESOLVE);
 	}
 	MemoryContextDelete(due.context);
 }
@@ -918,7 +937,7 @@ spinpanel_change_active(void)
 void
 spinpanel_change_forget(void)
 {
-	Change	   *change;
+	Change *change;
 
 	for (change = changes; change != NULL; change = change->next)
 		change_end(change);

@@ -64,43 +64,43 @@ typedef enum UserKind
 
 typedef enum UserStep
 {
-	STEP_READ,					/* before sending */
+	STEP_READ, /* before sending */
 	STEP_SEND,
-	STEP_READ_BACK,				/* it was carried out, or refused */
-	STEP_RESOLVE				/* outcome unknown */
+	STEP_READ_BACK, /* it was carried out, or refused */
+	STEP_RESOLVE /* outcome unknown */
 } UserStep;
 
 typedef struct UserChange
 {
 	struct UserChange *next;
 	MemoryContext context;
-	Operation  *op;
-	UserKind	kind;
-	pg_uuid_t	user_id;
-	char	   *location;		/* wanted */
-	pg_uuid_t	skus[SKUS_MAX]; /* to be held, or not */
-	int			sku_count;
-	UserStep	step;
-	Reads		reads;
-	int			user_read;
-	int			licenses_read;	/* -1 = not asked */
-	char	   *answer;			/* of the change itself */
-	Size		answer_length;
-	PartnerAnswer sent;			/* its outcome; body and token are not kept */
-	bool		finished;
+	Operation *op;
+	UserKind kind;
+	pg_uuid_t user_id;
+	char *location; /* wanted */
+	pg_uuid_t skus[SKUS_MAX]; /* to be held, or not */
+	int sku_count;
+	UserStep step;
+	Reads reads;
+	int user_read;
+	int licenses_read; /* -1 = not asked */
+	char *answer; /* of the change itself */
+	Size answer_length;
+	PartnerAnswer sent; /* its outcome; body and token are not kept */
+	bool finished;
 } UserChange;
 
 /* What the reads say. */
 typedef enum Look
 {
 	LOOK_WELL,
-	LOOK_GONE,					/* there is no such user */
-	LOOK_REFUSED,				/* nor will there be an answer without a person */
-	LOOK_FAILED					/* later, perhaps */
+	LOOK_GONE, /* there is no such user */
+	LOOK_REFUSED, /* nor will there be an answer without a person */
+	LOOK_FAILED /* later, perhaps */
 } Look;
 
 static UserChange *changes = NULL;
-static int	changes_active = 0;
+static int changes_active = 0;
 static MemoryContext changes_context = NULL;
 
 static void change_read(UserChange *change, UserStep step);
@@ -110,7 +110,7 @@ static void change_send(UserChange *change);
 static int64
 while_locked(const Operation *op)
 {
-	int64		age = (spinpanel_now() - op->created_at) / 1000;
+	int64 age = (spinpanel_now() - op->created_at) / 1000;
 
 	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
 }
@@ -149,7 +149,7 @@ guids_of(JsonbContainer *array, const char *path, pg_uuid_t *ids, int size, int 
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
-	JsonbValue	value;
+	JsonbValue value;
 
 	*count = 0;
 	if (array == NULL || !JsonContainerIsArray(array))
@@ -158,7 +158,7 @@ guids_of(JsonbContainer *array, const char *path, pg_uuid_t *ids, int size, int 
 	(void) JsonbIteratorNext(&it, &value, false);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{
-		bool		good;
+		bool good;
 
 		if (token != WJB_ELEM)
 			continue;
@@ -166,11 +166,11 @@ guids_of(JsonbContainer *array, const char *path, pg_uuid_t *ids, int size, int 
 			return false;
 		if (path != NULL)
 			good = value.type == jbvBinary &&
-				spinpanel_json_uuid(value.val.binary.data, path, &ids[*count]);
+				   spinpanel_json_uuid(value.val.binary.data, path, &ids[*count]);
 		else
 			good = value.type == jbvString &&
-				spinpanel_parse_uuid(pnstrdup(value.val.string.val, value.val.string.len),
-									 &ids[*count]);
+				   spinpanel_parse_uuid(pnstrdup(value.val.string.val, value.val.string.len),
+										&ids[*count]);
 		if (!good)
 			return false;
 		(*count)++;
@@ -204,17 +204,18 @@ understand(UserChange *change)
 	{
 		change->location = spinpanel_json_text(wanted, "usageLocation");
 		return change->location != NULL && strlen(change->location) == 2 &&
-			isalpha((unsigned char) change->location[0]) &&
-			isalpha((unsigned char) change->location[1]);
+			   isalpha((unsigned char) change->location[0]) &&
+			   isalpha((unsigned char) change->location[1]);
 	}
-	return guids_of(spinpanel_json_container(wanted, member), NULL, change->skus,
-					SKUS_MAX, &change->sku_count) && change->sku_count > 0;
+	return guids_of(spinpanel_json_container(wanted, member), NULL, change->skus, SKUS_MAX,
+					&change->sku_count) &&
+		   change->sku_count > 0;
 }
 
 static bool
 is_in(const pg_uuid_t *id, const pg_uuid_t *ids, int count)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < count; i++)
 		if (memcmp(id, &ids[i], sizeof(*id)) == 0)
@@ -232,7 +233,7 @@ user_of(UserChange *change)
 static char *
 location_of(UserChange *change)
 {
-	char	   *location = spinpanel_json_text(&user_of(change)->root, "usageLocation");
+	char *location = spinpanel_json_text(&user_of(change)->root, "usageLocation");
 
 	return location != NULL && location[0] != '\0' ? location : NULL;
 }
@@ -241,11 +242,10 @@ location_of(UserChange *change)
 static pg_uuid_t *
 held_of(Jsonb *licenses, int *count)
 {
-	JsonbContainer *items = licenses == NULL ? NULL :
-		spinpanel_json_container(&licenses->root, "items");
-	int			size = items != NULL && JsonContainerIsArray(items) ?
-		(int) JsonContainerSize(items) : 0;
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * (size + 1));
+	JsonbContainer *items =
+		licenses == NULL ? NULL : spinpanel_json_container(&licenses->root, "items");
+	int size = items != NULL && JsonContainerIsArray(items) ? (int) JsonContainerSize(items) : 0;
+	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * (size + 1));
 
 	if (!guids_of(items, "productSku.id", ids, size, count))
 		return NULL;
@@ -262,8 +262,8 @@ is_open(UserChange *change, int i, const pg_uuid_t *held, int held_count)
 static int
 count_open(UserChange *change, const pg_uuid_t *held, int held_count)
 {
-	int			open = 0;
-	int			i;
+	int open = 0;
+	int i;
 
 	for (i = 0; i < change->sku_count; i++)
 		if (is_open(change, i, held, held_count))
@@ -275,8 +275,8 @@ count_open(UserChange *change, const pg_uuid_t *held, int held_count)
 static int
 left_to_do(UserChange *change)
 {
-	pg_uuid_t  *held;
-	int			held_count;
+	pg_uuid_t *held;
+	int held_count;
 
 	if (change->kind == USER_LOCATION)
 		return location_of(change) == NULL ? 1 : 0;
@@ -287,7 +287,7 @@ left_to_do(UserChange *change)
 static void
 append_ids(StringInfo buffer, const pg_uuid_t *ids, int count)
 {
-	int			i;
+	int i;
 
 	appendStringInfoChar(buffer, '[');
 	for (i = 0; i < count; i++)
@@ -300,9 +300,9 @@ static Jsonb *
 result_of(UserChange *change)
 {
 	StringInfoData buffer;
-	pg_uuid_t  *held;
-	int			held_count;
-	char	   *location;
+	pg_uuid_t *held;
+	int held_count;
+	char *location;
 
 	initStringInfo(&buffer);
 	if (change->kind == USER_LOCATION)
@@ -329,13 +329,12 @@ result_of(UserChange *change)
 static Jsonb *
 answer_of(UserChange *change)
 {
-	return change->answer == NULL ? NULL :
-		spinpanel_json_parse(change->answer, change->answer_length);
+	return change->answer == NULL ? NULL
+								  : spinpanel_json_parse(change->answer, change->answer_length);
 }
 
 static void
-over(UserChange *change, const char *status, int http_status, const char *code,
-	 const char *error)
+over(UserChange *change, const char *status, int http_status, const char *code, const char *error)
 {
 	if (code != NULL && code[0] == '\0')
 		code = NULL;
@@ -360,25 +359,25 @@ user_gone(UserChange *change, int http_status)
 typedef struct Move
 {
 	UserChange *change;
-	const char *status;			/* queued, unknown, gone; else over */
-	int			http_status;
+	const char *status; /* queued, unknown, gone; else over */
+	int http_status;
 	const char *code;
 	const char *error;
 	TimestampTz not_before;
-	bool		counts;
+	bool counts;
 } Move;
 
 static void
 do_move(void *arg)
 {
-	Move	   *move = arg;
+	Move *move = arg;
 
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_operation_requeue(move->change->op, move->http_status, move->code, move->error,
-								 move->not_before, move->counts);
+									move->not_before, move->counts);
 	else if (strcmp(move->status, "unknown") == 0)
 		spinpanel_operation_unknown(move->change->op, move->http_status, move->code, move->error,
-								 move->not_before);
+									move->not_before);
 	else if (strcmp(move->status, "gone") == 0)
 		user_gone(move->change, move->http_status);
 	else
@@ -390,7 +389,7 @@ static void
 move_row(UserChange *change, const char *status, int http_status, const char *code,
 		 const char *error, TimestampTz not_before, bool counts)
 {
-	Move		move;
+	Move move;
 
 	move.change = change;
 	move.status = status;
@@ -410,10 +409,10 @@ static void
 check_answers(UserChange *change)
 {
 	ReadAnswer *user = &change->reads.answers[change->user_read];
-	ReadAnswer *licenses = change->licenses_read < 0 ? NULL :
-		&change->reads.answers[change->licenses_read];
-	pg_uuid_t	id;
-	int			count;
+	ReadAnswer *licenses =
+		change->licenses_read < 0 ? NULL : &change->reads.answers[change->licenses_read];
+	pg_uuid_t id;
+	int count;
 
 	if (user->outcome == PARTNER_OK &&
 		(user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
@@ -435,7 +434,7 @@ static Look
 look(UserChange *change, ReadAnswer **bad)
 {
 	ReadAnswer *user = &change->reads.answers[change->user_read];
-	char	   *state;
+	char *state;
 
 	*bad = user;
 	if (user->outcome == PARTNER_NOT_FOUND)
@@ -479,8 +478,8 @@ take_in(UserChange *change)
 	{
 		ReadAnswer *licenses = &change->reads.answers[change->licenses_read];
 
-		spinpanel_mirror_user_licenses(&change->op->customer_id, &change->user_id,
-									   licenses->json, licenses->started_at);
+		spinpanel_mirror_user_licenses(&change->op->customer_id, &change->user_id, licenses->json,
+									   licenses->started_at);
 	}
 }
 
@@ -488,7 +487,7 @@ take_in(UserChange *change)
 static bool
 location_may_come(UserChange *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	TimestampTz since = op->created_at;
 
 	if (op->base != NULL)
@@ -501,12 +500,11 @@ location_may_come(UserChange *change)
 static void
 write_base(UserChange *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	StringInfoData buffer;
-	char	   *location = location_of(change);
-	char	   *first = op->base == NULL ? NULL :
-		spinpanel_json_text(&op->base->root, "firstSentAt");
-	char		now[MAXDATELEN + 1];
+	char *location = location_of(change);
+	char *first = op->base == NULL ? NULL : spinpanel_json_text(&op->base->root, "firstSentAt");
+	char now[MAXDATELEN + 1];
 
 	initStringInfo(&buffer);
 	if (first == NULL)
@@ -520,8 +518,8 @@ write_base(UserChange *change)
 		escape_json(&buffer, location);
 	if (change->kind != USER_LOCATION)
 	{
-		int			held_count;
-		pg_uuid_t  *held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
+		int held_count;
+		pg_uuid_t *held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
 
 		appendStringInfoString(&buffer, ", \"held\": ");
 		append_ids(&buffer, held, held_count);
@@ -534,12 +532,12 @@ write_base(UserChange *change)
 static void
 write_body(UserChange *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	StringInfoData buffer;
-	int			held_count;
-	pg_uuid_t  *held;
-	int			written = 0;
-	int			i;
+	int held_count;
+	pg_uuid_t *held;
+	int written = 0;
+	int i;
 
 	initStringInfo(&buffer);
 	if (change->kind == USER_LOCATION)
@@ -551,44 +549,48 @@ write_body(UserChange *change)
 		return;
 	}
 	held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
-	appendStringInfoString(&buffer, change->kind == USER_ASSIGN ?
-						   "{\"licensesToAssign\": [" : "{\"licensesToRemove\": [");
+	appendStringInfoString(&buffer, change->kind == USER_ASSIGN ? "{\"licensesToAssign\": ["
+																: "{\"licensesToRemove\": [");
 	for (i = 0; i < change->sku_count; i++)
 		if (is_open(change, i, held, held_count))
-			appendStringInfo(&buffer, change->kind == USER_ASSIGN ?
-							 "%s{\"excludedPlans\": null, \"skuId\": \"%s\"}" : "%s\"%s\"",
+			appendStringInfo(&buffer,
+							 change->kind == USER_ASSIGN
+								 ? "%s{\"excludedPlans\": null, \"skuId\": \"%s\"}"
+								 : "%s\"%s\"",
 							 written++ ? ", " : "", spinpanel_uuid_text(&change->skus[i]));
-	appendStringInfoString(&buffer, change->kind == USER_ASSIGN ?
-						   "], \"licensesToRemove\": null" : "], \"licensesToAssign\": null");
+	appendStringInfoString(&buffer, change->kind == USER_ASSIGN ? "], \"licensesToRemove\": null"
+																: "], \"licensesToAssign\": null");
 	appendStringInfoString(&buffer, ", \"licenseWarnings\": null,"
-						   " \"attributes\": {\"objectType\": \"LicenseUpdate\"}}");
+									" \"attributes\": {\"objectType\": \"LicenseUpdate\"}}");
 	op->body = spinpanel_json_of(buffer.data);
 }
 
 typedef struct Judging
 {
 	UserChange *change;
-	bool		send;
+	bool send;
 } Judging;
 
 static void
 do_judge(void *arg)
 {
-	Judging    *judging = arg;
+	Judging *judging = arg;
 	UserChange *change = judging->change;
-	Operation  *op = change->op;
+	Operation *op = change->op;
 
 	take_in(change);
 	if (left_to_do(change) == 0)
 	{
 		if (change->kind == USER_LOCATION)
-			done(change, pg_strcasecmp(location_of(change), change->location) == 0 ?
-				 "the user has that usage location already" :
-				 psprintf("the user has the usage location %s already, which is left as it is",
-						  location_of(change)));
+			done(
+				change,
+				pg_strcasecmp(location_of(change), change->location) == 0
+					? "the user has that usage location already"
+					: psprintf("the user has the usage location %s already, which is left as it is",
+							   location_of(change)));
 		else
-			done(change, change->kind == USER_ASSIGN ?
-				 "the user holds it already" : "the user does not hold it");
+			done(change, change->kind == USER_ASSIGN ? "the user holds it already"
+													 : "the user does not hold it");
 		return;
 	}
 	if (change->kind == USER_ASSIGN && location_of(change) == NULL)
@@ -596,7 +598,7 @@ do_judge(void *arg)
 		/* One that was set a moment ago may not show here yet. */
 		if (op->after_operation != 0 && location_may_come(change))
 			spinpanel_operation_requeue(op, 0, NULL, "the usage location does not show yet",
-									 spinpanel_driver_later(spinpanel_driver_delay(3)), false);
+										spinpanel_driver_later(spinpanel_driver_delay(3)), false);
 		else
 			over(change, "refused", 0, "no_usage_location",
 				 "the user has no usage location, and without one no licence can be assigned");
@@ -609,7 +611,7 @@ do_judge(void *arg)
 			break;
 		case DEMAND_LOCKED:
 			spinpanel_operation_requeue(op, 0, NULL, "a caller may be cancelling its request",
-									 spinpanel_driver_later(while_locked(op)), false);
+										spinpanel_driver_later(while_locked(op)), false);
 			return;
 		case DEMAND_CHANGED:
 			over(change, "cancelled", 0, NULL, "a request that it serves was cancelled");
@@ -619,7 +621,7 @@ do_judge(void *arg)
 	write_body(change);
 	spinpanel_operation_new_ids(op);
 	if (!spinpanel_operation_sending(op))
-		return;					/* cancelled by a person */
+		return; /* cancelled by a person */
 	/* These must outlive the transaction. */
 	op->base = spinpanel_driver_keep(change->context, op->base);
 	op->body = spinpanel_driver_keep(change->context, op->body);
@@ -631,7 +633,7 @@ do_judge(void *arg)
 static bool
 speaks_of(const char *text, const char *word)
 {
-	size_t		length = strlen(word);
+	size_t length = strlen(word);
 
 	for (; *text; text++)
 		if (pg_strncasecmp(text, word, length) == 0)
@@ -642,19 +644,24 @@ speaks_of(const char *text, const char *word)
 static void
 refused(UserChange *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	const char *words = change->sent.error;
-	bool		about_location = (speaks_of(words, "usage location") || speaks_of(words, "usagelocation")) &&
+	bool about_location =
+		(speaks_of(words, "usage location") || speaks_of(words, "usagelocation")) &&
 		!speaks_of(words, "prohibit");
 
 	if (change->kind == USER_ASSIGN && about_location && location_may_come(change) &&
 		(location_of(change) != NULL || op->after_operation != 0))
 		spinpanel_operation_requeue(op, change->sent.http_status, change->sent.error_code, words,
-								 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
-	else if (change->kind == USER_UNASSIGN && (speaks_of(words, "inherited") || speaks_of(words, "group")))
-		over(change, "refused", change->sent.http_status, "held_by_group",
-			 psprintf("the licence is held through a group and cannot be taken from the user directly (%s: %s)",
-					  change->sent.error_code, words));
+									spinpanel_driver_later(spinpanel_driver_delay(op->attempts)),
+									true);
+	else if (change->kind == USER_UNASSIGN &&
+			 (speaks_of(words, "inherited") || speaks_of(words, "group")))
+		over(
+			change, "refused", change->sent.http_status, "held_by_group",
+			psprintf(
+				"the licence is held through a group and cannot be taken from the user directly (%s: %s)",
+				change->sent.error_code, words));
 	else
 		over(change, "refused", change->sent.http_status, change->sent.error_code, words);
 }
@@ -666,12 +673,13 @@ do_follow_up(void *arg)
 
 	take_in(change);
 	if (left_to_do(change) == 0)
-		done(change, change->sent.outcome == PARTNER_OK ? NULL :
-			 psprintf("refused (%s), but it is as wanted", change->sent.error));
+		done(change, change->sent.outcome == PARTNER_OK
+						 ? NULL
+						 : psprintf("refused (%s), but it is as wanted", change->sent.error));
 	else if (change->sent.outcome == PARTNER_OK)
 		spinpanel_operation_unknown(change->op, change->sent.http_status, NULL,
-								 "carried out; does not show yet",
-								 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)));
+									"carried out; does not show yet",
+									spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)));
 	else
 		refused(change);
 }
@@ -680,17 +688,17 @@ do_follow_up(void *arg)
 static bool
 changed_by_others(UserChange *change)
 {
-	pg_uuid_t  *held;
-	pg_uuid_t  *before;
+	pg_uuid_t *held;
+	pg_uuid_t *before;
 	JsonbContainer *list;
-	int			held_count;
-	int			before_count;
-	int			i;
+	int held_count;
+	int before_count;
+	int i;
 
 	if (change->kind == USER_LOCATION)
 		return false;
-	list = change->op->base == NULL ? NULL :
-		spinpanel_json_container(&change->op->base->root, "held");
+	list =
+		change->op->base == NULL ? NULL : spinpanel_json_container(&change->op->base->root, "held");
 	if (list == NULL || !JsonContainerIsArray(list))
 		return true;
 	before = palloc(sizeof(pg_uuid_t) * (JsonContainerSize(list) + 1));
@@ -706,18 +714,17 @@ changed_by_others(UserChange *change)
 static void
 do_resolve(void *arg)
 {
-	Judging    *judging = arg;
+	Judging *judging = arg;
 	UserChange *change = judging->change;
-	Operation  *op = change->op;
-	bool		taken = op->http_status >= 200 && op->http_status < 300;
+	Operation *op = change->op;
+	bool taken = op->http_status >= 200 && op->http_status < 300;
 
 	take_in(change);
 	if (left_to_do(change) == 0)
-		done(change, taken ? NULL :
-			 "the answer was lost; reading showed that it was carried out");
+		done(change, taken ? NULL : "the answer was lost; reading showed that it was carried out");
 	else if (taken && spinpanel_now() - op->sent_at < REPLICATION_PATIENCE)
 		spinpanel_operation_unknown(op, op->http_status, NULL, "accepted; does not show yet",
-								 spinpanel_driver_later(Min(5000, spinpanel_retry_max_delay)));
+									spinpanel_driver_later(Min(5000, spinpanel_retry_max_delay)));
 	else if (taken && op->http_status != 202)
 	{
 		if (change->kind == USER_UNASSIGN)
@@ -731,7 +738,8 @@ do_resolve(void *arg)
 		over(change, "failed", 0, "given_up", "given up after many attempts");
 	else if (changed_by_others(change))
 		spinpanel_operation_requeue(op, 0, NULL, "somebody changed the user's licences meanwhile",
-								 spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
+									spinpanel_driver_later(spinpanel_driver_delay(op->attempts)),
+									true);
 	else if (op->body != NULL && spinpanel_operation_resend(op))
 		judging->send = true;
 }
@@ -742,9 +750,10 @@ do_resolve(void *arg)
 static void
 reads_missing(UserChange *change, Look seen, ReadAnswer *bad)
 {
-	Operation  *op = change->op;
-	TimestampTz when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000 : spinpanel_driver_delay(3));
-	bool		was_refused = change->step == STEP_READ_BACK && change->sent.outcome != PARTNER_OK;
+	Operation *op = change->op;
+	TimestampTz when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000
+																   : spinpanel_driver_delay(3));
+	bool was_refused = change->step == STEP_READ_BACK && change->sent.outcome != PARTNER_OK;
 
 	if (seen == LOOK_GONE)
 		move_row(change, "gone", bad->http_status, NULL, NULL, 0, true);
@@ -759,26 +768,26 @@ reads_missing(UserChange *change, Look seen, ReadAnswer *bad)
 		/* Nothing was carried out: it starts again with the reads. */
 		move_row(change, "queued", change->sent.http_status, change->sent.error_code,
 				 change->sent.error, when, true);
-	else if (spinpanel_now() - op->sent_at >
-			 (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
+	else if (spinpanel_now() - op->sent_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
 		move_row(change, "failed", bad->http_status, "given_up",
 				 psprintf("what became of it could not be read: %s", bad->error), 0, true);
 	else
 		/* What is known of the outcome stays on record, not the read's trouble. */
-		move_row(change, "unknown", change->step == STEP_READ_BACK ? change->sent.http_status :
-				 op->http_status, NULL, bad->error, when, true);
+		move_row(change, "unknown",
+				 change->step == STEP_READ_BACK ? change->sent.http_status : op->http_status, NULL,
+				 bad->error, when, true);
 }
 
 static void
 reads_done(void *arg)
 {
 	UserChange *change = arg;
-	Judging		judging;
+	Judging judging;
 	ReadAnswer *bad;
-	Look		seen;
+	Look seen;
 
 	if (change->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	check_answers(change);
 	seen = look(change, &bad);
 	if (seen != LOOK_WELL)
@@ -820,27 +829,31 @@ user_path(UserChange *change)
 static void
 change_read(UserChange *change, UserStep step)
 {
-	char	   *user = user_path(change);
+	char *user = user_path(change);
 
 	change->step = step;
 	spinpanel_reads_again(&change->reads);
 	change->user_read = spinpanel_reads_ask(&change->reads, user, NULL);
-	change->licenses_read = change->kind == USER_LOCATION ? -1 :
-		spinpanel_reads_ask(&change->reads,
-							psprintf("%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", user),
-							NULL);
+	change->licenses_read =
+		change->kind == USER_LOCATION
+			? -1
+			: spinpanel_reads_ask(
+				  &change->reads,
+				  psprintf("%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", user),
+				  NULL);
 }
 
 static void
 sent(void *arg, const PartnerAnswer *answer)
 {
 	UserChange *change = arg;
-	Operation  *op = change->op;
-	int64		delay = answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
+	Operation *op = change->op;
+	int64 delay =
+		answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
 
-	change->reads.pending--;	/* see change_send() */
+	change->reads.pending--; /* see change_send() */
 	if (change->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	spinpanel_driver_keep_answer(change->context, answer, &change->sent, &change->answer,
 								 &change->answer_length);
 
@@ -866,11 +879,11 @@ sent(void *arg, const PartnerAnswer *answer)
 		case PARTNER_CONFLICT:
 		case PARTNER_STALE:
 			if (op->attempts >= ATTEMPTS_ALLOWED)
-				move_row(change, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			else
-				move_row(change, "queued", answer->http_status, answer->error_code,
-						 answer->error, spinpanel_driver_later(delay), true);
+				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+						 spinpanel_driver_later(delay), true);
 			break;
 		case PARTNER_UNAVAILABLE:
 		case PARTNER_UNKNOWN:
@@ -880,18 +893,18 @@ sent(void *arg, const PartnerAnswer *answer)
 			break;
 		case PARTNER_NOT_FOUND:
 			if (answer->error_code[0] == '\0' || strcmp(answer->error_code, "60003") == 0)
-				move_row(change, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			else
 				move_row(change, "gone", answer->http_status, NULL, NULL, 0, true);
 			break;
 		case PARTNER_NO_ACCESS:
 			if (answer->http_status == 401 && op->attempts < ATTEMPTS_ALLOWED)
-				move_row(change, "queued", answer->http_status, answer->error_code,
-						 answer->error, spinpanel_driver_later(delay), true);
+				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
+						 spinpanel_driver_later(delay), true);
 			else
-				move_row(change, "refused", answer->http_status, answer->error_code,
-						 answer->error, 0, true);
+				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
+						 0, true);
 			break;
 	}
 }
@@ -899,16 +912,16 @@ sent(void *arg, const PartnerAnswer *answer)
 static void
 change_send(UserChange *change)
 {
-	Operation  *op = change->op;
+	Operation *op = change->op;
 	PartnerCall call;
-	char	   *body = JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
+	char *body = JsonbToCString(NULL, &op->body->root, VARSIZE(op->body));
 
 	change->step = STEP_SEND;
-	change->reads.pending++;	/* keeps the change in memory until the answer */
+	change->reads.pending++; /* keeps the change in memory until the answer */
 	memset(&call, 0, sizeof(call));
 	call.method = change->kind == USER_LOCATION ? "PATCH" : "POST";
-	call.path = change->kind == USER_LOCATION ? user_path(change) :
-		psprintf("%s/licenseupdates", user_path(change));
+	call.path = change->kind == USER_LOCATION ? user_path(change)
+											  : psprintf("%s/licenseupdates", user_path(change));
 	call.body = body;
 	call.request_id = &op->ms_request_id;
 	call.correlation_id = &op->correlation_id;
@@ -938,11 +951,11 @@ under_way(UserChange *candidate)
 static void
 take_up(const Operation *found)
 {
-	MemoryContext context = AllocSetContextCreate(changes_context, "user operation",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context =
+		AllocSetContextCreate(changes_context, "user operation", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	UserChange *change = palloc0(sizeof(UserChange));
-	bool		good;
+	bool good;
 
 	change->context = context;
 	change->op = spinpanel_operation_copy(found, context);
@@ -964,17 +977,17 @@ take_up(const Operation *found)
 		return;
 	}
 	if (strcmp(found->status, "sending") == 0)
-		ereport(LOG,
-				(errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT ", which was being sent when the worker ended",
-						found->operation_id)));
+		ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
+							 ", which was being sent when the worker ended",
+							 found->operation_id)));
 	change_read(change, strcmp(found->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
 }
 
 void
 spinpanel_userchange_work(void)
 {
-	DriverDue	due;
-	int			i;
+	DriverDue due;
+	int i;
 
 	if (changes_context == NULL)
 		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel user changes",
@@ -983,7 +996,8 @@ spinpanel_userchange_work(void)
 	if (changes_active >= USERS_AT_ONCE)
 		return;
 
-	spinpanel_driver_due(&due, OUTBOX_USERS, USERS_AT_ONCE * 2, changes_context, "looking for operations on users");
+	spinpanel_driver_due(&due, OUTBOX_USERS, USERS_AT_ONCE * 2, changes_context,
+						 "looking for operations on users");
 	for (i = 0; i < due.count && changes_active < USERS_AT_ONCE; i++)
 		if (spinpanel_account_usable(due.operations[i]->account_id))
 			take_up(due.operations[i]);

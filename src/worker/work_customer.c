@@ -61,37 +61,37 @@ typedef struct Turn
 	struct Turn *next;
 	MemoryContext context;
 	RunCustomer customer;
-	Reads		reads;
-	TurnStep	step;
-	int			subscriptions_read;
-	int			skus_read;
+	Reads reads;
+	TurnStep step;
+	int subscriptions_read;
+	int skus_read;
 	/* offers to look up */
 	UnmappedOffer *offers;
-	int			offer_count;
-	int			offer_next;
-	int			offer_asked;	/* from offer_next on */
+	int offer_count;
+	int offer_next;
+	int offer_asked; /* from offer_next on */
 	/* users */
-	pg_uuid_t  *users;
-	int			user_count;
-	int			user_next;
-	int			user_asked;
+	pg_uuid_t *users;
+	int user_count;
+	int user_next;
+	int user_asked;
 	TimestampTz users_started_at;
-	bool		users_complete;
-	char	   *users_token;
-	bool		quiet;			/* nothing new: to be finished with others */
-	bool		finished;
+	bool users_complete;
+	char *users_token;
+	bool quiet; /* nothing new: to be finished with others */
+	bool finished;
 } Turn;
 
 static Turn *turns = NULL;
-static int	turns_active = 0;
-static int	quiet_turns = 0;
+static int turns_active = 0;
+static int quiet_turns = 0;
 static MemoryContext turns_context = NULL;
 
 /* Claimed and not yet begun */
 static MemoryContext claim_context = NULL;
 static RunCustomer *claimed = NULL;
-static int	claimed_count = 0;
-static int	claimed_next = 0;
+static int claimed_count = 0;
+static int claimed_next = 0;
 
 static void turn_next(Turn *turn);
 static void database_trouble(Turn *turn);
@@ -105,11 +105,11 @@ turn_end(Turn *turn)
 static void
 sweep(void)
 {
-	Turn	  **link = &turns;
+	Turn **link = &turns;
 
 	while (*link != NULL)
 	{
-		Turn	   *turn = *link;
+		Turn *turn = *link;
 
 		if (turn->finished && turn->reads.pending == 0)
 		{
@@ -126,36 +126,36 @@ sweep(void)
 
 typedef struct Setback
 {
-	Turn	   *turn;
+	Turn *turn;
 	const char *reason;
-	bool		final;
-	bool		counts;
+	bool final;
+	bool counts;
 	TimestampTz not_before;
 } Setback;
 
 static void
 do_setback(void *arg)
 {
-	Setback    *setback = arg;
-	Turn	   *turn = setback->turn;
+	Setback *setback = arg;
+	Turn *turn = setback->turn;
 
 	spinpanel_run_count_requests(turn->customer.run_id, turn->reads.sent);
 	if (setback->final)
 		spinpanel_run_customer_failed(&turn->customer, setback->reason);
 	else
-		spinpanel_run_customer_later(&turn->customer, setback->not_before,
-									  setback->reason, setback->counts);
+		spinpanel_run_customer_later(&turn->customer, setback->not_before, setback->reason,
+									 setback->counts);
 }
 
 static void
 turn_setback(Turn *turn, const char *reason, bool final, bool counts, long retry_after)
 {
-	Setback		setback;
-	int64		delay;
+	Setback setback;
+	int64 delay;
 
-	delay = retry_after > 0 ? retry_after * 1000 :
-		spinpanel_backoff_delay(turn->customer.attempts + 1, 1000, spinpanel_retry_max_delay,
-								SpinpanelRandom());
+	delay = retry_after > 0 ? retry_after * 1000
+							: spinpanel_backoff_delay(turn->customer.attempts + 1, 1000,
+													  spinpanel_retry_max_delay, SpinpanelRandom());
 	setback.turn = turn;
 	setback.reason = reason;
 	setback.counts = counts;
@@ -173,7 +173,7 @@ turn_setback(Turn *turn, const char *reason, bool final, bool counts, long retry
 static bool
 setback_of(Turn *turn, const ReadAnswer *answer, bool essential)
 {
-	char	   *reason;
+	char *reason;
 
 	switch (answer->outcome)
 	{
@@ -213,9 +213,9 @@ static void
 note_failure(Turn *turn, MirrorKind kind, const ReadAnswer *answer)
 {
 	if (answer->outcome != PARTNER_OK)
-		spinpanel_mirror_read_failed(turn->customer.account_id, &turn->customer.customer_id,
-									 kind, answer->outcome == PARTNER_NO_ACCESS,
-									 answer->error_code, answer->error);
+		spinpanel_mirror_read_failed(turn->customer.account_id, &turn->customer.customer_id, kind,
+									 answer->outcome == PARTNER_NO_ACCESS, answer->error_code,
+									 answer->error);
 }
 
 static bool
@@ -228,9 +228,9 @@ static void
 plan_customer(const RunCustomer *c, SpinpanelPools *pools, TimestampTz now)
 {
 	PlanOptions options;
-	PlanResult	result;
+	PlanResult result;
 	PlanDecision *decisions;
-	int			count;
+	int count;
 
 	memset(&options, 0, sizeof(options));
 	options.now = now;
@@ -240,8 +240,7 @@ plan_customer(const RunCustomer *c, SpinpanelPools *pools, TimestampTz now)
 	if (result.out_of_memory)
 	{
 		spinpanel_plan_free(&result);
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while planning")));
 	}
 
 	/* Out of malloc's memory, so that an error below cannot leak it. */
@@ -260,9 +259,9 @@ finish(Turn **finished, int count)
 	TimestampTz now = spinpanel_now();
 	const RunCustomer **customers = palloc(sizeof(RunCustomer *) * count);
 	const RunCustomer **planned = palloc(sizeof(RunCustomer *) * count);
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * count);
-	int			planning = 0;
-	int			i;
+	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * count);
+	int planning = 0;
+	int i;
 
 	for (i = 0; i < count; i++)
 	{
@@ -289,7 +288,7 @@ finish(Turn **finished, int count)
 static void
 do_finish(void *arg)
 {
-	Turn	   *turn = arg;
+	Turn *turn = arg;
 
 	finish(&turn, 1);
 }
@@ -301,20 +300,20 @@ do_finish(void *arg)
 
 typedef struct Quiet
 {
-	Turn	   *turns[QUIET_AT_ONCE];
-	int			count;
+	Turn *turns[QUIET_AT_ONCE];
+	int count;
 } Quiet;
 
 static void
 do_quiet(void *arg)
 {
-	Quiet	   *quiet = arg;
+	Quiet *quiet = arg;
 	MirrorUnchanged *unchanged = palloc(sizeof(MirrorUnchanged) * quiet->count);
-	int			i;
+	int i;
 
 	for (i = 0; i < quiet->count; i++)
 	{
-		Turn	   *turn = quiet->turns[i];
+		Turn *turn = quiet->turns[i];
 
 		unchanged[i].customer_id = turn->customer.customer_id;
 		unchanged[i].account_id = turn->customer.account_id;
@@ -330,7 +329,7 @@ do_quiet(void *arg)
 static bool
 holds(const Quiet *quiet, const pg_uuid_t *customer_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < quiet->count; i++)
 		if (memcmp(&quiet->turns[i]->customer.customer_id, customer_id, sizeof(pg_uuid_t)) == 0)
@@ -343,9 +342,9 @@ finish_quiet(void)
 {
 	while (quiet_turns > 0)
 	{
-		Quiet		quiet;
-		Turn	   *turn;
-		int			i;
+		Quiet quiet;
+		Turn *turn;
+		int i;
 
 		quiet.count = 0;
 		for (turn = turns; turn != NULL && quiet.count < QUIET_AT_ONCE; turn = turn->next)
@@ -368,7 +367,7 @@ finish_quiet(void)
 		/* One of them spoils it for all: one by one. */
 		for (i = 0; i < quiet.count; i++)
 		{
-			Quiet		one;
+			Quiet one;
 
 			one.count = 1;
 			one.turns[0] = quiet.turns[i];
@@ -391,7 +390,7 @@ spoil(ReadAnswer *answer, const char *error)
 static void
 do_take_in(void *arg)
 {
-	Turn	   *turn = arg;
+	Turn *turn = arg;
 	RunCustomer *c = &turn->customer;
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
@@ -413,9 +412,8 @@ do_take_in(void *arg)
 		spoil(skus, "the list of subscribed SKUs could not be read as a whole");
 	note_failure(turn, MIRROR_SUBSCRIPTIONS, subscriptions);
 	note_failure(turn, MIRROR_SUBSCRIBED_SKUS, skus);
-	turn->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id,
-														   OFFERS_PER_TURN, &turn->offers,
-														   turn->context);
+	turn->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id, OFFERS_PER_TURN,
+												  &turn->offers, turn->context);
 }
 
 /* No answer about the offer, but bad weather: it is asked for again in this run. */
@@ -440,30 +438,30 @@ offer_unanswered(const Turn *turn, const ReadAnswer *answer)
 static void
 do_take_offers(void *arg)
 {
-	Turn	   *turn = arg;
-	int			i;
+	Turn *turn = arg;
+	int i;
 
 	for (i = 0; i < turn->offer_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
-		Jsonb	   *body = answer->json;
+		Jsonb *body = answer->json;
 
 		if (offer_unanswered(turn, answer))
 			continue;
-		spinpanel_offers_answered(&turn->offers[turn->offer_next + i], body,
-										body == NULL ? (answer->error[0] ? answer->error :
-														"no usable answer") : NULL);
+		spinpanel_offers_answered(
+			&turn->offers[turn->offer_next + i], body,
+			body == NULL ? (answer->error[0] ? answer->error : "no usable answer") : NULL);
 	}
 }
 
 static void
 do_take_users(void *arg)
 {
-	Turn	   *turn = arg;
+	Turn *turn = arg;
 	RunCustomer *c = &turn->customer;
 	ReadAnswer *answer = &turn->reads.answers[0];
-	Jsonb	   *body;
-	char	   *token = NULL;
+	Jsonb *body;
+	char *token = NULL;
 
 	body = answer->json;
 	if (body != NULL)
@@ -475,11 +473,10 @@ do_take_users(void *arg)
 			token = answer->continuation_token;
 		if (token == NULL)
 		{
-			spinpanel_mirror_users_complete(c->account_id, &c->customer_id,
-											turn->users_started_at);
+			spinpanel_mirror_users_complete(c->account_id, &c->customer_id, turn->users_started_at);
 			if (c->named)
-				turn->user_count = spinpanel_mirror_users_list(&c->customer_id, &turn->users,
-															   turn->context);
+				turn->user_count =
+					spinpanel_mirror_users_list(&c->customer_id, &turn->users, turn->context);
 		}
 	}
 	else
@@ -490,24 +487,23 @@ do_take_users(void *arg)
 static void
 do_take_licenses(void *arg)
 {
-	Turn	   *turn = arg;
+	Turn *turn = arg;
 	RunCustomer *c = &turn->customer;
-	int			i;
+	int i;
 
 	for (i = 0; i < turn->user_asked; i++)
 	{
 		ReadAnswer *answer = &turn->reads.answers[i];
-		Jsonb	   *body = answer->json;
+		Jsonb *body = answer->json;
 
 		if (body != NULL)
-			spinpanel_mirror_user_licenses(&c->customer_id, &turn->users[turn->user_next + i],
-										   body, answer->started_at);
+			spinpanel_mirror_user_licenses(&c->customer_id, &turn->users[turn->user_next + i], body,
+										   answer->started_at);
 		else
 			note_failure(turn, MIRROR_LICENSES, answer);
 	}
 	if (turn->user_next + turn->user_asked >= turn->user_count)
-		spinpanel_mirror_licenses_complete(c->account_id, &c->customer_id,
-										   turn->users_started_at);
+		spinpanel_mirror_licenses_complete(c->account_id, &c->customer_id, turn->users_started_at);
 }
 
 /* ---- the steps ---------------------------------------------------------------------- */
@@ -523,11 +519,11 @@ database_trouble(Turn *turn)
 static void
 reads_done(void *arg)
 {
-	Turn	   *turn = arg;
-	int			i;
+	Turn *turn = arg;
+	int i;
 
 	if (turn->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	switch (turn->step)
 	{
 		case TURN_READ:
@@ -594,8 +590,8 @@ static void
 turn_next(Turn *turn)
 {
 	RunCustomer *c = &turn->customer;
-	char	   *customer = spinpanel_uuid_text(&c->customer_id);
-	int			i;
+	char *customer = spinpanel_uuid_text(&c->customer_id);
+	int i;
 
 	if (turn->step == TURN_OFFERS)
 	{
@@ -604,9 +600,8 @@ turn_next(Turn *turn)
 			spinpanel_reads_again(&turn->reads);
 			turn->offer_asked = Min(READS_MAX, turn->offer_count - turn->offer_next);
 			for (i = 0; i < turn->offer_asked; i++)
-				spinpanel_reads_ask(&turn->reads,
-									spinpanel_offers_path(&turn->offers[turn->offer_next + i]),
-									NULL);
+				spinpanel_reads_ask(
+					&turn->reads, spinpanel_offers_path(&turn->offers[turn->offer_next + i]), NULL);
 			return;
 		}
 		turn->step = c->kind == RUN_SYNC ? TURN_USERS : TURN_LICENSES;
@@ -631,10 +626,12 @@ turn_next(Turn *turn)
 		spinpanel_reads_again(&turn->reads);
 		turn->user_asked = Min(READS_MAX, turn->user_count - turn->user_next);
 		for (i = 0; i < turn->user_asked; i++)
-			spinpanel_reads_ask(&turn->reads,
-								psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", customer,
-										 spinpanel_uuid_text(&turn->users[turn->user_next + i])),
-								NULL);
+			spinpanel_reads_ask(
+				&turn->reads,
+				psprintf(
+					"/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
+					customer, spinpanel_uuid_text(&turn->users[turn->user_next + i])),
+				NULL);
 		return;
 	}
 
@@ -651,10 +648,10 @@ turn_next(Turn *turn)
 static void
 turn_begin(const RunCustomer *customer)
 {
-	MemoryContext context = AllocSetContextCreate(turns_context, "customer",
-												  ALLOCSET_DEFAULT_SIZES);
-	Turn	   *turn = MemoryContextAllocZero(context, sizeof(Turn));
-	char	   *id = spinpanel_uuid_text(&customer->customer_id);
+	MemoryContext context =
+		AllocSetContextCreate(turns_context, "customer", ALLOCSET_DEFAULT_SIZES);
+	Turn *turn = MemoryContextAllocZero(context, sizeof(Turn));
+	char *id = spinpanel_uuid_text(&customer->customer_id);
 
 	turn->context = context;
 	turn->customer = *customer;
@@ -665,14 +662,12 @@ turn_begin(const RunCustomer *customer)
 	turns_active++;
 
 	turn->step = TURN_READ;
-	turn->subscriptions_read =
-		spinpanel_reads_ask_known(&turn->reads, psprintf("/customers/%s/subscriptions", id),
-								  customer->quiet && customer->has_subscriptions_hash ?
-								  customer->subscriptions_hash : NULL);
-	turn->skus_read =
-		spinpanel_reads_ask_known(&turn->reads, psprintf("/customers/%s/subscribedskus", id),
-								  customer->quiet && customer->has_skus_hash ?
-								  customer->skus_hash : NULL);
+	turn->subscriptions_read = spinpanel_reads_ask_known(
+		&turn->reads, psprintf("/customers/%s/subscriptions", id),
+		customer->quiet && customer->has_subscriptions_hash ? customer->subscriptions_hash : NULL);
+	turn->skus_read = spinpanel_reads_ask_known(
+		&turn->reads, psprintf("/customers/%s/subscribedskus", id),
+		customer->quiet && customer->has_skus_hash ? customer->skus_hash : NULL);
 }
 
 /* ---- claiming ------------------------------------------------------------------------ */
@@ -686,11 +681,10 @@ do_claim(void *arg)
 static bool
 under_way(const RunCustomer *customer)
 {
-	Turn	   *turn;
+	Turn *turn;
 
 	for (turn = turns; turn != NULL; turn = turn->next)
-		if (!turn->finished &&
-			turn->customer.run_id == customer->run_id &&
+		if (!turn->finished && turn->customer.run_id == customer->run_id &&
 			turn->customer.account_id == customer->account_id &&
 			memcmp(&turn->customer.customer_id, &customer->customer_id, sizeof(pg_uuid_t)) == 0)
 			return true;
@@ -715,10 +709,10 @@ spinpanel_turn_look(void)
 	finish_quiet();
 	if (turns_context == NULL)
 	{
-		turns_context = AllocSetContextCreate(TopMemoryContext, "spinpanel turns",
-											  ALLOCSET_DEFAULT_SIZES);
-		claim_context = AllocSetContextCreate(TopMemoryContext, "spinpanel claims",
-											  ALLOCSET_DEFAULT_SIZES);
+		turns_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel turns", ALLOCSET_DEFAULT_SIZES);
+		claim_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel claims", ALLOCSET_DEFAULT_SIZES);
 	}
 	sweep();
 	begin_claimed();
@@ -737,7 +731,7 @@ spinpanel_turn_look(void)
 void
 spinpanel_turn_work(void)
 {
-	bool		full = claimed_count >= CLAIM;
+	bool full = claimed_count >= CLAIM;
 
 	finish_quiet();
 	if (claimed_count == 0)
@@ -760,7 +754,7 @@ spinpanel_turn_active(void)
 void
 spinpanel_turn_forget(void)
 {
-	Turn	   *turn;
+	Turn *turn;
 
 	for (turn = turns; turn != NULL; turn = turn->next)
 		turn_end(turn);

@@ -12,8 +12,8 @@
 extern void spinpanel_turn_work(void);
 /* The same, and looks into the table for more. */
 extern void spinpanel_turn_look(void);
-extern int	spinpanel_turn_active(void);
+extern int spinpanel_turn_active(void);
 /* The tables that memory speaks of are gone. */
 extern void spinpanel_turn_forget(void);
 
-#endif							/* SPINPANEL_WORK_CUSTOMER_H */
+#endif /* SPINPANEL_WORK_CUSTOMER_H */

@@ -49,23 +49,23 @@
 typedef enum ErrandStep
 {
 	ERRAND_USERS,
-	ERRAND_LICENSES,			/* of users known by name only till now */
+	ERRAND_LICENSES, /* of users known by name only till now */
 	ERRAND_POOLS,
-	ERRAND_OFFERS				/* of subscriptions that nobody met before */
+	ERRAND_OFFERS /* of subscriptions that nobody met before */
 } ErrandStep;
 
 typedef struct Look
 {
-	char	   *upn;
-	bool		has_user;
-	pg_uuid_t	user_id;
+	char *upn;
+	bool has_user;
+	pg_uuid_t user_id;
 	TimestampTz created_at;
-	int32		attempts;
+	int32 attempts;
 	/* this time */
-	int			user_read;
-	int			licenses_read;
-	bool		user_taken;
-	bool		failed;
+	int user_read;
+	int licenses_read;
+	bool user_taken;
+	bool failed;
 } Look;
 
 typedef struct Errand
@@ -73,31 +73,31 @@ typedef struct Errand
 	struct Errand *next;
 	MemoryContext context;
 	DemandCustomer customer;
-	ErrandStep	step;
-	Reads		reads;
-	Look	   *looks;
-	int			look_count;
-	int			look_next;
-	int			look_asked;
-	bool		units;
-	bool		subscriptions;
-	int			found;			/* requests, but those that a caller has */
-	int			units_read;
-	int			subscriptions_read;
-	bool		with_units;		/* taken in */
-	bool		with_subscriptions;
-	char	   *trouble;		/* why not, in words; NULL = none */
-	bool		trouble_final;
-	long		retry_after;
+	ErrandStep step;
+	Reads reads;
+	Look *looks;
+	int look_count;
+	int look_next;
+	int look_asked;
+	bool units;
+	bool subscriptions;
+	int found; /* requests, but those that a caller has */
+	int units_read;
+	int subscriptions_read;
+	bool with_units; /* taken in */
+	bool with_subscriptions;
+	char *trouble; /* why not, in words; NULL = none */
+	bool trouble_final;
+	long retry_after;
 	UnmappedOffer *offers;
-	int			offer_count;
-	bool		finished;
-	bool		resting;		/* takes no place */
-	int64		rest_until;		/* real clock, ms: the customer is left alone */
+	int offer_count;
+	bool finished;
+	bool resting; /* takes no place */
+	int64 rest_until; /* real clock, ms: the customer is left alone */
 } Errand;
 
 static Errand *errands = NULL;
-static int	errands_active = 0;
+static int errands_active = 0;
 static MemoryContext errands_context = NULL;
 
 static void errand_next(Errand *errand);
@@ -120,11 +120,11 @@ errand_rest(Errand *errand)
 static void
 sweep(void)
 {
-	Errand	  **link = &errands;
+	Errand **link = &errands;
 
 	while (*link != NULL)
 	{
-		Errand	   *errand = *link;
+		Errand *errand = *link;
 
 		if (errand->finished && errand->reads.pending == 0 &&
 			(errand->rest_until == 0 || GetCurrentTimestamp() / 1000 >= errand->rest_until))
@@ -143,11 +143,11 @@ sweep(void)
 
 typedef struct Setback
 {
-	Errand	   *errand;
-	const Look *look;			/* NULL = all that are due */
+	Errand *errand;
+	const Look *look; /* NULL = all that are due */
 	const char *reason;
-	bool		final;
-	long		retry_after;
+	bool final;
+	long retry_after;
 } Setback;
 
 static bool
@@ -155,15 +155,16 @@ is_about(const DemandRequest *r, const Look *look)
 {
 	if (look->has_user && r->has_user)
 		return memcmp(&look->user_id, &r->user_id, sizeof(pg_uuid_t)) == 0;
-	return !r->has_user && r->upn != NULL && look->upn != NULL && pg_strcasecmp(r->upn, look->upn) == 0;
+	return !r->has_user && r->upn != NULL && look->upn != NULL &&
+		   pg_strcasecmp(r->upn, look->upn) == 0;
 }
 
 static void
 do_setback(void *arg)
 {
-	Setback    *setback = arg;
-	Demand	   *demand = spinpanel_request_load(&setback->errand->customer.customer_id);
-	int			i;
+	Setback *setback = arg;
+	Demand *demand = spinpanel_request_load(&setback->errand->customer.customer_id);
+	int i;
 
 	for (i = 0; i < demand->count; i++)
 	{
@@ -171,7 +172,8 @@ do_setback(void *arg)
 
 		if (r->moved || r->not_before > demand->now)
 			continue;
-		if (setback->look != NULL && (strcmp(r->status, "queued") != 0 || !is_about(r, setback->look)))
+		if (setback->look != NULL &&
+			(strcmp(r->status, "queued") != 0 || !is_about(r, setback->look)))
 			continue;
 		if (setback->final && !r->seat_bought)
 		{
@@ -179,16 +181,20 @@ do_setback(void *arg)
 			continue;
 		}
 		r->attempts++;
-		spinpanel_request_put_off(demand, r, setback->retry_after > 0 ? setback->retry_after * 1000 :
-								 spinpanel_backoff_delay(r->attempts, 1000, spinpanel_retry_max_delay,
-														 SpinpanelRandom()), setback->reason);
+		spinpanel_request_put_off(demand, r,
+								  setback->retry_after > 0
+									  ? setback->retry_after * 1000
+									  : spinpanel_backoff_delay(r->attempts, 1000,
+																spinpanel_retry_max_delay,
+																SpinpanelRandom()),
+								  setback->reason);
 	}
 }
 
 static void
 put_off(Errand *errand, const Look *look, const char *reason, bool final, long retry_after)
 {
-	Setback		setback;
+	Setback setback;
 
 	setback.errand = errand;
 	setback.look = look;
@@ -229,21 +235,22 @@ encoded(const char *text)
 static void
 do_take_users(void *arg)
 {
-	Errand	   *errand = arg;
+	Errand *errand = arg;
 	DemandCustomer *c = &errand->customer;
-	int			i;
+	int i;
 
 	for (i = 0; i < errand->look_asked; i++)
 	{
-		Look	   *look = &errand->looks[errand->look_next + i];
+		Look *look = &errand->looks[errand->look_next + i];
 		ReadAnswer *user = look->user_read < 0 ? NULL : &errand->reads.answers[look->user_read];
-		ReadAnswer *licenses = look->licenses_read < 0 ? NULL : &errand->reads.answers[look->licenses_read];
+		ReadAnswer *licenses =
+			look->licenses_read < 0 ? NULL : &errand->reads.answers[look->licenses_read];
 
 		if (look->failed)
 			continue;
 		if (user != NULL && user->outcome == PARTNER_OK && !look->user_taken)
 		{
-			pg_uuid_t	id;
+			pg_uuid_t id;
 
 			if (user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
 				(look->has_user && memcmp(&id, &look->user_id, sizeof(id)) != 0) ||
@@ -259,17 +266,21 @@ do_take_users(void *arg)
 		}
 		if (look->user_taken && licenses != NULL && licenses->outcome == PARTNER_OK)
 		{
-			JsonbContainer *items = licenses->json == NULL ? NULL :
-				spinpanel_json_container(&licenses->json->root, "items");
+			JsonbContainer *items = licenses->json == NULL
+										? NULL
+										: spinpanel_json_container(&licenses->json->root, "items");
 
 			if (items == NULL || !JsonContainerIsArray(items))
 			{
 				licenses->outcome = PARTNER_UNKNOWN;
-				strlcpy(licenses->error, "the answer is no list of licences", sizeof(licenses->error));
+				strlcpy(licenses->error, "the answer is no list of licences",
+						sizeof(licenses->error));
 				continue;
 			}
-			spinpanel_mirror_user_licenses(&c->customer_id, &look->user_id, licenses->json, licenses->started_at);
-			spinpanel_request_looked(&c->customer_id, look->upn, &look->user_id, licenses->started_at);
+			spinpanel_mirror_user_licenses(&c->customer_id, &look->user_id, licenses->json,
+										   licenses->started_at);
+			spinpanel_request_looked(&c->customer_id, look->upn, &look->user_id,
+									 licenses->started_at);
 		}
 	}
 }
@@ -306,12 +317,14 @@ user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
 	switch (answer->outcome)
 	{
 		case PARTNER_NOT_FOUND:
-			put_off(errand, look, psprintf("user %s does not exist",
-										   look->upn ? look->upn : spinpanel_uuid_text(&look->user_id)),
+			put_off(errand, look,
+					psprintf("user %s does not exist",
+							 look->upn ? look->upn : spinpanel_uuid_text(&look->user_id)),
 					spinpanel_now() - look->created_at >= USER_PATIENCE, -1);
 			break;
 		default:
-			put_off(errand, look, psprintf("the user's licences cannot be read: %s", in_words(answer)), true, -1);
+			put_off(errand, look,
+					psprintf("the user's licences cannot be read: %s", in_words(answer)), true, -1);
 			break;
 	}
 }
@@ -319,8 +332,8 @@ user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
 static void
 users_read(Errand *errand)
 {
-	bool		again = false;
-	int			i;
+	bool again = false;
+	int i;
 
 	if (!spinpanel_unit("taking in users of requests", do_take_users, errand, UNIT_REPEATABLE))
 	{
@@ -330,7 +343,7 @@ users_read(Errand *errand)
 	}
 	for (i = 0; i < errand->look_asked; i++)
 	{
-		Look	   *look = &errand->looks[errand->look_next + i];
+		Look *look = &errand->looks[errand->look_next + i];
 
 		if (look->user_read >= 0)
 			user_failed(errand, look, &errand->reads.answers[look->user_read]);
@@ -345,17 +358,19 @@ users_read(Errand *errand)
 		spinpanel_reads_again(&errand->reads);
 		for (i = 0; i < errand->look_asked; i++)
 		{
-			Look	   *look = &errand->looks[errand->look_next + i];
-			bool		wanted = !look->failed && look->licenses_read < 0;
+			Look *look = &errand->looks[errand->look_next + i];
+			bool wanted = !look->failed && look->licenses_read < 0;
 
 			look->user_read = -1;
 			look->licenses_read = -1;
 			if (wanted)
-				look->licenses_read =
-					spinpanel_reads_ask(&errand->reads,
-										psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
-												 spinpanel_uuid_text(&errand->customer.customer_id),
-												 spinpanel_uuid_text(&look->user_id)), NULL);
+				look->licenses_read = spinpanel_reads_ask(
+					&errand->reads,
+					psprintf(
+						"/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
+						spinpanel_uuid_text(&errand->customer.customer_id),
+						spinpanel_uuid_text(&look->user_id)),
+					NULL);
 		}
 		return;
 	}
@@ -372,10 +387,10 @@ note_trouble(Errand *errand, const ReadAnswer *answer, bool whole, const char *w
 {
 	if (answer->outcome == PARTNER_OK && whole)
 		return;
-	errand->trouble = MemoryContextStrdup(errand->context,
-										  psprintf("the customer's %s cannot be read: %s", what,
-												   answer->outcome == PARTNER_OK ? "the list is not whole" :
-												   in_words(answer)));
+	errand->trouble = MemoryContextStrdup(
+		errand->context,
+		psprintf("the customer's %s cannot be read: %s", what,
+				 answer->outcome == PARTNER_OK ? "the list is not whole" : in_words(answer)));
 	errand->trouble_final = is_final(answer);
 	errand->retry_after = answer->retry_after;
 }
@@ -383,9 +398,9 @@ note_trouble(Errand *errand, const ReadAnswer *answer, bool whole, const char *w
 static void
 do_decide(void *arg)
 {
-	Errand	   *errand = arg;
-	Demand	   *demand = spinpanel_request_load(&errand->customer.customer_id);
-	int			i;
+	Errand *errand = arg;
+	Demand *demand = spinpanel_request_load(&errand->customer.customer_id);
+	int i;
 
 	/* Another account of ours that sells to the customer does as well. */
 	for (i = 0; i < demand->count; i++)
@@ -398,7 +413,7 @@ do_decide(void *arg)
 static void
 do_take_pools(void *arg)
 {
-	Errand	   *errand = arg;
+	Errand *errand = arg;
 	DemandCustomer *c = &errand->customer;
 
 	errand->with_units = false;
@@ -410,22 +425,20 @@ do_take_pools(void *arg)
 		ReadAnswer *read = &errand->reads.answers[errand->subscriptions_read];
 
 		if (read->json != NULL)
-			errand->with_subscriptions =
-				spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, read->json,
-											   read->digest, read->started_at);
+			errand->with_subscriptions = spinpanel_mirror_subscriptions(
+				c->account_id, &c->customer_id, read->json, read->digest, read->started_at);
 		note_trouble(errand, read, errand->with_subscriptions, "subscriptions");
 		if (errand->with_subscriptions)
-			errand->offer_count = spinpanel_offers_unmapped(c->account_id, &c->customer_id, READS_MAX / 2,
-															&errand->offers, errand->context);
+			errand->offer_count = spinpanel_offers_unmapped(
+				c->account_id, &c->customer_id, READS_MAX / 2, &errand->offers, errand->context);
 	}
 	if (errand->units_read >= 0)
 	{
 		ReadAnswer *read = &errand->reads.answers[errand->units_read];
 
 		if (read->json != NULL)
-			errand->with_units =
-				spinpanel_mirror_subscribed_skus(c->account_id, &c->customer_id, read->json,
-												 read->digest, read->started_at);
+			errand->with_units = spinpanel_mirror_subscribed_skus(
+				c->account_id, &c->customer_id, read->json, read->digest, read->started_at);
 		note_trouble(errand, read, errand->with_units, "seats");
 	}
 	if (errand->offer_count == 0)
@@ -435,18 +448,20 @@ do_take_pools(void *arg)
 static void
 do_take_offers(void *arg)
 {
-	Errand	   *errand = arg;
-	int			i;
+	Errand *errand = arg;
+	int i;
 
 	for (i = 0; i < errand->offer_count; i++)
 	{
 		ReadAnswer *answer = &errand->reads.answers[i];
 
 		/* Bad weather is no answer: the next turn asks again. */
-		if (answer->json != NULL || answer->outcome == PARTNER_NOT_FOUND || answer->outcome == PARTNER_REFUSED ||
-			answer->outcome == PARTNER_NO_ACCESS)
+		if (answer->json != NULL || answer->outcome == PARTNER_NOT_FOUND ||
+			answer->outcome == PARTNER_REFUSED || answer->outcome == PARTNER_NO_ACCESS)
 			spinpanel_offers_answered(&errand->offers[i], answer->json,
-									  answer->json == NULL ? (answer->error[0] ? answer->error : "no usable answer") : NULL);
+									  answer->json == NULL
+										  ? (answer->error[0] ? answer->error : "no usable answer")
+										  : NULL);
 	}
 	do_decide(errand);
 }
@@ -454,8 +469,8 @@ do_take_offers(void *arg)
 static void
 decide(Errand *errand)
 {
-	bool		good;
-	int			i;
+	bool good;
+	int i;
 
 	if (errand->step == ERRAND_POOLS)
 		good = spinpanel_unit("deciding about requests", do_take_pools, errand, UNIT_DURABLE);
@@ -483,10 +498,10 @@ decide(Errand *errand)
 static void
 reads_done(void *arg)
 {
-	Errand	   *errand = arg;
+	Errand *errand = arg;
 
 	if (errand->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	switch (errand->step)
 	{
 		case ERRAND_USERS:
@@ -504,8 +519,8 @@ reads_done(void *arg)
 static void
 errand_next(Errand *errand)
 {
-	char	   *customer = spinpanel_uuid_text(&errand->customer.customer_id);
-	int			i;
+	char *customer = spinpanel_uuid_text(&errand->customer.customer_id);
+	int i;
 
 	spinpanel_reads_again(&errand->reads);
 	if (errand->look_next < errand->look_count)
@@ -514,14 +529,21 @@ errand_next(Errand *errand)
 		errand->look_asked = Min(USERS_AT_ONCE, errand->look_count - errand->look_next);
 		for (i = 0; i < errand->look_asked; i++)
 		{
-			Look	   *look = &errand->looks[errand->look_next + i];
-			const char *name = look->has_user ? spinpanel_uuid_text(&look->user_id) : encoded(look->upn);
+			Look *look = &errand->looks[errand->look_next + i];
+			const char *name =
+				look->has_user ? spinpanel_uuid_text(&look->user_id) : encoded(look->upn);
 
-			look->user_read = spinpanel_reads_ask(&errand->reads,
-												  psprintf("/customers/%s/users/%s", customer, name), NULL);
-			look->licenses_read = !look->has_user ? -1 :
-				spinpanel_reads_ask(&errand->reads,
-									psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2", customer, name), NULL);
+			look->user_read = spinpanel_reads_ask(
+				&errand->reads, psprintf("/customers/%s/users/%s", customer, name), NULL);
+			look->licenses_read =
+				!look->has_user
+					? -1
+					: spinpanel_reads_ask(
+						  &errand->reads,
+						  psprintf(
+							  "/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
+							  customer, name),
+						  NULL);
 		}
 		return;
 	}
@@ -530,11 +552,11 @@ errand_next(Errand *errand)
 	errand->units_read = -1;
 	errand->subscriptions_read = -1;
 	if (errand->subscriptions)
-		errand->subscriptions_read =
-			spinpanel_reads_ask(&errand->reads, psprintf("/customers/%s/subscriptions", customer), NULL);
+		errand->subscriptions_read = spinpanel_reads_ask(
+			&errand->reads, psprintf("/customers/%s/subscriptions", customer), NULL);
 	if (errand->units)
-		errand->units_read =
-			spinpanel_reads_ask(&errand->reads, psprintf("/customers/%s/subscribedskus", customer), NULL);
+		errand->units_read = spinpanel_reads_ask(
+			&errand->reads, psprintf("/customers/%s/subscribedskus", customer), NULL);
 	if (errand->reads.pending == 0)
 		decide(errand);
 }
@@ -544,10 +566,10 @@ errand_next(Errand *errand)
 static void
 do_begin(void *arg)
 {
-	Errand	   *errand = arg;
-	Demand	   *demand = spinpanel_request_load(&errand->customer.customer_id);
+	Errand *errand = arg;
+	Demand *demand = spinpanel_request_load(&errand->customer.customer_id);
 	BuyingReads wanted;
-	int			i;
+	int i;
 
 	spinpanel_buying_reads(demand, &wanted);
 	errand->found = demand->count;
@@ -558,7 +580,7 @@ do_begin(void *arg)
 	for (i = 0; i < wanted.look_count; i++)
 	{
 		const DemandRequest *r = wanted.looks[i];
-		Look	   *look = &errand->looks[errand->look_count];
+		Look *look = &errand->looks[errand->look_count];
 
 		if (!r->has_user && r->upn == NULL)
 			continue;
@@ -574,18 +596,18 @@ typedef struct Due
 {
 	MemoryContext context;
 	DemandCustomer *customers;
-	int			count;
+	int count;
 } Due;
 
 static void
 do_due(void *arg)
 {
-	Due		   *due = arg;
-	int32	   *accounts;
-	int			count = spinpanel_account_usable_list(&accounts);
-	pg_uuid_t  *busy;
-	int			busy_count = 0;
-	Errand	   *errand;
+	Due *due = arg;
+	int32 *accounts;
+	int count = spinpanel_account_usable_list(&accounts);
+	pg_uuid_t *busy;
+	int busy_count = 0;
+	Errand *errand;
 
 	for (errand = errands; errand != NULL; errand = errand->next)
 		busy_count++;
@@ -593,14 +615,14 @@ do_due(void *arg)
 	busy_count = 0;
 	for (errand = errands; errand != NULL; errand = errand->next)
 		busy[busy_count++] = errand->customer.customer_id;
-	due->count = spinpanel_request_due(ERRANDS_AT_ONCE, accounts, count, busy, busy_count, &due->customers,
-									  due->context);
+	due->count = spinpanel_request_due(ERRANDS_AT_ONCE, accounts, count, busy, busy_count,
+									   &due->customers, due->context);
 }
 
 static bool
 under_way(const pg_uuid_t *customer_id)
 {
-	Errand	   *errand;
+	Errand *errand;
 
 	for (errand = errands; errand != NULL; errand = errand->next)
 		if (memcmp(&errand->customer.customer_id, customer_id, sizeof(pg_uuid_t)) == 0)
@@ -611,12 +633,12 @@ under_way(const pg_uuid_t *customer_id)
 void
 spinpanel_fulfil_work(void)
 {
-	Due			due;
-	int			i;
+	Due due;
+	int i;
 
 	if (errands_context == NULL)
-		errands_context = AllocSetContextCreate(TopMemoryContext, "spinpanel requests",
-												ALLOCSET_DEFAULT_SIZES);
+		errands_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel requests", ALLOCSET_DEFAULT_SIZES);
 	sweep();
 	if (errands_active >= ERRANDS_AT_ONCE)
 		return;
@@ -631,11 +653,12 @@ spinpanel_fulfil_work(void)
 		DemandCustomer *customer = &due.customers[i];
 		MemoryContext context;
 		MemoryContext old;
-		Errand	   *errand;
+		Errand *errand;
 
 		if (under_way(&customer->customer_id) || !spinpanel_account_usable(customer->account_id))
 			continue;
-		context = AllocSetContextCreate(errands_context, "customer's requests", ALLOCSET_DEFAULT_SIZES);
+		context =
+			AllocSetContextCreate(errands_context, "customer's requests", ALLOCSET_DEFAULT_SIZES);
 		errand = MemoryContextAllocZero(context, sizeof(Errand));
 		errand->context = context;
 		errand->customer = *customer;
@@ -673,7 +696,7 @@ spinpanel_fulfil_active(void)
 void
 spinpanel_fulfil_forget(void)
 {
-	Errand	   *errand;
+	Errand *errand;
 
 	for (errand = errands; errand != NULL; errand = errand->next)
 	{

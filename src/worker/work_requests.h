@@ -9,9 +9,9 @@
 /* Begins what is due and not under way. */
 extern void spinpanel_fulfil_work(void);
 
-extern int	spinpanel_fulfil_active(void);
+extern int spinpanel_fulfil_active(void);
 
 /* The tables that memory speaks of are gone. */
 extern void spinpanel_fulfil_forget(void);
 
-#endif							/* SPINPANEL_WORK_REQUESTS_H */
+#endif /* SPINPANEL_WORK_REQUESTS_H */

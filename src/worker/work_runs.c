@@ -33,17 +33,17 @@ typedef struct Listing
 {
 	struct Listing *next;
 	MemoryContext context;
-	int32		account_id;
-	Reads		reads;
+	int32 account_id;
+	Reads reads;
 	TimestampTz started_at;
-	char	   *token;
-	bool		partial;		/* a page had items that could not be read */
-	bool		finished;
-	bool		forgotten;
-	bool		succeeded;
-	char		error[512];
-	long		retry_after;
-	bool		counts;
+	char *token;
+	bool partial; /* a page had items that could not be read */
+	bool finished;
+	bool forgotten;
+	bool succeeded;
+	char error[512];
+	long retry_after;
+	bool counts;
 } Listing;
 
 static Listing *listings = NULL;
@@ -54,10 +54,10 @@ static MemoryContext night_context = NULL;
 static void
 do_take_page(void *arg)
 {
-	Listing    *listing = arg;
+	Listing *listing = arg;
 	ReadAnswer *answer = &listing->reads.answers[0];
-	Jsonb	   *body = answer->json;
-	char	   *token;
+	Jsonb *body = answer->json;
+	char *token;
 
 	listing->token = NULL;
 	if (body == NULL)
@@ -79,11 +79,11 @@ do_take_page(void *arg)
 static void
 page_done(void *arg)
 {
-	Listing    *listing = arg;
+	Listing *listing = arg;
 	ReadAnswer *answer = &listing->reads.answers[0];
 
 	if (listing->finished)
-		return;					/* forgotten meanwhile */
+		return; /* forgotten meanwhile */
 	if (answer->outcome == PARTNER_OK &&
 		!spinpanel_unit("taking in customers", do_take_page, listing, UNIT_REPEATABLE))
 	{
@@ -96,8 +96,8 @@ page_done(void *arg)
 				 answer->error[0] ? answer->error : "no usable answer");
 		listing->retry_after = answer->retry_after;
 		listing->counts = answer->outcome != PARTNER_NOT_SENT &&
-			answer->outcome != PARTNER_THROTTLED &&
-			answer->outcome != PARTNER_ACCOUNT_STOPPED;
+						  answer->outcome != PARTNER_THROTTLED &&
+						  answer->outcome != PARTNER_ACCOUNT_STOPPED;
 		listing->finished = true;
 		return;
 	}
@@ -114,7 +114,7 @@ page_done(void *arg)
 static Listing *
 find_listing(int32 account_id)
 {
-	Listing    *listing;
+	Listing *listing;
 
 	for (listing = listings; listing != NULL; listing = listing->next)
 		if (listing->account_id == account_id && !listing->forgotten)
@@ -125,10 +125,10 @@ find_listing(int32 account_id)
 static void
 begin_listing(int32 account_id)
 {
-	MemoryContext context = AllocSetContextCreate(night_context, "customer list",
-												  ALLOCSET_DEFAULT_SIZES);
-	Listing    *listing = MemoryContextAllocZero(context, sizeof(Listing));
-	char		path[64];
+	MemoryContext context =
+		AllocSetContextCreate(night_context, "customer list", ALLOCSET_DEFAULT_SIZES);
+	Listing *listing = MemoryContextAllocZero(context, sizeof(Listing));
+	char path[64];
 
 	listing->context = context;
 	listing->account_id = account_id;
@@ -145,7 +145,7 @@ begin_listing(int32 account_id)
 static void
 end_listing(Listing *listing)
 {
-	Listing   **link = &listings;
+	Listing **link = &listings;
 
 	while (*link != listing)
 		link = &(*link)->next;
@@ -157,17 +157,17 @@ end_listing(Listing *listing)
 
 typedef struct Course
 {
-	Run		   *runs;
-	int			run_count;
-	int32	   *accounts;
-	int			account_count;
+	Run *runs;
+	int run_count;
+	int32 *accounts;
+	int account_count;
 	MemoryContext context;
 } Course;
 
 static void
 do_open(void *arg)
 {
-	Course	   *course = arg;
+	Course *course = arg;
 
 	spinpanel_run_make_up();
 	spinpanel_adjustment_take_approved();
@@ -177,7 +177,7 @@ do_open(void *arg)
 static bool
 is_listed(const Run *run, int32 account_id)
 {
-	int			i;
+	int i;
 
 	for (i = 0; i < run->listed_count; i++)
 		if (run->listed[i] == account_id)
@@ -187,9 +187,9 @@ is_listed(const Run *run, int32 account_id)
 
 typedef struct Step
 {
-	Course	   *course;
-	const Run  *run;
-	int32		account_id;
+	Course *course;
+	const Run *run;
+	int32 account_id;
 	const char *failure;
 	const Listing *listing;
 } Step;
@@ -197,7 +197,7 @@ typedef struct Step
 static void
 do_fill(void *arg)
 {
-	Step	   *step = arg;
+	Step *step = arg;
 
 	if (step->failure)
 		spinpanel_run_fill_failed(step->run, step->account_id, step->failure);
@@ -210,11 +210,12 @@ do_fill(void *arg)
 static void
 do_listing_failed(void *arg)
 {
-	Step	   *step = arg;
+	Step *step = arg;
 	const Listing *listing = step->listing;
-	int64		delay = listing->retry_after > 0 ? listing->retry_after * 1000 :
-	spinpanel_backoff_delay(step->run->attempts + 1, 1000, spinpanel_retry_max_delay,
-							SpinpanelRandom());
+	int64 delay = listing->retry_after > 0
+					  ? listing->retry_after * 1000
+					  : spinpanel_backoff_delay(step->run->attempts + 1, 1000,
+												spinpanel_retry_max_delay, SpinpanelRandom());
 
 	spinpanel_run_listing_failed(step->run, spinpanel_now() + delay * 1000, listing->error);
 }
@@ -222,7 +223,7 @@ do_listing_failed(void *arg)
 static void
 do_fail_account(void *arg)
 {
-	Step	   *step = arg;
+	Step *step = arg;
 
 	spinpanel_run_fail_account(step->account_id, step->failure);
 }
@@ -230,7 +231,7 @@ do_fail_account(void *arg)
 static void
 do_finish_runs(void *arg)
 {
-	Course	   *course = arg;
+	Course *course = arg;
 
 	spinpanel_run_finish(course->accounts, course->account_count);
 }
@@ -239,8 +240,8 @@ static void
 work_on_account(Course *course, const Run *run, int32 account_id)
 {
 	const char *trouble = spinpanel_account_trouble(account_id);
-	Listing    *listing = find_listing(account_id);
-	Step		step;
+	Listing *listing = find_listing(account_id);
+	Step step;
 
 	memset(&step, 0, sizeof(step));
 	step.course = course;
@@ -260,8 +261,7 @@ work_on_account(Course *course, const Run *run, int32 account_id)
 		if (!listing->finished)
 			return;
 		step.listing = listing;
-		if (!listing->succeeded &&
-			(!listing->counts || run->attempts + 1 < LISTING_ATTEMPTS))
+		if (!listing->succeeded && (!listing->counts || run->attempts + 1 < LISTING_ATTEMPTS))
 		{
 			(void) spinpanel_unit("putting a customer list off", do_listing_failed, &step,
 								  UNIT_REPEATABLE);
@@ -275,14 +275,14 @@ work_on_account(Course *course, const Run *run, int32 account_id)
 void
 spinpanel_night_work(void)
 {
-	Course		course;
-	Listing    *listing;
-	int			r;
-	int			a;
+	Course course;
+	Listing *listing;
+	int r;
+	int a;
 
 	if (night_context == NULL)
-		night_context = AllocSetContextCreate(TopMemoryContext, "spinpanel runs",
-											  ALLOCSET_DEFAULT_SIZES);
+		night_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel runs", ALLOCSET_DEFAULT_SIZES);
 	memset(&course, 0, sizeof(course));
 	course.context = AllocSetContextCreate(night_context, "open runs", ALLOCSET_SMALL_SIZES);
 	course.account_count = spinpanel_account_list(&course.accounts);
@@ -297,7 +297,7 @@ spinpanel_night_work(void)
 
 		for (a = 0; a < course.account_count; a++)
 		{
-			Step		step;
+			Step step;
 
 			memset(&step, 0, sizeof(step));
 			step.account_id = course.accounts[a];
@@ -313,7 +313,7 @@ spinpanel_night_work(void)
 	listing = listings;
 	while (listing != NULL)
 	{
-		Listing    *next = listing->next;
+		Listing *next = listing->next;
 
 		if (listing->finished && listing->reads.pending == 0)
 			end_listing(listing);
@@ -325,8 +325,8 @@ spinpanel_night_work(void)
 int
 spinpanel_night_active(void)
 {
-	int			n = 0;
-	Listing    *listing;
+	int n = 0;
+	Listing *listing;
 
 	for (listing = listings; listing != NULL; listing = listing->next)
 		n++;
@@ -336,7 +336,7 @@ spinpanel_night_active(void)
 void
 spinpanel_night_forget(void)
 {
-	Listing    *listing;
+	Listing *listing;
 
 	for (listing = listings; listing != NULL; listing = listing->next)
 		listing->finished = listing->forgotten = true;

@@ -9,8 +9,8 @@
 #include "postgres.h"
 
 extern void spinpanel_night_work(void);
-extern int	spinpanel_night_active(void);
+extern int spinpanel_night_active(void);
 /* The tables that memory speaks of are gone. */
 extern void spinpanel_night_forget(void);
 
-#endif							/* SPINPANEL_WORK_RUNS_H */
+#endif /* SPINPANEL_WORK_RUNS_H */

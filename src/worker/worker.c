@@ -72,7 +72,7 @@ typedef struct Moments
 static void
 do_next_due(void *arg)
 {
-	Moments    *moments = arg;
+	Moments *moments = arg;
 	TimestampTz a;
 	TimestampTz b;
 
@@ -85,8 +85,8 @@ do_next_due(void *arg)
 static int64
 until_due(int64 limit)
 {
-	Moments		moments;
-	int64		wait;
+	Moments moments;
+	int64 wait;
 
 	moments.next_due = DT_NOEND;
 	if (!spinpanel_unit("looking for the next moment", do_next_due, &moments, UNIT_REPEATABLE) ||
@@ -99,15 +99,16 @@ until_due(int64 limit)
 static int
 operations_active(void)
 {
-	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() + spinpanel_order_active();
+	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() +
+		   spinpanel_order_active();
 }
 
 static void
 report_state(bool looking)
 {
 	static char last[160];
-	char		now[160];
-	int			requests = spinpanel_http_active();
+	char now[160];
+	int requests = spinpanel_http_active();
 
 	if (!spinpanel_enabled)
 		strlcpy(now, "switched off by spinpanel.enabled", sizeof(now));
@@ -169,30 +170,29 @@ spinpanel_worker_main(Datum main_arg)
 {
 	MemoryContext loop_context;
 	WaitEventSet *wait_set;
-	int64		next_look = 0;	/* real clock, ms */
-	int64		next_keep = 0;
-	bool		refresh = true;
-	bool		was_active = false;
+	int64 next_look = 0; /* real clock, ms */
+	int64 next_keep = 0;
+	bool refresh = true;
+	bool was_active = false;
 
 	start_session();
-	loop_context = AllocSetContextCreate(TopMemoryContext, "spinpanel loop",
-										 ALLOCSET_DEFAULT_SIZES);
+	loop_context =
+		AllocSetContextCreate(TopMemoryContext, "spinpanel loop", ALLOCSET_DEFAULT_SIZES);
 	wait_set = SpinpanelCreateWaitEventSet(3);
 	AddWaitEventToSet(wait_set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	AddWaitEventToSet(wait_set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(wait_set, WL_SOCKET_READABLE, spinpanel_http_descriptor(), NULL, NULL);
 
-	ereport(LOG,
-			(errmsg("spinpanel worker %s started in database \"%s\"",
-					SPINPANEL_VERSION, spinpanel_database)));
+	ereport(LOG, (errmsg("spinpanel worker %s started in database \"%s\"", SPINPANEL_VERSION,
+						 spinpanel_database)));
 
 	for (;;)
 	{
-		WaitEvent	event;
-		int64		timeout;
-		long		until;
-		bool		active;
-		bool		looked = false;
+		WaitEvent event;
+		int64 timeout;
+		long until;
+		bool active;
+		bool looked = false;
 
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -245,8 +245,7 @@ spinpanel_worker_main(Datum main_arg)
 		if (spinpanel_unit_extension_changed())
 		{
 			/* Ids in memory mean nothing to other tables. */
-			ereport(LOG,
-					(errmsg("spinpanel worker starts afresh: the extension was dropped")));
+			ereport(LOG, (errmsg("spinpanel worker starts afresh: the extension was dropped")));
 			spinpanel_turn_forget();
 			spinpanel_fulfil_forget();
 			spinpanel_change_forget();
@@ -260,14 +259,14 @@ spinpanel_worker_main(Datum main_arg)
 		}
 
 		/* How long to sleep. */
-		active = spinpanel_turn_active() > 0 || operations_active() > 0 ||
-			spinpanel_night_active() > 0;
+		active =
+			spinpanel_turn_active() > 0 || operations_active() > 0 || spinpanel_night_active() > 0;
 		if (!active && looked && spinpanel_enabled)
 			next_look = Min(next_look, now_ms() + until_due(spinpanel_poll_interval));
 		else if (active)
 			next_look = Min(next_look, now_ms() + LOOK_INTERVAL_BUSY_MS);
 		else if (was_active)
-			next_look = 0;		/* something ended: is there more? */
+			next_look = 0; /* something ended: is there more? */
 		was_active = active;
 
 		timeout = spinpanel_enabled ? Max(0, next_look - now_ms()) : spinpanel_poll_interval;

@@ -14,8 +14,7 @@
 static int tests = 0;
 static int failures = 0;
 
-static void __attribute__((format(printf, 2, 3)))
-ok(bool good, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) ok(bool good, const char *format, ...)
 {
 	va_list args;
 
@@ -94,22 +93,38 @@ source(PlanSubscription *subscriptions, int32_t count, NeedTerms *terms, NeedRul
 static void
 test_formula(void)
 {
-	need_is((NeedFigures){ .active = 10, .consumed = 10, .open = 3 }, 3, "no free seat: each request");
-	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 50 }, 40, "fifty wanted, ten free");
+	need_is((NeedFigures){ .active = 10, .consumed = 10, .open = 3 }, 3,
+			"no free seat: each request");
+	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 50 }, 40,
+			"fifty wanted, ten free");
 	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 10 }, 0, "ten wanted, ten free");
-	need_is((NeedFigures){ .active = 10, .consumed = 12, .open = 2 }, 2, "an overdrawn pool is not made good");
-	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 1, .refused = 1 }, 1, "refused in spite of the report");
-	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 5, .increment = true }, 5, "auto increment: each request");
-	need_is((NeedFigures){ .active = 10, .consumed = 10, .unshown = 4, .reserved = 4, .open = 2 }, 2,
-			"seats bought for others and not shown yet are theirs");
-	need_is((NeedFigures){ .active = 14, .consumed = 10, .reserved = 4, .open = 2 }, 2, "... and when they show");
-	need_is((NeedFigures){ .active = 14, .consumed = 10, .claimed = 4, .open = 2 }, 2, "... and when they are assigned");
-	need_is((NeedFigures){ .active = 14, .consumed = 14, .open = 2 }, 2, "... and when consumed shows that");
-	need_is((NeedFigures){ .active = 10, .consumed = 10, .released = 1, .open = 1 }, 0, "a release the report does not show");
-	need_is((NeedFigures){ .active = 12, .consumed = 10, .trial = 2, .open = 1 }, 1, "seats of a trial are no stock");
-	need_is((NeedFigures){ .active = 12, .consumed = 10, .removing = 2, .open = 1 }, 1, "nor those being removed");
-	need_is((NeedFigures){ .active = 12, .consumed = 10, .ending = 2, .open = 1 }, 1, "nor those that end soon");
-	need_is((NeedFigures){ .active = INT32_MAX, .consumed = 0, .reserved = INT32_MAX, .open = INT32_MAX, .unshown = INT32_MAX },
+	need_is((NeedFigures){ .active = 10, .consumed = 12, .open = 2 }, 2,
+			"an overdrawn pool is not made good");
+	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 1, .refused = 1 }, 1,
+			"refused in spite of the report");
+	need_is((NeedFigures){ .active = 20, .consumed = 10, .open = 5, .increment = true }, 5,
+			"auto increment: each request");
+	need_is((NeedFigures){ .active = 10, .consumed = 10, .unshown = 4, .reserved = 4, .open = 2 },
+			2, "seats bought for others and not shown yet are theirs");
+	need_is((NeedFigures){ .active = 14, .consumed = 10, .reserved = 4, .open = 2 }, 2,
+			"... and when they show");
+	need_is((NeedFigures){ .active = 14, .consumed = 10, .claimed = 4, .open = 2 }, 2,
+			"... and when they are assigned");
+	need_is((NeedFigures){ .active = 14, .consumed = 14, .open = 2 }, 2,
+			"... and when consumed shows that");
+	need_is((NeedFigures){ .active = 10, .consumed = 10, .released = 1, .open = 1 }, 0,
+			"a release the report does not show");
+	need_is((NeedFigures){ .active = 12, .consumed = 10, .trial = 2, .open = 1 }, 1,
+			"seats of a trial are no stock");
+	need_is((NeedFigures){ .active = 12, .consumed = 10, .removing = 2, .open = 1 }, 1,
+			"nor those being removed");
+	need_is((NeedFigures){ .active = 12, .consumed = 10, .ending = 2, .open = 1 }, 1,
+			"nor those that end soon");
+	need_is((NeedFigures){ .active = INT32_MAX,
+						   .consumed = 0,
+						   .reserved = INT32_MAX,
+						   .open = INT32_MAX,
+						   .unshown = INT32_MAX },
 			0, "nothing overflows");
 }
 
@@ -153,7 +168,9 @@ static void
 test_source(void)
 {
 	PlanSubscription s[3];
-	NeedTerms terms[3] = { { "P1Y", "monthly", true }, { "P1Y", "annual", true }, { "P1M", "monthly", true } };
+	NeedTerms terms[3] = { { "P1Y", "monthly", true },
+						   { "P1Y", "annual", true },
+						   { "P1M", "monthly", true } };
 	NeedRule none = { NULL, NULL, NULL };
 	NeedSource got;
 
@@ -161,7 +178,8 @@ test_source(void)
 	s[1] = subscription(10, 100);
 	s[2] = subscription(10, 20);
 	got = source(s, 3, terms, none);
-	ok(got.kind == NEED_RAISE && got.subscription == 2 && got.room == 290, "the shortest commitment");
+	ok(got.kind == NEED_RAISE && got.subscription == 2 && got.room == 290,
+	   "the shortest commitment");
 	got = source(s, 3, terms, (NeedRule){ NULL, "p1y", NULL });
 	ok(got.subscription == 1, "... of the term that the rule asks for");
 	got = source(s, 3, terms, (NeedRule){ NULL, "P1Y", "Monthly" });
@@ -169,7 +187,8 @@ test_source(void)
 	got = source(s, 3, terms, (NeedRule){ "CFQ7TTC0LCHC:0002", "P3Y", NULL });
 	ok(got.kind == NEED_ORDER, "none fits: a new order");
 	got = source(s, 3, terms, (NeedRule){ NULL, "P3Y", NULL });
-	ok(got.kind == NEED_NOTHING && strstr(got.why, "another term") && strstr(got.why, "default_offer"),
+	ok(got.kind == NEED_NOTHING && strstr(got.why, "another term") &&
+		   strstr(got.why, "default_offer"),
 	   "none fits, and no offer: %s", got.why);
 
 	s[1].term_end = s[2].term_end;
@@ -197,10 +216,12 @@ test_source(void)
 	s[0].status = PLAN_SUSPENDED;
 	s[0].suspended_by = PLAN_PERSON;
 	got = source(s, 1, terms, (NeedRule){ "CFQ7TTC0LCHC:0002", NULL, NULL });
-	ok(got.kind == NEED_NOTHING && strstr(got.why, "suspended"), "suspended by others blocks: %s", got.why);
+	ok(got.kind == NEED_NOTHING && strstr(got.why, "suspended"), "suspended by others blocks: %s",
+	   got.why);
 	s[0].suspended_by = PLAN_OURS;
 	got = source(s, 1, terms, (NeedRule){ "CFQ7TTC0LCHC:0002", NULL, NULL });
-	ok(got.kind == NEED_REACTIVATE && got.subscription == 0 && got.room == 10, "one that we suspended");
+	ok(got.kind == NEED_REACTIVATE && got.subscription == 0 && got.room == 10,
+	   "one that we suspended");
 	got = source(s, 0, terms, (NeedRule){ "CFQ7TTC0LCHC:0002", NULL, NULL });
 	ok(got.kind == NEED_ORDER, "nothing there: an order");
 	terms[0].usable = false;

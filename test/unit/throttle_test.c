@@ -16,13 +16,12 @@
 #include "base/backoff.h"
 #include "base/throttle.h"
 
-static int	tests = 0;
-static int	failures = 0;
+static int tests = 0;
+static int failures = 0;
 
-static void __attribute__((format(printf, 2, 3)))
-ok(bool good, const char *format,...)
+static void __attribute__((format(printf, 2, 3))) ok(bool good, const char *format, ...)
 {
-	va_list		args;
+	va_list args;
 
 	tests++;
 	if (!good)
@@ -42,16 +41,16 @@ static bool
 keeps_limit(int per_minute, int seconds, int urgent_every, int64_t *taken)
 {
 	SpinpanelThrottle throttle;
-	int64_t    *times = malloc(sizeof(int64_t) * (size_t) (per_minute * (seconds / 60 + 2)));
-	int64_t		count = 0;
-	int64_t		oldest = 0;
-	int64_t		now;
-	bool		good = true;
+	int64_t *times = malloc(sizeof(int64_t) * (size_t) (per_minute * (seconds / 60 + 2)));
+	int64_t count = 0;
+	int64_t oldest = 0;
+	int64_t now;
+	bool good = true;
 
 	spinpanel_throttle_start(&throttle, per_minute, 0);
 	for (now = 0; now < seconds * 1000; now++)
 	{
-		bool		urgent = urgent_every > 0 && now % urgent_every == 0;
+		bool urgent = urgent_every > 0 && now % urgent_every == 0;
 
 		while (good && spinpanel_throttle_take(&throttle, urgent, now))
 		{
@@ -70,22 +69,22 @@ keeps_limit(int per_minute, int seconds, int urgent_every, int64_t *taken)
 static void
 test_throttle(void)
 {
-	static const int limits[] = {2, 10, 60, 500, 6000};
+	static const int limits[] = { 2, 10, 60, 500, 6000 };
 	SpinpanelThrottle throttle;
-	int64_t		taken;
-	int64_t		now;
-	int			i;
-	int			n;
+	int64_t taken;
+	int64_t now;
+	int i;
+	int n;
 
 	for (i = 0; i < (int) (sizeof(limits) / sizeof(limits[0])); i++)
 	{
-		ok(keeps_limit(limits[i], 600, 0, &taken),
-		   "%d a minute: no window of 60 s sees more", limits[i]);
+		ok(keeps_limit(limits[i], 600, 0, &taken), "%d a minute: no window of 60 s sees more",
+		   limits[i]);
 		ok(taken >= limits[i] * 10 * 0.9 || limits[i] == 2,
-		   "%d a minute: at least 9 in 10 of the limit are used (%ld in 10 minutes)",
-		   limits[i], (long) taken);
-		ok(keeps_limit(limits[i], 600, 50, &taken),
-		   "%d a minute: nor with urgent ones between", limits[i]);
+		   "%d a minute: at least 9 in 10 of the limit are used (%ld in 10 minutes)", limits[i],
+		   (long) taken);
+		ok(keeps_limit(limits[i], 600, 50, &taken), "%d a minute: nor with urgent ones between",
+		   limits[i]);
 	}
 
 	/* the reserve */
@@ -96,10 +95,8 @@ test_throttle(void)
 	for (n = 0; spinpanel_throttle_take(&throttle, true, 0); n++)
 		;
 	ok(n == 3, "an urgent one finds it at once (%d)", n);
-	ok(spinpanel_throttle_wait(&throttle, true, 0) < 125,
-	   "and the next waits for one refill only");
-	ok(spinpanel_throttle_wait(&throttle, false, 0) >
-	   spinpanel_throttle_wait(&throttle, true, 0),
+	ok(spinpanel_throttle_wait(&throttle, true, 0) < 125, "and the next waits for one refill only");
+	ok(spinpanel_throttle_wait(&throttle, false, 0) > spinpanel_throttle_wait(&throttle, true, 0),
 	   "ordinary ones wait until the reserve is filled again");
 
 	/* lent: with no urgent ones all of the refill goes to ordinary ones */
@@ -113,7 +110,7 @@ test_throttle(void)
 	spinpanel_throttle_start(&throttle, 500, 0);
 	for (n = 0, now = 0, i = 0; n < 2000; n++)
 	{
-		int64_t		wait = spinpanel_throttle_wait(&throttle, n % 7 == 0, now);
+		int64_t wait = spinpanel_throttle_wait(&throttle, n % 7 == 0, now);
 
 		now += wait;
 		if (!spinpanel_throttle_take(&throttle, n % 7 == 0, now))
@@ -126,16 +123,16 @@ test_throttle(void)
 	ok(spinpanel_throttle_take(&throttle, false, 0), "one a minute: the first leaves at once");
 	ok(!spinpanel_throttle_take(&throttle, true, 1000), "one a minute: the second does not");
 	ok(spinpanel_throttle_wait(&throttle, false, 1000) > 0 &&
-	   spinpanel_throttle_wait(&throttle, false, 1000) <= 120000,
+		   spinpanel_throttle_wait(&throttle, false, 1000) <= 120000,
 	   "one a minute: but it will");
 	spinpanel_throttle_start(&throttle, 0, 0);
-	ok(spinpanel_throttle_wait(&throttle, false, 0) == 0 &&
-	   throttle.per_ms > 0.0, "zero a minute is taken as one");
+	ok(spinpanel_throttle_wait(&throttle, false, 0) == 0 && throttle.per_ms > 0.0,
+	   "zero a minute is taken as one");
 	spinpanel_throttle_start(&throttle, 500, 1000000);
 	while (spinpanel_throttle_take(&throttle, true, 1000000))
 		;
 	ok(!spinpanel_throttle_take(&throttle, true, 0) &&
-	   spinpanel_throttle_wait(&throttle, true, 0) > 0,
+		   spinpanel_throttle_wait(&throttle, true, 0) > 0,
 	   "a clock that goes back refills nothing");
 	ok(spinpanel_throttle_take(&throttle, true, 1000), "and does not stop the bucket");
 
@@ -158,21 +155,21 @@ test_throttle(void)
 static void
 test_backoff(void)
 {
-	int			failed;
-	bool		bounded = true;
-	bool		grows = true;
+	int failed;
+	bool bounded = true;
+	bool grows = true;
 
 	ok(spinpanel_backoff_delay(0, 1000, 60000, 0.5) == 0, "no failure, no delay");
 	ok(spinpanel_backoff_delay(1, 1000, 60000, 0.0) == 500 &&
-	   spinpanel_backoff_delay(1, 1000, 60000, 1.0) == 1000,
+		   spinpanel_backoff_delay(1, 1000, 60000, 1.0) == 1000,
 	   "the first: between half of the base and the base");
 	ok(spinpanel_backoff_delay(4, 1000, 60000, 0.0) == 4000 &&
-	   spinpanel_backoff_delay(4, 1000, 60000, 1.0) == 8000,
+		   spinpanel_backoff_delay(4, 1000, 60000, 1.0) == 8000,
 	   "each doubles it");
 	for (failed = 1; failed < 5000; failed++)
 	{
-		int64_t		low = spinpanel_backoff_delay(failed, 1000, 300000, 0.0);
-		int64_t		high = spinpanel_backoff_delay(failed, 1000, 300000, 0.999999);
+		int64_t low = spinpanel_backoff_delay(failed, 1000, 300000, 0.0);
+		int64_t high = spinpanel_backoff_delay(failed, 1000, 300000, 0.999999);
 
 		if (low < 500 || high > 300000 || low > high)
 			bounded = false;
@@ -185,8 +182,8 @@ test_backoff(void)
 	   "no overflow with the largest numbers");
 	ok(spinpanel_backoff_delay(3, 1000, 100, 0.0) == 50, "a cap below the base holds");
 	ok(spinpanel_backoff_delay(3, 1000, 60000, -5.0) == 2000 &&
-	   spinpanel_backoff_delay(3, 1000, 60000, 7.0) == 4000 &&
-	   spinpanel_backoff_delay(3, 1000, 60000, 0.0 / strlen("")) == 2000,
+		   spinpanel_backoff_delay(3, 1000, 60000, 7.0) == 4000 &&
+		   spinpanel_backoff_delay(3, 1000, 60000, 0.0 / strlen("")) == 2000,
 	   "random numbers out of range are bounded");
 	ok(spinpanel_backoff_delay(3, 0, 60000, 0.5) == 0, "no base, no delay");
 }
@@ -198,54 +195,53 @@ test_address(void)
 	static const struct
 	{
 		const char *url;
-		bool		good;
-	}			cases[] =
-	{
-		{"https://api.partnercenter.microsoft.com", true},
-		{"https://LOGIN.microsoftonline.com/", true},
-		{"https://login.partner.microsoftonline.cn", true},
-		{"http://api.partnercenter.microsoft.com", false},
-		{"https://api.partnercenter.microsoft.com.evil.com", false},
-		{"https://api.partnercenter.microsoft.com@evil.com", false},
-		{"https://evil.com#@api.partnercenter.microsoft.com", false},
-		{"https://evil.com\\@api.partnercenter.microsoft.com", false},
-		{"https://evil.com/api.partnercenter.microsoft.com", false},
-		{"https://%61pi.partnercenter.microsoft.com", false},
-		{"http://localhost:8080", true},
-		{"http://127.0.0.1:9/x/", true},
-		{"http://127.0.0.2", false},
-		{"http://[::1]:8443", true},
-		{"http://[::1]:8444", false},
-		{"https://my.host:8443", true},
-		{"https://my.host", false},
-		{"http://my.host:8443", false},
-		{"http://127.1", false},
-		{"http://localhost.evil.com", false},
-		{"ftp://localhost", false},
-		{"https://localhost?x", false},
-		{"https://localhost/#x", false},
-		{"https://", false},
-		{"https://local host", false},
-		{"https://localhost\r\nX: y", false},
-		{"https://localhost:0", false},
-		{"https://localhost:99999", false},
-		{"https://localhost:", false},
-		{"//localhost", false},
-		{"", false},
+		bool good;
+	} cases[] = {
+		{ "https://api.partnercenter.microsoft.com", true },
+		{ "https://LOGIN.microsoftonline.com/", true },
+		{ "https://login.partner.microsoftonline.cn", true },
+		{ "http://api.partnercenter.microsoft.com", false },
+		{ "https://api.partnercenter.microsoft.com.evil.com", false },
+		{ "https://api.partnercenter.microsoft.com@evil.com", false },
+		{ "https://evil.com#@api.partnercenter.microsoft.com", false },
+		{ "https://evil.com\\@api.partnercenter.microsoft.com", false },
+		{ "https://evil.com/api.partnercenter.microsoft.com", false },
+		{ "https://%61pi.partnercenter.microsoft.com", false },
+		{ "http://localhost:8080", true },
+		{ "http://127.0.0.1:9/x/", true },
+		{ "http://127.0.0.2", false },
+		{ "http://[::1]:8443", true },
+		{ "http://[::1]:8444", false },
+		{ "https://my.host:8443", true },
+		{ "https://my.host", false },
+		{ "http://my.host:8443", false },
+		{ "http://127.1", false },
+		{ "http://localhost.evil.com", false },
+		{ "ftp://localhost", false },
+		{ "https://localhost?x", false },
+		{ "https://localhost/#x", false },
+		{ "https://", false },
+		{ "https://local host", false },
+		{ "https://localhost\r\nX: y", false },
+		{ "https://localhost:0", false },
+		{ "https://localhost:99999", false },
+		{ "https://localhost:", false },
+		{ "//localhost", false },
+		{ "", false },
 	};
 	const char *problem;
-	int			i;
+	int i;
 
 	for (i = 0; i < (int) (sizeof(cases) / sizeof(cases[0])); i++)
 		ok(spinpanel_address_allowed(cases[i].url, allowed, &problem) == cases[i].good,
 		   "address %d is %s", i + 1, cases[i].good ? "allowed" : "refused");
 	ok(!spinpanel_address_allowed("http://localhost", NULL, &problem) &&
-	   !spinpanel_address_allowed("http://localhost", "", &problem),
+		   !spinpanel_address_allowed("http://localhost", "", &problem),
 	   "a loopback host must be allowed as well");
 	ok(spinpanel_address_is_china("https://partner.partnercenterapi.microsoftonline.cn") &&
-	   spinpanel_address_is_china("https://login.chinacloudapi.cn/") &&
-	   !spinpanel_address_is_china("https://login.microsoftonline.com") &&
-	   !spinpanel_address_is_china("https://microsoftonline.cn.evil.com"),
+		   spinpanel_address_is_china("https://login.chinacloudapi.cn/") &&
+		   !spinpanel_address_is_china("https://login.microsoftonline.com") &&
+		   !spinpanel_address_is_china("https://microsoftonline.cn.evil.com"),
 	   "the Chinese cloud is told by its hosts");
 }
 
