@@ -44,10 +44,14 @@ else
 EXTENSION = spinpanel
 MODULE_big = spinpanel
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA = $(wildcard sql/spinpanel--*.sql)
 
 # The one place that knows the version is the control file.
 SPINPANEL_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" spinpanel.control)
+
+# The install script is put together from its parts, in the order of their names.
+SQL_SCRIPT = sql/spinpanel--$(SPINPANEL_VERSION).sql
+SQL_PARTS = $(sort $(wildcard sql/install/*.sql))
+DATA = $(SQL_SCRIPT) $(filter-out $(SQL_SCRIPT),$(wildcard sql/spinpanel--*--*.sql))
 
 PG_CPPFLAGS = -I$(srcdir)/src -DSPINPANEL_VERSION='"$(SPINPANEL_VERSION)"' \
 	$(shell pkg-config --cflags libcurl 2>/dev/null)
@@ -64,7 +68,7 @@ REGRESS_OPTS = --inputdir=test --use-existing
 ISOLATION = $(patsubst test/isolation/specs/%.spec,%,$(sort $(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation --outputdir=. --load-extension=spinpanel
 TESTDB ?= spinpanel_regression
-EXTRA_CLEAN = results regression.diffs regression.out
+EXTRA_CLEAN = results regression.diffs regression.out $(SQL_SCRIPT)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(PGXS),)
@@ -75,6 +79,11 @@ include $(PGXS)
 override CONTRIB_TESTDB := $(TESTDB)
 
 $(OBJS): $(wildcard src/*/*.h) spinpanel.control Makefile
+
+all: $(SQL_SCRIPT)
+$(SQL_SCRIPT): $(SQL_PARTS) spinpanel.control Makefile
+	@{ printf '%s\n' '\echo Use "CREATE EXTENSION spinpanel" to load this file. \quit'; \
+	   for part in $(SQL_PARTS); do echo; cat $$part || exit 1; done; } >$@.new && mv $@.new $@
 
 .PHONY: testdb
 installcheck: testdb

@@ -102,7 +102,7 @@ meta=$(perl -MJSON::PP -0777 -ne '$m = decode_json($_); print join " ", $m->{ver
 change=$(sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGELOG.md | head -n 1)
 rule "control file, META.json and CHANGELOG.md tell the same version" \
 	"$([[ $meta == "$control.0 $control.0" && $change == "$control" ]] || echo "control $control, META $meta, CHANGELOG $change")"
-rule "the install script of that version is there" "$([[ -e sql/spinpanel--$control.sql ]] || echo "sql/spinpanel--$control.sql")"
+rule "the install script is put together from its parts" "$([[ -e sql/spinpanel--$control.sql ]] || echo "no sql/spinpanel--$control.sql")"
 rule "no test is called like an install script" "$(ls test/sql/spinpanel* test/isolation/specs/spinpanel* 2>/dev/null)"
 rule "every answer belongs to a test" "$(for file in expected/*.out; do
 	[[ -e $file ]] || continue

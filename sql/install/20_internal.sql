@@ -1,0 +1,157 @@
+-- Entry points ------------------------------------------------------------------
+
+-- Internal functions begin with an underscore; nobody else should call them.
+
+CREATE FUNCTION _now() RETURNS timestamptz
+LANGUAGE C VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'spinpanel_sql_now';
+COMMENT ON FUNCTION _now() IS 'internal: the server''s clock plus spinpanel.clock_offset';
+
+CREATE FUNCTION _customer(customer text, star boolean) RETURNS uuid
+LANGUAGE C VOLATILE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'spinpanel_sql_customer';
+COMMENT ON FUNCTION _customer(text, boolean) IS 'internal: id of a customer by GUID, domain or company name; NULL for ''*''';
+
+CREATE FUNCTION _sku(customer_id uuid, sku text, star boolean, unseen boolean) RETURNS uuid
+LANGUAGE C VOLATILE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'spinpanel_sql_sku';
+COMMENT ON FUNCTION _sku(uuid, text, boolean, boolean) IS 'internal: id of a SKU by GUID or part number; NULL for ''*''';
+
+CREATE FUNCTION _require_value(given boolean, parameter text) RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_require_value';
+COMMENT ON FUNCTION _require_value(boolean, text) IS 'internal: error 22004 where a parameter has no value';
+
+CREATE FUNCTION _require_primary() RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_require_primary';
+COMMENT ON FUNCTION _require_primary() IS 'internal: error 25006 on a standby';
+
+CREATE FUNCTION _require_worker() RETURNS void
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_require_worker';
+COMMENT ON FUNCTION _require_worker() IS 'internal: error 55000 where the library is not preloaded';
+
+CREATE FUNCTION _worker_facts(OUT preloaded boolean, OUT database text, OUT enabled boolean, OUT pid int,
+                              OUT started_at timestamptz, OUT last_turn_at timestamptz)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_worker_facts';
+COMMENT ON FUNCTION _worker_facts() IS 'internal: what shared memory tells of the worker';
+
+CREATE FUNCTION _credential_facts(path text, OUT problem text, OUT access text, OUT modified_at timestamptz,
+                                  OUT readable_by_all boolean)
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_credential_facts';
+COMMENT ON FUNCTION _credential_facts(text) IS 'internal: kind and age of a credential file, never its content';
+
+CREATE FUNCTION _cron_problem(line text) RETURNS text
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'spinpanel_sql_cron_problem';
+COMMENT ON FUNCTION _cron_problem(text) IS 'internal: what is wrong with a cron line; NULL = nothing';
+
+CREATE FUNCTION _cron_previous(line text, moment timestamptz) RETURNS timestamptz
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'spinpanel_sql_cron_previous';
+COMMENT ON FUNCTION _cron_previous(text, timestamptz) IS 'internal: when a cron line was due last';
+
+-- NULL passes: it means "leave as it is"
+CREATE FUNCTION _require_range(value bigint, low bigint, high bigint, parameter text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value < low OR value > high THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = CASE WHEN value < 0 AND low = 0 THEN format('parameter "%s" must not be negative', parameter)
+                           ELSE format('parameter "%s" must be between %s and %s', parameter, low, high) END;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION _require_range(bigint, bigint, bigint, text) IS 'internal: error 22023 where a number is out of range; NULL passes';
+
+-- The settings in reset with their default, as it stands in the table's definition
+CREATE FUNCTION _defaults(table_oid regclass, allowed text[], given jsonb, reset text[]) RETURNS jsonb
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+SET intervalstyle = postgres
+AS $$
+DECLARE
+    column_name text;
+    value       jsonb;
+    defaults    jsonb := '{}';
+BEGIN
+    FOREACH column_name IN ARRAY coalesce(reset, '{}') LOOP
+        PERFORM spinpanel._require_value(column_name IS NOT NULL, 'reset');
+        IF NOT column_name = ANY (allowed) THEN
+            RAISE EXCEPTION USING ERRCODE = '22023',
+                MESSAGE = format('"%s" is not a setting that can be reset', column_name),
+                HINT = 'These can be: ' || array_to_string(allowed, ', ') || '.';
+        END IF;
+        IF given ? column_name THEN
+            RAISE EXCEPTION USING ERRCODE = '22023',
+                MESSAGE = format('"%s" is given a value and reset at once', column_name);
+        END IF;
+        EXECUTE format('SELECT to_jsonb(%s)',
+                       coalesce((SELECT pg_get_expr(d.adbin, d.adrelid)
+                                 FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                                 WHERE a.attrelid = table_oid AND a.attname = column_name), 'NULL::text'))
+            INTO value;
+        defaults := defaults || jsonb_build_object(column_name, value);
+    END LOOP;
+    RETURN defaults;
+END
+$$;
+COMMENT ON FUNCTION _defaults(regclass, text[], jsonb, text[]) IS 'internal: settings to reset, with the default that the table gives them';
+
+CREATE FUNCTION _wake() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_wake_trigger';
+COMMENT ON FUNCTION _wake() IS 'internal: wakes the worker when the transaction commits';
+
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON run FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+CREATE TRIGGER wake AFTER UPDATE ON adjustment FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+-- Requests are inserted by functions in C, which wake the worker themselves
+CREATE TRIGGER wake AFTER UPDATE ON license_request FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+CREATE TRIGGER wake AFTER INSERT OR UPDATE ON account FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+CREATE TRIGGER wake AFTER UPDATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _wake();
+
+-- Sessions that ask for licences remember names, settings and rules; what they
+-- remember is void as soon as one of these tables was written (sql/request_check.c).
+CREATE VIEW _remembered AS SELECT false AS remembered WHERE false;
+COMMENT ON VIEW _remembered IS 'internal: empty; a message about it makes sessions forget what they know of settings';
+COMMENT ON COLUMN _remembered.remembered IS 'nothing';
+CREATE FUNCTION _forget() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_forget_trigger';
+COMMENT ON FUNCTION _forget() IS 'internal: sessions forget what they know of settings when the transaction commits';
+
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON customer FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON license_rule FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON sku FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON never_assigned_sku FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON never_assigned_sku_shipped FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+-- The worker writes other columns of these two often
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OF status OR DELETE ON account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget AFTER INSERT OR UPDATE OF gone_at OR DELETE ON customer_account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget_all AFTER TRUNCATE ON account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+CREATE TRIGGER forget_all AFTER TRUNCATE ON customer_account FOR EACH STATEMENT EXECUTE FUNCTION _forget();
+-- Also where session_replication_role says "replica"
+ALTER TABLE account ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE customer ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE relationship ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE license_rule ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE sku ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE never_assigned_sku ENABLE ALWAYS TRIGGER forget;
+ALTER TABLE never_assigned_sku_shipped ENABLE ALWAYS TRIGGER forget;
+
+CREATE FUNCTION _refuse() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'the history is append-only'
+        USING ERRCODE = 'insufficient_privilege', HINT = 'What happened stays on record.';
+END $$;
+COMMENT ON FUNCTION _refuse() IS 'internal: keeps the history as it is';
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON history
+    FOR EACH STATEMENT EXECUTE FUNCTION _refuse();
+-- Not even where session_replication_role says "replica"
+ALTER TABLE history ENABLE ALWAYS TRIGGER append_only;
+
+CREATE FUNCTION _record(event text, customer_id uuid, adjustment_id bigint, run_id bigint, before jsonb, after jsonb,
+                        reason text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO spinpanel.history (at, event, customer_id, adjustment_id, run_id, before, after, reason)
+    VALUES (spinpanel._now(), $1, $2, $3, $4, $5, $6, $7)
+$$;
+COMMENT ON FUNCTION _record(text, uuid, bigint, bigint, jsonb, jsonb, text) IS 'internal: one row of history';
