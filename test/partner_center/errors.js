@@ -29,6 +29,7 @@ const errors = {
   tokenMissing: () => refuse(401, 800001, 'Access denied. The token is missing.', { headers: { 'www-authenticate': REALM } }),
   tokenInvalid: () => refuse(401, 400, 'Access denied. The token is invalid or has expired.', { headers: { 'www-authenticate': REALM } }),
   audience: () => refuse(401, 900420, 'The audience of the token is no longer supported.', { headers: { 'www-authenticate': REALM } }),
+  mfa: () => refuse(401, 900421, 'MFA required. The access token has no claim of multifactor authentication.', { headers: { 'www-authenticate': REALM } }),
   appOnly: () => refuse(403, 900329, 'This API does not support application-only authentication.'),
   partnerToken: () => refuse(400, 900316, 'Partner token is not allowed in license management calls. Please call with Partner Access Token.'),
   privileges: () => refuse(403, 900308, 'The caller has insufficient privileges to perform the operation on this customer.'),

@@ -97,7 +97,7 @@ function callerOf(world, request, route, params) {
     const account = world.accountOfTenant(params.tenant);
     return account ? account.name : null;
   }
-  const known = world.tokens.access.get((request.headers.authorization || '').replace(/^Bearer\s+/i, ''));
+  const known = world.tokens.bearer(request.headers.authorization);
   return known ? known.account : null;
 }
 
@@ -112,6 +112,7 @@ function process(world, exchange, request, route, params, known, entry, fault) {
     entry.token = caller.user ? 'app+user' : 'app';
     world.throttle.check(partner.tenant_id, world.options);
     if (!route) throw known ? errors.method() : errors.notFound();
+    if (lacksMfa(world, route, caller)) throw errors.mfa();
     checkHeaders(request);
     const key = route.mutating ? world.replay.key(partner, request) : null;
     const first = world.replay.find(key, now, world.options);
@@ -136,6 +137,12 @@ function checkHeaders(request) {
   if (request.body.length && type !== 'application/json') throw errors.input('A request body needs Content-Type: application/json.');
 }
 
+/** Only app+user access has persons behind it, whose sign-in can be asked for. */
+function lacksMfa(world, route, caller) {
+  const { mfa } = world.options;
+  return caller.user && !caller.mfa && (mfa === 'all' || (mfa === 'licences' && route.user));
+}
+
 function serve(world, request, route, params, partner, caller, now, fault) {
   try {
     const ctx = {
@@ -146,7 +153,7 @@ function serve(world, request, route, params, partner, caller, now, fault) {
       account: partner.name,
       actor: caller.user ? 'app+user' : 'app',
       client_id: partner.client_id,
-      upn: caller.user ? partner.agent_upn : null,
+      upn: caller.upn,
       ms_request_id: request.headers['ms-requestid'] || null,
       correlation_id: request.headers['ms-correlationid'] || null,
       accept_202: fault && fault.action === 'accepted_202' ? fault.seconds || 60 : undefined,
@@ -210,7 +217,10 @@ function finish(world, request, kind, answer) {
     headers['ms-cv'] = 'fc1RI18AXEK3Tdmj.0';
     headers['ms-serverid'] = '0000112E';
     headers['x-locale'] = 'en-US';
-    if (String(request.headers.validatemfa).toLowerCase() === 'true') headers.ismfacompliant = 'true';
+    if (String(request.headers.validatemfa).toLowerCase() === 'true') {
+      const caller = world.tokens.bearer(request.headers.authorization);
+      if (caller) headers.ismfacompliant = String(caller.mfa);
+    }
   }
   return { status: answer.status, headers, body: body || Buffer.alloc(0) };
 }

@@ -10,6 +10,7 @@ const DEFAULTS = {
   audiences: ['https://api.partnercenter.microsoft.com'],
   retired_audiences: ['https://graph.windows.net'],
   licence_token_error: 900329, // or 900316
+  mfa: 'off', // off | all | licences: calls of app+user access that need a token with the MFA claim
 
   // Requests
   requests_per_minute: 500, // 0 = no throttling

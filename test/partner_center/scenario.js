@@ -13,6 +13,7 @@ function buildAccount(a, index) {
     kind: 'direct',
     currency: 'USD',
     domain: `${name}.example`,
+    mfa: false,
     ...a,
     name,
     tenant_id: lower(a.tenant_id || guidFrom(`tenant ${name}`)),

@@ -13,8 +13,15 @@ class Tokens {
   }
 
   /** Registers the refresh token that a person got by signing in. */
-  consent(account, token, now, options) {
-    this.refresh.set(token, { account: account.name, expires: now + options.refresh_token_days * DAY, revoked: false });
+  consent(account, token, now, options, { mfa = true, upn = account.agent_upn } = {}) {
+    this.refresh.set(token, { account: account.name, expires: now + options.refresh_token_days * DAY, revoked: false, mfa, upn });
+  }
+
+  /** A new refresh token of that person. */
+  refreshToken(account, now, options, person) {
+    const token = `1.AX0A${crypto.randomBytes(60).toString('base64url')}`;
+    this.consent(account, token, now, options, person);
+    return token;
   }
 
   revokeRefresh(accountName) {
@@ -23,6 +30,12 @@ class Tokens {
 
   revokeAccess(accountName) {
     for (const [k, t] of this.access) if (t.account === accountName) this.access.delete(k);
+  }
+
+  /** What is known of the token in that header, valid or not. */
+  bearer(header) {
+    const m = /^Bearer\s+(\S+)$/i.exec(header || '');
+    return m ? this.access.get(m[1]) || null : null;
   }
 
   /** Who calls? Refuses with 401 as Partner Center does. */
@@ -97,9 +110,9 @@ function grant(world, request, tenant, v2, now, origin) {
     if (v2) throw oauth(400, 'invalid_scope', 70011, `The provided value for the input parameter 'scope' is not valid.`);
     throw oauth(400, 'invalid_resource', 500011, `The resource principal named ${audience} was not found in the tenant.`);
   }
-  let rotated;
-  if (type2 === 'refresh_token') rotated = exchange(world, account, need('refresh_token'), now);
-  return issue(world, account, { user: type2 === 'refresh_token', retired, audience, v2, rotated }, now);
+  const kind = { retired, audience, v2, person: null };
+  if (type2 === 'refresh_token') Object.assign(kind, exchange(world, account, need('refresh_token'), now));
+  return issue(world, account, kind, now);
 }
 
 function scopeAudience(scope) {
@@ -114,11 +127,10 @@ function exchange(world, account, given, now) {
   if (!found || found.account !== account.name) throw oauth(400, 'invalid_grant', 9002313, 'The provided refresh token is malformed or invalid.');
   if (found.revoked) throw oauth(400, 'invalid_grant', 50173, 'The provided grant has expired due to it being revoked. The user must sign in again.');
   if (found.expires <= now) throw oauth(400, 'invalid_grant', 700082, 'The refresh token has expired due to inactivity.');
-  if (!world.options.rotate_refresh_token) return undefined;
+  const person = { mfa: found.mfa, upn: found.upn };
+  if (!world.options.rotate_refresh_token) return { person };
   if (!world.options.old_refresh_tokens_valid) found.revoked = true;
-  const next = `1.AX0A${crypto.randomBytes(60).toString('base64url')}`;
-  world.tokens.consent(account, next, now, world.options);
-  return next;
+  return { person, refresh_token: world.tokens.refreshToken(account, now, world.options, person) };
 }
 
 function issue(world, account, kind, now) {
@@ -129,17 +141,19 @@ function issue(world, account, kind, now) {
     aud: kind.audience, iss: `https://sts.windows.net/${account.tenant_id}/`, nbf: Math.floor(now / 1000), exp,
     appid: account.client_id, tid: account.tenant_id, jti: crypto.randomUUID(),
   };
-  if (kind.user) Object.assign(claims, { scp: 'user_impersonation', upn: account.agent_upn, amr: ['pwd', 'mfa'] });
+  const { person } = kind;
+  if (person) Object.assign(claims, { scp: 'user_impersonation', upn: person.upn, amr: person.mfa ? ['pwd', 'mfa'] : ['pwd'] });
   const token = `${part({ typ: 'JWT', alg: 'RS256' })}.${part(claims)}.${crypto.randomBytes(48).toString('base64url')}`;
   world.tokens.issued++;
   world.tokens.access.set(token, {
-    account: account.name, user: kind.user, expires: exp * 1000, retired: kind.retired,
+    account: account.name, user: Boolean(person), mfa: Boolean(person && person.mfa), upn: person && person.upn,
+    expires: exp * 1000, retired: kind.retired,
   });
   if (world.tokens.access.size > 5000) world.tokens.access.delete(world.tokens.access.keys().next().value);
 
   const number = (n) => (kind.v2 ? n : String(n));
   const body = { token_type: 'Bearer' };
-  if (kind.user) body.scope = kind.v2 ? `${kind.audience}/user_impersonation` : 'user_impersonation';
+  if (person) body.scope = kind.v2 ? `${kind.audience}/user_impersonation` : 'user_impersonation';
   body.expires_in = number(seconds);
   body.ext_expires_in = number(seconds);
   if (!kind.v2) {
@@ -148,8 +162,8 @@ function issue(world, account, kind, now) {
     body.resource = kind.audience;
   }
   body.access_token = token;
-  if (kind.rotated) body.refresh_token = kind.rotated;
-  if (kind.user && !kind.v2) body.id_token = `${part({ typ: 'JWT', alg: 'none' })}.${part({ tid: account.tenant_id, upn: account.agent_upn })}.`;
+  if (kind.refresh_token) body.refresh_token = kind.refresh_token;
+  if (person && !kind.v2) body.id_token = `${part({ typ: 'JWT', alg: 'none' })}.${part({ tid: account.tenant_id, upn: person.upn })}.`;
   return { status: 200, body, headers: { 'cache-control': 'no-store', pragma: 'no-cache' } };
 }
 

@@ -41,7 +41,7 @@ class World {
     this.timers = new Timers(this);
     this.alarms = [];
     this.accounts = (scenario.accounts && scenario.accounts.length ? scenario.accounts : [{ name: 'main' }]).map(buildAccount);
-    for (const a of this.accounts) if (a.refresh_token) this.tokens.consent(a, a.refresh_token, this.clock.now(), this.options);
+    for (const a of this.accounts) if (a.refresh_token) this.tokens.consent(a, a.refresh_token, this.clock.now(), this.options, { mfa: a.mfa });
     this.directory = new Directory(this, scenario.lazy || null);
     for (const c of scenario.customers || []) this.directory.add(this.build(c));
     this.quirksRevision = 0;

@@ -137,3 +137,38 @@ test('each partner sees its own customers and subscriptions of a shared pool', a
   const unknown = await c.get('/v1/customers/11111111-1111-4111-8111-111111111111');
   assert.deepStrictEqual([unknown.status, unknown.json.code], [404, 60003]);
 });
+
+test('MFA: calls of app+user access need the claim, all of them or those for licences', async () => {
+  const c = new Client(one(yearly(), { user_count: 1 }));
+  const as = async (kind) => { c.headers = { authorization: `Bearer ${(await c.token(kind)).json.access_token}` }; };
+  const base = `/v1/customers/${c.customer().id}`;
+  const codes = async () => {
+    const list = [];
+    for (const path of ['/v1/customers', `${base}/subscriptions`, `${base}/subscribedskus`, `${base}/users`, `${c.path(c.subs()[0])}/provisioningstatus`])
+      list.push((await c.get(path)).json.code);
+    return list;
+  };
+  const none = [undefined, undefined, undefined, undefined, undefined];
+  await as('refresh_token');
+  assert.deepStrictEqual(await codes(), none, 'off: nobody asks');
+  c.world.options.mfa = 'licences';
+  assert.deepStrictEqual(await codes(), [undefined, undefined, 900421, 900421, 900421]);
+  c.world.options.mfa = 'all';
+  assert.deepStrictEqual(await codes(), [900421, 900421, 900421, 900421, 900421]);
+  const r = await c.get('/v1/customers', { validatemfa: 'true' });
+  assert.deepStrictEqual([r.status, r.headers.ismfacompliant], [401, 'false']);
+  assert.match(r.headers['www-authenticate'], /^OAuth realm=/);
+  await c.login();
+  assert.deepStrictEqual(await codes(), none, 'a sign-in with MFA brings the claim');
+  await as('client_credentials');
+  assert.strictEqual((await c.get('/v1/customers')).status, 200, 'nobody is behind app-only access');
+});
+
+test('an account whose refresh token came of a sign-in with MFA keeps the claim when it rotates', async () => {
+  const c = new Client({ ...scenario(), accounts: [{ name: 'main', mfa: true }] }, { mfa: 'all' });
+  const first = (await c.token()).json;
+  const next = (await c.token('refresh_token', 'v2', undefined, { refresh_token: first.refresh_token })).json;
+  assert.strictEqual((await c.get('/v1/customers', { authorization: `Bearer ${next.access_token}` })).status, 200);
+  const claims = JSON.parse(Buffer.from(next.access_token.split('.')[1], 'base64url'));
+  assert.deepStrictEqual(claims.amr, ['pwd', 'mfa']);
+});
