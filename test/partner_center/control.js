@@ -8,6 +8,7 @@ const { wantedOf } = require('./books');
 const { bill, billedSeats, committed } = require('./ledger');
 const { parseTime, round, DAY, midnight } = require('./util');
 const pools = require('./pools');
+const { signIn } = require('./signin');
 const subscriptions = require('./subscriptions');
 const { loadScenario } = require('./scenario/load');
 
@@ -107,6 +108,7 @@ const ROUTES = {
     if (!Array.isArray(given)) return act(world, given);
     return given.map((a) => act(world, a));
   },
+  'POST /_emulator/sign_in': ({ world }, given) => signIn(world, given),
   'POST /_emulator/forget': ({ world }) => ({ forgotten: world.replay.forget() }),
   'GET /_emulator/help': () => ({ calls: Object.keys(ROUTES), acts: names, options: DEFAULTS }),
   'POST /_emulator/shutdown': (server) => { setImmediate(() => server.shutdown()); },

@@ -6,7 +6,6 @@ const { ApiError, errors } = require('./errors');
 const { match } = require('./router');
 const { render, quirksFor } = require('./render');
 const { lowerKeys, isGuid } = require('./util');
-const token = require('./token');
 
 class Request {
   constructor(exchange) {
@@ -93,7 +92,7 @@ async function handle(world, exchange) {
 
 /** The name of the account that seems to call, before anything is checked; null where nothing tells. */
 function callerOf(world, request, route, params) {
-  if (route && route.token) {
+  if (route && route.login) {
     const account = world.accountOfTenant(params.tenant);
     return account ? account.name : null;
   }
@@ -105,7 +104,7 @@ function callerOf(world, request, route, params) {
 function process(world, exchange, request, route, params, known, entry, fault) {
   try {
     const now = world.settle();
-    if (route && route.token) return token.answer(world, request, params, exchange.origin);
+    if (route && route.login) return route.handler(world, request, params, exchange.origin);
     const caller = world.tokens.identify(request.headers.authorization, now);
     const partner = world.account(caller.account);
     entry.account = partner.name;
@@ -211,7 +210,7 @@ function finish(world, request, kind, answer) {
   const headers = { ...(answer.headers || {}) };
   if (body) headers['content-type'] = headers['content-type'] || 'application/json; charset=utf-8';
   headers['content-length'] = String(body ? body.length : 0);
-  if (kind !== 'token') {
+  if (kind !== 'token' && kind !== 'authorize') {
     headers['ms-requestid'] = request.headers['ms-requestid'] || crypto.randomUUID();
     headers['ms-correlationid'] = request.headers['ms-correlationid'] || headers['ms-requestid'];
     headers['ms-cv'] = 'fc1RI18AXEK3Tdmj.0';

@@ -11,6 +11,8 @@ const catalogue = require('./catalogue');
 const carts = require('./carts');
 const orders = require('./orders');
 const audit = require('./audit');
+const token = require('./token');
+const signin = require('./signin');
 
 // method, path below /v1, kind, handler, flags: `user` = needs app+user access and the customer's consent
 const TABLE = [
@@ -60,7 +62,7 @@ for (const [method, path, kind, handler, flag] of TABLE) {
 /** {route, params}, or {route: null, known} where only the method is wrong or nothing fits. */
 function match(method, path) {
   const parts = path.split('/');
-  if (parts[0] !== '' || (parts[1] || '').toLowerCase() !== 'v1') return token(method, parts) || { route: null, known: false };
+  if (parts[0] !== '' || (parts[1] || '').toLowerCase() !== 'v1') return loginSide(method, parts) || { route: null, known: false };
   const rest = parts.slice(2);
   if (rest[rest.length - 1] === '') rest.pop();
   let known = false;
@@ -89,14 +91,20 @@ function decode(text) {
   }
 }
 
-const TOKEN = { method: 'POST', kind: 'token', user: false, mutating: false, token: true };
+const login = (kind, handler) => ({ kind, handler, user: false, mutating: false, login: true });
+const TOKEN = login('token', token.answer);
+const AUTHORIZE = login('authorize', signin.page);
 
-function token(method, parts) {
-  const [, tenant, oauth2, a, b] = parts;
+/** /{tenant}/oauth2/[v2.0/]token and .../authorize */
+function loginSide(method, parts) {
+  const [, tenant, oauth2, ...rest] = parts;
   if (oauth2 !== 'oauth2') return null;
-  if (a === 'token' && b === undefined) return { route: TOKEN, params: { tenant, version: 'v1' } };
-  if (a === 'v2.0' && b === 'token') return { route: TOKEN, params: { tenant, version: 'v2' } };
+  const version = rest[0] === 'v2.0' ? 'v2' : 'v1';
+  if (version === 'v2') rest.shift();
+  if (rest.length !== 1) return null;
+  if (rest[0] === 'token' && method === 'POST') return { route: TOKEN, params: { tenant, version } };
+  if (rest[0] === 'authorize' && (method === 'GET' || method === 'POST')) return { route: AUTHORIZE, params: { tenant, version } };
   return null;
 }
 
-module.exports = { match, kinds: [...new Set(TABLE.map((r) => r[2]).concat('token'))] };
+module.exports = { match, kinds: [...new Set(TABLE.map((r) => r[2]).concat('token', 'authorize'))] };

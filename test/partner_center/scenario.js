@@ -14,6 +14,7 @@ function buildAccount(a, index) {
     currency: 'USD',
     domain: `${name}.example`,
     mfa: false,
+    redirect_uris: ['http://localhost'],
     ...a,
     name,
     tenant_id: lower(a.tenant_id || guidFrom(`tenant ${name}`)),

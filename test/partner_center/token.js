@@ -3,12 +3,14 @@
 
 const crypto = require('crypto');
 const { errors } = require('./errors');
+const signin = require('./signin');
 const { DAY } = require('./util');
 
 class Tokens {
   constructor() {
     this.access = new Map();
     this.refresh = new Map();
+    this.codes = new Map();
     this.issued = 0;
   }
 
@@ -97,13 +99,13 @@ function grant(world, request, tenant, v2, now, origin) {
     return v;
   };
   const type2 = need('grant_type');
-  if (type2 !== 'client_credentials' && type2 !== 'refresh_token')
+  if (!['client_credentials', 'refresh_token', 'authorization_code'].includes(type2))
     throw oauth(400, 'unsupported_grant_type', 70003, `The app requested an unsupported grant type '${type2}'.`);
   if (need('client_id').toLowerCase() !== account.client_id.toLowerCase())
     throw oauth(400, 'unauthorized_client', 700016, 'Application was not found in the directory.');
   if (need('client_secret') !== account.client_secret)
     throw oauth(401, 'invalid_client', 7000215, 'Invalid client secret provided.');
-  const audience = v2 ? scopeAudience(need('scope')) : need('resource').replace(/\/$/, '');
+  const audience = v2 ? scopeAudience(form.get('scope') || signin.scopeOf(world, form.get('code')) || need('scope')) : need('resource').replace(/\/$/, '');
   const known = world.options.audiences.includes(audience) || audience === origin;
   const retired = world.options.retired_audiences.includes(audience);
   if (!known && !retired) {
@@ -112,6 +114,11 @@ function grant(world, request, tenant, v2, now, origin) {
   }
   const kind = { retired, audience, v2, person: null };
   if (type2 === 'refresh_token') Object.assign(kind, exchange(world, account, need('refresh_token'), now));
+  if (type2 === 'authorization_code') {
+    need('code');
+    const { person, offline } = signin.redeem(world, account, form, now, oauth);
+    Object.assign(kind, { person, refresh_token: offline ? world.tokens.refreshToken(account, now, world.options, person) : undefined });
+  }
   return issue(world, account, kind, now);
 }
 
