@@ -9,6 +9,7 @@ class Catalogue {
     this.skus = new Map();
     this.byPart = new Map();
     this.products = new Map();
+    this.extended = new Map();
     this.offers = new Map();
     for (const s of json.skus || []) this.addSku(s);
     for (const p of json.products || []) this.addProduct(p);
@@ -40,6 +41,8 @@ class Catalogue {
       trial: false,
       software: false,
       pooled_max: null,
+      marketplace: false,
+      publisher: 'Microsoft Corporation',
       extended_terms: true,
       segment: 'commercial',
       ...p,
@@ -48,6 +51,26 @@ class Catalogue {
     product.key = `${p.product_id}:${p.sku_id}`.toUpperCase();
     product.sku = this.sku(p.provisions);
     this.products.set(product.key, product);
+    if (product.extended_terms && !product.trial && !product.software) this.addExtended(product);
+  }
+
+  /** The SKU of extended terms: month to month, 3 % above the monthly price, 23 % above the yearly one where there is no monthly plan. */
+  addExtended(of) {
+    const monthly = this.price(of, 'P1M', 'monthly');
+    const yearly = (of.terms || []).find((t) => t.term === 'P1Y');
+    if (!monthly && !yearly) return;
+    const product = {
+      ...of,
+      sku_id: `E${of.sku_id.slice(1)}`,
+      title: `${of.title} (Extended Service Term)`,
+      terms: [{ term: 'P1M', cycle: 'monthly', price: monthly ? monthly.price * 1.03 : (yearly.price / 12) * 1.23 }],
+      extended_of: of.key,
+      purchasable: false,
+    };
+    product.key = `${product.product_id}:${product.sku_id}`.toUpperCase();
+    product.availability_id = `CFQ7TTC${guidFrom(`availability ${product.key}`).slice(0, 5).toUpperCase()}`;
+    this.extended.set(product.key, product);
+    of.extended_by = product.key;
   }
 
   addOffer(o) {
@@ -66,11 +89,13 @@ class Catalogue {
   }
 
   findSku(id) {
-    return this.skus.get(String(id).toLowerCase()) || null;
+    const sku = this.skus.get(String(id).toLowerCase());
+    return sku && !sku.hidden ? sku : null;
   }
 
   product(key) {
-    return this.products.get(String(key).toUpperCase()) || null;
+    const wanted = String(key).toUpperCase();
+    return this.products.get(wanted) || this.extended.get(wanted) || null;
   }
 
   price(product, term, cycle) {
@@ -113,13 +138,13 @@ function skuView(p, country) {
     provisioningVariables: [],
     actions: ['Refund'],
     dynamicAttributes: {
-      isMicrosoftProduct: true,
+      isMicrosoftProduct: !p.marketplace,
       hasConstraints: p.max < 10000000,
       isAddon: false,
       prerequisiteSkus: [],
       isSoftwareAssuranceApplicable: false,
       upgradeTargetOffers: [],
-      provisioningId: p.sku.sku_id,
+      provisioningId: p.marketplace ? null : p.sku.sku_id,
       internal: false,
     },
     links: {
@@ -169,9 +194,9 @@ function productView(p, country) {
     id: p.product_id,
     title: p.title,
     description: p.title,
-    productType: { id: 'OnlineServicesNCE', displayName: 'OnlineServicesNCE' },
-    isMicrosoftProduct: true,
-    publisherName: 'Microsoft Corporation',
+    productType: p.marketplace ? { id: 'AzureMarketplace', displayName: 'SaaS' } : { id: 'OnlineServicesNCE', displayName: 'OnlineServicesNCE' },
+    isMicrosoftProduct: !p.marketplace,
+    publisherName: p.publisher,
     links: {
       skus: link(`/products/${p.product_id}/skus?country=${country}`),
       self: link(`/products/${p.product_id}?country=${country}`),

@@ -10,7 +10,7 @@ const has = (body, name) => body[name] !== undefined;
 
 function patch(world, ctx) {
   const sub = subscriptions.find(world, ctx);
-  const body = withoutDefaults(ctx.request.json());
+  const body = withoutEcho(world, sub, withoutDefaults(ctx.request.json()));
   checkEtag(world, ctx, sub, body);
   const plan = understand(world, sub, body);
   commerce.updatable(world, sub);
@@ -39,6 +39,14 @@ function withoutDefaults(body) {
   if (rest.quantity === 0) delete rest.quantity;
   if (rest.autorenewenabled === false) delete rest.autorenewenabled;
   if (UNSET.includes(String(rest.status).toLowerCase())) delete rest.status;
+  return rest;
+}
+
+/** What was only announced and comes back as it was shown is nobody's wish. */
+function withoutEcho(world, sub, body) {
+  if (world.options.scheduled_actions !== 'announced' || sub.scheduled_actions || !Array.isArray(body.scheduledactions)) return body;
+  if (!same(body.scheduledactions.map(action), subscriptions.scheduledActions(world, sub))) return body;
+  const { scheduledactions, ...rest } = body;
   return rest;
 }
 

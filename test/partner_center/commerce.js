@@ -207,7 +207,7 @@ const renewal = {
     }
     if (sub.status !== 'active') throw refuse(400, 800091, 'A suspended subscription cannot be updated.');
     if (sub.trial && wanted.actions) throw refuse(400, 800093, 'The subscription is not eligible to auto-renew.');
-    if (sub.extended && autoRenew && !sub.auto_renew && sub.product.purchasable === false)
+    if (sub.extended && autoRenew && !sub.auto_renew && offered(world, sub).purchasable === false)
       throw refuse(400, 800093, 'The subscription is not eligible to auto-renew.');
     if (wanted.next) {
       if (!autoRenew) throw refuse(400, 800002, 'Scheduled changes need autoRenewEnabled to be true.');
@@ -227,13 +227,16 @@ const renewal = {
     const before = { ...state(sub), scheduled_next: sub.scheduled_next, scheduled_actions: sub.scheduled_actions };
     if (wanted.auto_renew !== undefined) setAutoRenew(world, ctx, sub, wanted.auto_renew);
     if (wanted.next !== undefined) sub.scheduled_next = wanted.next;
-    if (wanted.actions !== undefined && world.options.scheduled_actions === 'kept')
+    if (wanted.actions !== undefined && world.options.scheduled_actions !== 'dropped')
       sub.scheduled_actions = wanted.actions && wanted.actions.length ? wanted.actions : null;
     const after = { ...state(sub), scheduled_next: sub.scheduled_next, scheduled_actions: sub.scheduled_actions };
     const action = wanted.next ? 'schedule' : before.auto_renew !== after.auto_renew ? 'auto_renew' : 'renewal_plan';
     changed(world, ctx, sub, action, before, { after });
   },
 };
+
+/** What could be bought; a SKU of extended terms never can. */
+const offered = (world, sub) => (sub.product.extended_of ? world.catalogue.product(sub.product.extended_of) : sub.product);
 
 function setAutoRenew(world, ctx, sub, on) {
   if (sub.auto_renew && !on) {

@@ -155,7 +155,7 @@ function state(world, query) {
       partners: [...c.partners],
       licence_access: c.licence_access,
       subscriptions: [...c.subscriptions.values()].map((s) => subscriptionState(world, s, now)),
-      pools: [...c.pools.values()].map((p) => poolState(world, c, p, now)),
+      pools: visiblePools(world, c).map((p) => poolState(world, c, p, now)),
       user_count: c.users.size,
       users: withUsers ? [...c.users.values()].map((u) => userState(world, u)) : undefined,
       carts: [...c.carts.values()].map((x) => ({ id: x.id, status: x.status, expires: iso(x.expires) })),
@@ -180,6 +180,8 @@ function subscriptionState(world, s, now) {
   };
 }
 
+const visiblePools = (world, c) => [...c.pools.values()].filter((p) => !world.catalogue.sku(p.sku_id).hidden);
+
 function poolState(world, c, p, now) {
   const sku = world.catalogue.sku(p.sku_id);
   const units = pools.count(c, p);
@@ -201,7 +203,7 @@ const userState = (world, u) => ({
 function invariants(world, query = new URLSearchParams()) {
   const overdrawn = [];
   for (const c of customersOf(world, query))
-    for (const p of c.pools.values()) {
+    for (const p of visiblePools(world, c)) {
       const { active } = pools.count(c, p);
       if (pools.consumed(p) > active)
         overdrawn.push({ customer: c.id, name: c.name, part_number: world.catalogue.sku(p.sku_id).part_number, active, consumed: pools.consumed(p) });

@@ -141,6 +141,7 @@ function renew(world, ctx, sub) {
   const start = sub.term_end;
   const wasTrial = sub.trial;
   const oldSku = sub.sku_id;
+  const custom = sub.auto_renew && sub.scheduled_next ? sub.scheduled_next.customTermEndDate : null;
   sub.renewing_until = null;
   if (sub.commerce === 'nce') {
     if (sub.auto_renew) takeInstructions(world, ctx, sub);
@@ -150,9 +151,7 @@ function renew(world, ctx, sub) {
   sub.term_start = start;
   sub.term_start_day = start;
   sub.term_end = addMonths(start, termMonths(sub.term), sub.anchor_day);
-  const custom = sub.custom_term_end && parseTime(sub.custom_term_end);
-  if (custom && custom > start && custom < sub.term_end) sub.term_end = (dayOf(custom) + 1) * DAY;
-  sub.custom_term_end = null;
+  endEarly(world, sub, custom);
   if (sub.commerce === 'nce') {
     const until = ctx.time + commerce.windowMs(world);
     sub.batches = [{ quantity: sub.quantity, until, opened: ctx.time }];
@@ -168,9 +167,16 @@ function renew(world, ctx, sub) {
     });
 }
 
+/** A custom date names the last day of a term that has just begun. */
+function endEarly(world, sub, text) {
+  const custom = text ? parseTime(text) : null;
+  if (custom !== null && custom >= sub.term_start_day && custom < sub.term_end) sub.term_end = (dayOf(custom) + 1) * DAY;
+  if (world.options.custom_term_end_date === 'cleared') sub.custom_term_end = null;
+  else if (custom !== null) sub.custom_term_end = custom;
+}
+
 function takeInstructions(world, ctx, sub) {
   const next = sub.scheduled_next;
-  sub.extended = false;
   sub.scheduled_next = null;
   sub.scheduled_actions = null;
   sub.trial = false;
@@ -190,25 +196,28 @@ function takeInstructions(world, ctx, sub) {
     sub.cycle = p.billingCycle;
     sub.promotion_id = p.promotionId || null;
     sub.quantity = next.quantity;
-    sub.custom_term_end = next.customTermEndDate || null;
   } else if (sub.next_charge) {
     sub.cycle = sub.next_charge.product.billingCycle || sub.cycle;
   }
   sub.next_charge = null;
+  sub.extended = Boolean(sub.product.extended_of);
   const terms = world.catalogue.price(sub.product, sub.term, sub.cycle);
   if (terms) sub.unit_price = terms.price;
 }
 
-/** Month to month, 3 % above the monthly price, 23 % above the yearly one where there is no monthly plan. */
+/** The price is that of the catalogue's SKU for extended terms, whether or not the subscription shows that SKU. */
 function extend(world, sub) {
-  const monthly = world.catalogue.price(sub.product, 'P1M', 'monthly');
-  const yearly = (sub.product.terms || []).find((t) => t.term === 'P1Y');
-  if (!sub.extended)
-    sub.unit_price = monthly ? monthly.price * 1.03 : yearly ? (yearly.price / 12) * 1.23 : sub.unit_price;
+  const own = sub.product.extended_of ? sub.product : world.catalogue.product(sub.product.extended_by);
+  if (!sub.extended && own) sub.unit_price = own.terms[0].price;
   sub.extended = true;
   sub.term = 'P1M';
   sub.cycle = 'monthly';
   sub.scheduled_next = null;
+  if (world.options.extended_terms_shape !== 'separate' || !own) return;
+  if (sub.friendly_name === sub.product.title) sub.friendly_name = own.title;
+  sub.product = own;
+  sub.availability_id = own.availability_id;
+  sub.auto_renew = true;
 }
 
 function end(world, ctx, sub, status, keep) {
@@ -222,4 +231,4 @@ function end(world, ctx, sub, status, keep) {
   commerce.changed(world, ctx, sub, { expired: 'expire', disabled: 'disable', deleted: 'delete' }[status], before);
 }
 
-module.exports = { Timers };
+module.exports = { Timers, endEarly };

@@ -23,6 +23,7 @@ const DEFAULTS = {
   page_size_max: 500,
   page_token: 'links', // links | body | header | all
   trailing_empty_page: false,
+  endless_paging: 'off', // off | same | new: every page has a token, for itself or for an empty page
 
   // Bodies. quirks: bom, pascal, nulls, pretty, omit:[members]; by_kind overrides them per kind
   quirks: {},
@@ -38,8 +39,9 @@ const DEFAULTS = {
   max_updates: 1200,
   patch_async_seconds: 0, // > 0: 202 + Location, applied later
   one_change_per_patch: true,
-  scheduled_actions: 'kept', // kept | dropped: explicit Cancel is silently ignored
+  scheduled_actions: 'kept', // kept | announced: GET also says what happens anyway | dropped: explicit Cancel is silently ignored
   wipe_scheduled_actions: true,
+  custom_term_end_date: 'cleared', // cleared | kept: customTermEndDate is shown for ever once it was used
 
   // Renewal and extended service terms
   renewal_hours: 0, // number, or [min, max]
@@ -47,14 +49,17 @@ const DEFAULTS = {
   extended_terms_from: '2026-05-04',
   extended_terms_started_since: '2025-04-01',
   extended_terms_conversion_hours: 0,
+  extended_terms_shape: 'same', // same | separate: a SKU of its own, monthly, with auto-renew on
 
   // Delays, in seconds of the emulator's clock
   provisioning_delay: 0, // until a bought seat can be assigned
+  report_ahead: false, // subscribedskus shows bought seats before they can be assigned
   report_delay_active: 0, // until subscribedskus shows it
   report_delay_consumed: 0,
   order_delay: 0, // until an order and its subscription appear in lists
   audit_delay: 0,
   empty_pools: 'listed', // listed | omitted
+  deleted_users: 'filtered', // filtered | listed: among the others, with state inactive
 
   // Carts and orders
   cart_lifetime_seconds: 7 * 24 * 3600,

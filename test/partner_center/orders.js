@@ -4,8 +4,9 @@
 const crypto = require('crypto');
 const { ApiError, errors, refuse } = require('./errors');
 const { prorated, meter } = require('./ledger');
-const { midnight, addMonths, termMonths, isoLong, link, round, parseTime, dayOf, DAY } = require('./util');
+const { midnight, addMonths, termMonths, isoLong, link, round } = require('./util');
 const commerce = require('./commerce');
+const { endEarly } = require('./lifecycle');
 const pools = require('./pools');
 
 function mayBuy(ctx) {
@@ -86,9 +87,7 @@ function subscribe(world, ctx, order, l) {
   const now = ctx.time;
   const product = l.product || world.catalogue.resolve(...l.catalog_item.split(':'));
   const start = midnight(now);
-  let end = addMonths(start, termMonths(l.term));
-  const custom = l.custom_term_end && parseTime(l.custom_term_end);
-  if (custom && custom >= start && custom < end) end = (dayOf(custom) + 1) * DAY;
+  const end = addMonths(start, termMonths(l.term));
   const until = now + commerce.windowMs(world);
   const sub = world.newSubscription({
     id: crypto.randomUUID(),
@@ -117,6 +116,7 @@ function subscribe(world, ctx, order, l) {
     provisioned_at: now + pools.delays(world, ctx.customer).provisioning_delay * 1000,
     provisioned_before: 0,
   });
+  endEarly(world, sub, l.custom_term_end);
   pools.startEmpty(ctx.customer, sub.sku_id);
   ctx.customer.subscriptions.set(sub.id, sub);
   meter(sub, now);

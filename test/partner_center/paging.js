@@ -9,7 +9,7 @@ class Pages {
     this.tokens = new Map();
   }
 
-  issue(cursor) {
+  issue({ token: ignored, ...cursor }) {
     const noise = crypto.randomBytes(18).toString('base64');
     const token = `${noise.slice(0, 8)}/+,${noise.slice(8)}==,/${this.tokens.size}=`;
     this.tokens.set(token, cursor);
@@ -28,7 +28,7 @@ class Pages {
       const cursor = this.tokens.get(token);
       if (!cursor || cursor.what !== what) throw errors.input('The continuation token is invalid.');
       if (seek && !wantsNext) throw errors.input('A continuation token needs seekOperation=Next.');
-      return cursor;
+      return { ...cursor, token };
     }
     if (wantsNext) throw errors.input('seekOperation=Next needs the header MS-ContinuationToken.');
     const given = request.query.get('size');
@@ -44,8 +44,10 @@ class Pages {
     const body = { totalCount: items.length, items, links, attributes: { objectType: 'Collection' } };
     const headers = {};
     const trailing = !more && options.trailing_empty_page && items.length > 0;
-    if (more || trailing) {
-      const token = this.issue({ ...position, from: position.from + items.length });
+    const endless = options.endless_paging;
+    if (more || trailing || endless !== 'off') {
+      // "same": who asks with a token gets the same page and the same token, for ever.
+      const token = endless === 'same' && position.token ? position.token : this.issue({ ...position, from: position.from + items.length });
       const where = options.page_token;
       if (where === 'links' || where === 'all')
         links.next = {

@@ -84,7 +84,7 @@ const assignable = (p, now, options) => provisioned(p, now, options) - consumed(
 
 /** The row as reported now, with its delays. */
 function reported(p, now, options) {
-  const delay = Math.max(options.provisioning_delay, options.report_delay_active) * 1000;
+  const delay = Math.max(options.report_ahead ? 0 : options.provisioning_delay, options.report_delay_active) * 1000;
   const units = delay ? asOf(p.units, now - delay) : p.units[p.units.length - 1];
   const used = options.report_delay_consumed
     ? asOf(p.used, now - options.report_delay_consumed * 1000)
@@ -139,7 +139,7 @@ function list(world, ctx) {
   const items = [];
   for (const p of ctx.customer.pools.values()) {
     const sku = world.catalogue.sku(p.sku_id);
-    if (!groups.has(sku.license_group)) continue;
+    if (sku.hidden || !groups.has(sku.license_group)) continue;
     const row = rowView(world, ctx.customer, p);
     if (row.totalUnits + row.suspendedUnits + row.consumedUnits === 0 && world.options.empty_pools === 'omitted') continue;
     items.push(row);

@@ -118,6 +118,7 @@ function buildSubscription(world, customer, s, now) {
   const account = s.partner || [...customer.partners][0];
   const id = lower(s.id || guidFrom(`subscription ${customer.id} ${account} ${s.product || s.offer} ${customer.subscriptions.size}`));
   const priced = nce && world.catalogue.price(product, term, cycle);
+  const extended = Boolean(s.extended || (product && product.extended_of));
   const windowEnd = dates.start + world.options.refund_window_hours * HOUR;
   const batches = (s.batches || (nce && !trial ? [{ quantity: s.quantity, until: windowEnd }] : [])).map((b) => {
     const until = b.until !== undefined ? parseTime(b.until) : now + b.hours_left * HOUR;
@@ -148,13 +149,14 @@ function buildSubscription(world, customer, s, now) {
     term_start_day: midnight(dates.start),
     term_end: dates.end,
     anchor_day: new Date(midnight(dates.start)).getUTCDate(),
-    cancel_until: nce && !trial ? (s.extended ? dates.end - 1000 : windowEnd) : null,
+    cancel_until: nce && !trial ? (extended ? dates.end - 1000 : windowEnd) : null,
     batches,
     scheduled_next: scheduledNext(world, s, product, term, cycle),
     scheduled_actions: s.scheduled_actions || (s.ends ? [{ scheduleType: 'TermEnd', actionType: 'Cancel' }] : null),
     next_charge: null,
-    extended: Boolean(s.extended),
+    extended,
     unit_price: s.price ?? (nce ? (priced ? priced.price : 0) : offer.price),
+    custom_term_end: s.custom_term_end === undefined ? null : parseTime(s.custom_term_end),
     parent_id: s.parent ? lower(s.parent) : null,
     updates: s.updates || 0,
     version: s.version || 1,

@@ -25,10 +25,21 @@ function extendable(world, sub) {
     && sub.term_start_day >= Date.parse(o.extended_terms_started_since);
 }
 
+/** The running term once more, as instructions. */
+const sameAgain = (sub) => ({
+  product: {
+    productId: sub.product.product_id, skuId: sub.product.sku_id, availabilityId: sub.availability_id,
+    billingCycle: sub.cycle, termDuration: sub.term,
+  },
+  quantity: sub.quantity,
+});
+
 /** What the service says will happen at the end of the term. */
 function scheduledActions(world, sub) {
   if (sub.commerce !== 'nce' || world.options.scheduled_actions === 'dropped') return null;
   if (sub.scheduled_actions) return sub.scheduled_actions;
+  if (sub.auto_renew && sub.status === 'active' && !sub.trial && world.options.scheduled_actions === 'announced')
+    return [{ scheduleType: 'TermEnd', actionType: 'RenewToNewTerm', instructions: sub.scheduled_next || sameAgain(sub) }];
   if (sub.auto_renew || sub.status !== 'active' || !extendable(world, sub)) return null;
   const shownFrom = sub.auto_renew_off_at + world.options.extended_terms_conversion_hours * 3600 * 1000;
   if (world.clock.now() < shownFrom) return null;
@@ -36,6 +47,7 @@ function scheduledActions(world, sub) {
 }
 
 function refundable(world, sub, now) {
+  if (sub.product.marketplace) return null;
   const listed = world.options.closed_batches === 'listed';
   const details = sub.batches
     .filter((b) => b.quantity > 0 && (listed || b.until > now))
@@ -55,6 +67,12 @@ function view(world, sub) {
   return sub.commerce === 'nce' ? modern(world, sub) : legacy(world, sub);
 }
 
+/** Absent on subscriptions of the marketplace. */
+function productType(p) {
+  if (p.marketplace) return null;
+  return p.software ? { id: 'Software', displayName: 'Software' } : { id: 'OnlineServicesNCE', displayName: 'OnlineServicesNCE' };
+}
+
 function modern(world, sub) {
   const now = world.clock.now();
   const p = sub.product;
@@ -66,9 +84,7 @@ function modern(world, sub) {
     offerId: `${p.product_id}:${p.sku_id}:${sub.availability_id}`,
     offerName: p.title,
     friendlyName: sub.friendly_name,
-    productType: p.software
-      ? { id: 'Software', displayName: 'Software' }
-      : { id: 'OnlineServicesNCE', displayName: 'OnlineServicesNCE' },
+    productType: productType(p),
     quantity: sub.quantity,
     unitType: 'Licenses',
     hasPurchasableAddons: false,
@@ -86,12 +102,12 @@ function modern(world, sub) {
     billingCycle: sub.cycle,
     termDuration: sub.term,
     renewalTermDuration: '',
-    refundOptions: sub.cancel_until === null ? null : [
+    refundOptions: sub.cancel_until === null || p.marketplace ? null : [
       { type: 'Full', expiresAt: isoLong(sub.term_start + DAY) },
       { type: 'Partial', expiresAt: isoLong(sub.cancel_until) },
     ],
     refundableQuantity: refundable(world, sub, now),
-    isMicrosoftProduct: true,
+    isMicrosoftProduct: !p.marketplace,
     partnerId: sub.partner_id || '',
     attentionNeeded: false,
     actionTaken: false,
@@ -100,7 +116,7 @@ function modern(world, sub) {
     nextChargeInstructions: sub.next_charge,
     scheduledActions: scheduledActions(world, sub),
     suspensionReasons: sub.status === 'suspended' ? ['Partner'] : null,
-    customTermEndDate: sub.custom_term_end || null,
+    customTermEndDate: sub.custom_term_end === null ? null : new Date(sub.custom_term_end).toISOString().slice(0, 19),
     promotionId: sub.promotion_id || null,
     actions: sub.status === 'active' ? ['edit', 'cancel'] : null,
     links: {
@@ -109,7 +125,7 @@ function modern(world, sub) {
       availability: link(`/products/${p.product_id}/skus/${p.sku_id}/availabilities/${sub.availability_id}${q}`),
       self: link(`/customers/${sub.customer.id}/subscriptions/${sub.id}`),
     },
-    publisherName: 'Microsoft Corporation',
+    publisherName: p.publisher,
     orderId: sub.order_id,
     attributes: { objectType: 'Subscription' },
   };

@@ -35,7 +35,7 @@ function list(world, ctx) {
   let more = false;
   let index = 0;
   for (const u of c.users.values()) {
-    if (!wantsState && u.state !== 'active') continue;
+    if (!wantsState && u.state !== 'active' && world.options.deleted_users === 'filtered') continue;
     if (!keep(u)) continue;
     if (index++ < position.from) continue;
     if (items.length === position.size) { more = true; break; }

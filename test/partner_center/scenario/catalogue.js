@@ -87,6 +87,14 @@ products.push({
   trial: true, max: 25, terms: [{ term: 'P1M', cycle: 'monthly', price: 0 }],
 });
 
+// Software as a service of other publishers, sold in the marketplace: no Entra SKU, no pool.
+skus.push({ part_number: 'MARKETPLACE', sku_id: guidFrom('sku MARKETPLACE'), name: 'Marketplace', plans: [], hidden: true });
+products.push({
+  product_id: 'DZH318Z0BXWC', sku_id: '0002', availability_id: 'DZH318Z0BMJX', provisions: 'MARKETPLACE', title: 'Example Firewall as a Service',
+  publisher: 'Example Networks, Inc.', marketplace: true, extended_terms: false,
+  terms: [{ term: 'P1M', cycle: 'monthly', price: 30 }, { term: 'P1Y', cycle: 'annual', price: 300 }],
+});
+
 const offers = [
   ['legacy-SPB', '22BA39A2-1B2D-4F3E-8F3D-6B5C0E7F9A01', 'SPB', 20, { max: 300 }],
   ['legacy-O365_BUSINESS_PREMIUM', '031C9E47-4802-4248-838E-778FB1D2CC05', 'O365_BUSINESS_PREMIUM', 12.5, { max: 300 }],

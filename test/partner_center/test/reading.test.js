@@ -205,3 +205,59 @@ test('audit records: dates as the documents and as the .NET SDK write them', asy
   for (const date of ['24/11/2026', '2026-11-31', '24.11.2026', 'yesterday'])
     assert.strictEqual((await c.get(`/v1/auditrecords?startDate=${encodeURIComponent(date)}`)).status, 400, date);
 });
+
+test('endless paging: the same token for the same page, or always another for empty pages', async () => {
+  const c = await start(many(4), { endless_paging: 'same', page_token: 'body' });
+  const next = (token) => c.get('/v1/customers?seekOperation=Next', { 'ms-continuationtoken': token });
+  let r = await c.get('/v1/customers?size=3');
+  const first = r.json.continuationToken;
+  assert.strictEqual(r.json.links.next, undefined);
+  r = await next(first);
+  assert.deepStrictEqual([r.json.items.length, r.json.continuationToken], [1, first]);
+  r = await next(first);
+  assert.deepStrictEqual([r.json.items.length, r.json.continuationToken], [1, first]);
+  c.world.options.endless_paging = 'new';
+  const seen = new Set();
+  for (let i = 0, token = first; i < 5; i++) {
+    r = await next(token);
+    token = r.json.continuationToken;
+    seen.add(token);
+  }
+  assert.deepStrictEqual([r.json.items.length, seen.size], [0, 5]);
+});
+
+test('deleted users among the others, with state inactive', async () => {
+  const c = await start(one(yearly(), { user_count: 3 }), { deleted_users: 'listed' });
+  c.act({ do: 'delete_user', user: 'user02@contoso.example' });
+  const users = (await c.get(`/v1/customers/${c.customer().id}/users`)).json.items;
+  assert.deepStrictEqual(users.map((u) => u.state), ['active', 'inactive', 'active']);
+  assert.ok(users[1].softDeletionTime && users[1].userPrincipalName.endsWith('user02@contoso.example'));
+});
+
+test('a subscription of the marketplace: not Microsoft’s, no productType, no pool', async () => {
+  const c = await start({ customers: [{ name: 'Contoso', user_count: 1, subscriptions: [yearly(), { product: 'DZH318Z0BXWC:0002', quantity: 4 }] }] });
+  const base = `/v1/customers/${c.customer().id}`;
+  const s = (await c.get(`${base}/subscriptions`)).json.items[1];
+  assert.deepStrictEqual([s.isMicrosoftProduct, s.productType, s.billingType, s.refundableQuantity, s.publisherName],
+    [false, undefined, 'license', undefined, 'Example Networks, Inc.']);
+  assert.strictEqual(s.offerId, 'DZH318Z0BXWC:0002:DZH318Z0BMJX');
+  assert.deepStrictEqual((await c.get(`${base}/subscribedskus`)).json.items.map((i) => i.productSku.skuPartNumber), ['SPB']);
+  assert.deepStrictEqual(c.control('GET', 'state').body.customers[0].pools.map((p) => p.part_number), ['SPB']);
+  assert.deepStrictEqual(c.control('GET', 'timeline').body.map((r) => r.part_number), ['SPB']);
+  const sku = (await c.get(`${base}/products/DZH318Z0BXWC/skus/0002`)).json;
+  assert.deepStrictEqual([sku.dynamicAttributes.isMicrosoftProduct, sku.dynamicAttributes.provisioningId], [false, undefined]);
+  await c.advance(70);
+  assert.strictEqual((await c.get(`${base}/subscriptions`)).json.items[1].status, 'active');
+});
+
+test('the report may run ahead of what can be assigned', async () => {
+  const c = await start(one(yearly({ quantity: 1 }), { user_count: 2, assigned: { SPB: 1 } }), { provisioning_delay: 86400, report_ahead: true });
+  const [, user] = c.customer().users.keys();
+  await c.change(c.subs()[0], { quantity: 2 });
+  const base = `/v1/customers/${c.customer().id}`;
+  assert.strictEqual((await c.get(`${base}/subscribedskus`)).json.items[0].availableUnits, 1);
+  const assign = () => c.post(`${base}/users/${user}/licenseupdates`, { licensesToAssign: [{ skuId: SPB }] });
+  assert.strictEqual((await assign()).json.code, 60012);
+  await c.advance(1);
+  assert.strictEqual((await assign()).status, 201);
+});

@@ -169,3 +169,78 @@ test('the clock does not run backwards', async () => {
   const c = await start(ending());
   assert.strictEqual(c.control('POST', 'clock', { now: '2026-01-01T00:00:00Z' }).status, 400);
 });
+
+test('extended terms in a shape of their own: another SKU, monthly, auto-renew back on', async () => {
+  const c = await start(ending(), { extended_terms_shape: 'separate' });
+  const [sub] = c.subs();
+  await c.change(sub, { autoRenewEnabled: false });
+  await c.advance(7);
+  let r = await c.resource(sub);
+  assert.match(r.offerId, /^CFQ7TTC0LCHC:E002:CFQ7TTC/);
+  assert.deepStrictEqual([r.status, r.quantity, r.termDuration, r.billingCycle, r.autoRenewEnabled], ['active', 20, 'P1M', 'monthly', true]);
+  assert.deepStrictEqual([c.pool().active, c.ledger('extended_term')[0].amount], [20, Math.round(20 * 26.4 * 1.03 * 1e6) / 1e6]);
+  const base = `/v1/customers/${sub.customer.id}/products/CFQ7TTC0LCHC`;
+  assert.strictEqual((await c.get(`${base}/skus/E002`)).json.dynamicAttributes.provisioningId, sub.sku_id);
+  assert.strictEqual((await c.get(`${base}/skus/E002/availabilities`)).json.items[0].isPurchasable, false);
+  assert.ok(!(await c.get(`${base}/skus`)).json.items.some((s) => s.id === 'E002'));
+  await c.advance(32);
+  assert.strictEqual(c.ledger('extended_term').length, 2, 'it renews by itself');
+  // Fewer seats at the next month, and off at the end; or back to a year.
+  const [product, sku, availability] = r.offerId.split(':');
+  const next = { product: { productId: product, skuId: sku, availabilityId: availability, billingCycle: 'monthly', termDuration: 'P1M' }, quantity: 15 };
+  assert.strictEqual((await c.change(sub, { scheduledNextTermInstructions: next })).status, 200);
+  await c.advance(31);
+  r = await c.resource(sub);
+  assert.deepStrictEqual([r.quantity, r.offerId.split(':')[1], sub.extended], [15, 'E002', true]);
+  const year = { product: { productId: product, skuId: '0002', availabilityId: c.world.catalogue.product(PREMIUM).availability_id, billingCycle: 'monthly', termDuration: 'P1Y' }, quantity: 15 };
+  assert.strictEqual((await c.change(sub, { scheduledNextTermInstructions: year })).status, 200);
+  await c.advance(31);
+  assert.deepStrictEqual([sub.product.sku_id, sub.term, sub.extended, sub.unit_price], ['0002', 'P1Y', false, 264]);
+});
+
+test('extended terms of their own end with the explicit Cancel, or at once as a whole', async () => {
+  const own = { product: 'CFQ7TTC0LCHC:E002', quantity: 5, ends_in_days: 10 };
+  const c = await start(one(own), { extended_terms_shape: 'separate' });
+  const [sub] = c.subs();
+  assert.strictEqual((await c.change(sub, { autoRenewEnabled: false, scheduledActions: [{ scheduleType: 'TermEnd', actionType: 'Cancel' }] })).status, 200);
+  await c.advance(11);
+  assert.strictEqual(sub.status, 'disabled');
+  const d = await start(one(own), { extended_terms_shape: 'separate' });
+  assert.strictEqual((await d.change(d.subs()[0], { status: 'deleted' })).status, 200);
+});
+
+test('announced actions say what happens anyway; coming back as shown they mean nothing', async () => {
+  const c = await start(ending({ next: 12 }), { scheduled_actions: 'announced' });
+  const [sub] = c.subs();
+  const shown = async () => (await c.resource(sub)).scheduledActions.map((a) => [a.actionType, a.instructions && a.instructions.quantity]);
+  assert.deepStrictEqual(await shown(), [['RenewToNewTerm', 12]]);
+  assert.strictEqual((await c.change(sub, {})).json.scheduledNextTermInstructions.quantity, 12);
+  assert.strictEqual(c.ledger().length, 0, 'the whole resource sent back changes nothing');
+  assert.strictEqual((await c.change(sub, { scheduledNextTermInstructions: null })).json.scheduledNextTermInstructions, undefined);
+  assert.deepStrictEqual(await shown(), [['RenewToNewTerm', 20]]);
+  assert.strictEqual((await c.change(sub, { quantity: 21 })).json.scheduledNextTermInstructions, undefined);
+  assert.deepStrictEqual(await shown(), [['RenewToNewTerm', 21]]);
+  await c.change(sub, { autoRenewEnabled: false });
+  assert.deepStrictEqual(await shown(), [['RenewToExtendedServiceTerm', undefined]]);
+  const cancel = [{ scheduleType: 'TermEnd', actionType: 'Cancel' }];
+  await c.change(sub, { autoRenewEnabled: true, scheduledActions: null });
+  assert.strictEqual((await c.change(sub, { autoRenewEnabled: false, scheduledActions: cancel })).status, 200);
+  assert.deepStrictEqual(await shown(), [['Cancel', undefined]]);
+});
+
+test('a custom end of the next term; the date can stay to be seen for ever', async () => {
+  const c = await start(ending(), { custom_term_end_date: 'kept' });
+  const [sub] = c.subs();
+  const next = { product: { productId: 'CFQ7TTC0LCHC', skuId: '0002', availabilityId: c.world.catalogue.product(PREMIUM).availability_id, billingCycle: 'monthly', termDuration: 'P1M' },
+    quantity: 20, customTermEndDate: '2026-12-15T00:00:00' };
+  assert.strictEqual((await c.change(sub, { scheduledNextTermInstructions: next })).status, 200);
+  await c.advance(8);
+  let r = await c.resource(sub);
+  assert.deepStrictEqual([r.commitmentEndDate, r.customTermEndDate], ['2026-12-15T00:00:00Z', '2026-12-15T00:00:00']);
+  await c.advance(30);
+  r = await c.resource(sub);
+  assert.strictEqual(r.customTermEndDate, '2026-12-15T00:00:00', 'long past');
+  assert.ok(r.commitmentEndDate > '2026-12-31');
+  const d = await start(ending({ custom_term_end: '2019-01-09' }));
+  assert.strictEqual((await d.resource(d.subs()[0])).customTermEndDate, '2019-01-09T00:00:00');
+});
