@@ -34,7 +34,7 @@ const DEFAULTS = {
   credit_order: 'newest', // newest | oldest: the batch that a decrease is taken from
   refund_window_hours: 168,
   decrease_error: 800090, // 800090 | 900214 | 900257
-  closed_batches: 'listed', // listed | dropped
+  closed_batches: 'dropped', // dropped | listed
   stale_etag_status: 400, // or 412
   max_updates: 1200,
   patch_async_seconds: 0, // > 0: 202 + Location, applied later
