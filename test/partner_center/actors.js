@@ -5,6 +5,7 @@
 const crypto = require('crypto');
 const { asList, DAY } = require('./util');
 const commerce = require('./commerce');
+const { PURCHASE, CHANGE, known } = require('./errors');
 const licences = require('./licences');
 const orders = require('./orders');
 const pools = require('./pools');
@@ -44,6 +45,19 @@ const WORLD = {
   forget_requests: (world) => ({ forgotten: world.replay.forget() }),
   revoke_refresh_token: (world, a) => world.tokens.revokeRefresh(a.partner || world.accounts[0].name),
   revoke_access_tokens: (world, a) => world.tokens.revokeAccess(a.partner || world.accounts[0].name),
+  /** {code}: purchases of that customer, or of all of a partner's, are refused with it; null: no more. */
+  refuse_purchases: (world, a) => {
+    const whose = a.customer ? findCustomer(world, a.customer) : world.account(a.partner || world.accounts[0].name);
+    whose.refuses_purchases = a.code ? known(PURCHASE, a.code) : null;
+  },
+  /** The ids of availabilities are not for ever: {product}; the old catalogItemId is unknown from now on. */
+  new_availability: (world, a) => {
+    const p = world.catalogue.product(a.product);
+    p.availability_id = `CFQ7TTC${crypto.randomBytes(3).toString('hex').slice(0, 5).toUpperCase()}`;
+    return { catalogItemId: `${p.product_id}:${p.sku_id}:${p.availability_id}` };
+  },
+  /** {product, on: false}: "This item isn't available", with status 200. */
+  available: (world, a) => { world.catalogue.product(a.product).unavailable = a.on === false; },
   set_secret: (world, a) => { world.account(a.partner || world.accounts[0].name).client_secret = a.secret; },
 };
 
@@ -56,6 +70,10 @@ const LASTING = {
   licence_access: off,
   relationship: off,
   tenant: off,
+  conditional_access: off,
+  available: off,
+  refuse_purchases: (world, { for_seconds, ...a }) => ({ ...a, code: null }),
+  refuse_changes: (world, { for_seconds, ...a }) => ({ ...a, code: null }),
 };
 
 function findCustomer(world, name) {
@@ -192,11 +210,20 @@ const ACTS = {
     const item = { catalog_item: `${p.product_id}:${p.sku_id}:${p.availability_id}`, quantity: a.quantity ?? 1, term: t.term, cycle: t.cycle };
     orders.mayBuy(ctx);
     item.product = orders.checkLine(world, ctx, item);
+    orders.mayOrder(world, ctx, [item]);
     const order = orders.make(world, ctx, [item]);
     return { order: order.id, subscription: order.lines[0].sub.id };
   },
   licence_access(world, ctx, customer, a) {
     customer.licence_access = a.on !== false;
+  },
+  /** A policy of Conditional Access blocks the partner's calls for licences: {on}. */
+  conditional_access(world, ctx, customer, a) {
+    customer.conditional_access = a.on !== false;
+  },
+  /** {code, subscription|sku}: changes of that subscription are refused with it; null: no more. */
+  refuse_changes(world, ctx, customer, a) {
+    findSubscription(world, customer, a).refuses = a.code ? known(CHANGE, a.code) : null;
   },
   /** The relationship ends or begins: the customer disappears from the partner's list. */
   relationship(world, ctx, customer, a) {

@@ -120,9 +120,11 @@ function checkout(world, ctx) {
   const cart = alive(world, find(ctx));
   orders.mayBuy(ctx);
   if (cart.status === 'Ordered') {
+    if (world.clock.now() < cart.processing_until) throw refuse(409, 800064, `Cart ${cart.id} is being processed by another request.`);
     if (world.options.second_checkout === 'replay') return cart.answer;
     throw refuse(400, 800065, 'An already submitted cart cannot be checked out.');
   }
+  orders.mayOrder(world, ctx, cart.lines.flatMap((l) => [l, ...l.addons]));
   const made = [];
   const failed = [];
   for (const group of new Set(cart.lines.map((l) => l.group))) {
@@ -135,6 +137,7 @@ function checkout(world, ctx) {
   if (!made.length && failed.every((f) => f.code === 800002))
     throw errors.input(`The cart cannot be checked out: ${failed[0].description}`);
   if (made.length) cart.status = 'Ordered';
+  cart.processing_until = ctx.time + world.options.order_processing_seconds * 1000;
   cart.modified = ctx.time;
   const views = made.map((o) => orders.view(world, ctx, o, { fresh: true }));
   const bare = world.options.checkout_shape === 'bare' && views.length === 1 && !failed.length;

@@ -231,6 +231,8 @@ function sku(world, ctx) {
 function availabilities(world, ctx) {
   const country = market(world, ctx);
   const p = world.catalogue.resolve(ctx.params.product, ctx.params.sku);
+  // One of Microsoft's errors comes with status 200.
+  if (p.unavailable) return { status: 200, body: { code: 400072, description: "This item isn't available.", data: [], source: 'PartnerFD' } };
   return collection([availabilityView(p, country, ctx.partner.currency)]);
 }
 

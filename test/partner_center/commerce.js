@@ -3,7 +3,7 @@
 // a technician in the portal, or the renewal. Each operation has a check, which refuses and
 // changes nothing, and an apply.
 
-const { refuse } = require('./errors');
+const { refuse, told, PURCHASE, CHANGE } = require('./errors');
 const { prorated, meter } = require('./ledger');
 const { HOUR } = require('./util');
 const pools = require('./pools');
@@ -54,14 +54,29 @@ function wipeSchedule(world, ctx, sub, why) {
 }
 
 function updatable(world, sub) {
+  const now = world.clock.now();
   if (sub.status === 'deleted') throw refuse(400, 2011, 'A deleted subscription cannot be updated.');
   if (sub.status === 'expired' || sub.status === 'disabled')
     throw refuse(400, 900279, 'The subscription can no longer be updated.');
   if (sub.renewing_until !== null)
     throw refuse(409, 900278, 'There is a pending operation on this subscription. Try again later.');
+  if (sub.refuses && sub.refuses !== 2001) throw told(CHANGE, sub.refuses);
+  if (inProgress(sub.customer, now, (o) => o.subscriptions.includes(sub.id))) throw told(CHANGE, 800082);
+  if (ending(sub) && sub.term_end - now <= world.options.expiring_hours * HOUR) throw told(CHANGE, 900277);
   if (sub.pending) throw refuse(409, 800014, 'There is a pending adjustment on this subscription.');
   if (sub.updates >= world.options.max_updates)
     throw refuse(400, 900311, 'The subscription has been updated too many times.');
+}
+
+const ending = (sub) => sub.commerce === 'nce' && !sub.auto_renew && (sub.scheduled_actions || []).some((a) => a.actionType === 'Cancel');
+
+/** An order of the customer that is still being worked on and for which `fits` holds. */
+const inProgress = (customer, now, fits) => customer.processing.find((o) => o.until > now && fits(o));
+
+/** Seats cost money: some refuse them whatever the subscription. */
+function mayPay(world, ctx) {
+  const code = ctx.customer.refuses_purchases || ctx.partner.refuses_purchases;
+  if (code) throw told(PURCHASE, code);
 }
 
 const openBatches = (sub, now) => sub.batches.filter((b) => b.quantity > 0 && b.until > now);
@@ -71,6 +86,8 @@ const limits = (sub) => (sub.commerce === 'nce' ? sub.product : sub.offer);
 const quantity = {
   check(world, sub, wanted, now = world.clock.now()) {
     if (!Number.isInteger(wanted)) throw refuse(400, 3000, 'The quantity is not a whole number.');
+    if (sub.refuses === 2001 || now < sub.suspended_at + world.options.suspending_seconds * 1000) throw told(CHANGE, 2001);
+    if (wanted > sub.quantity) mayPay(world, { customer: sub.customer, partner: world.account(sub.account) });
     if (sub.trial) throw refuse(400, 800095, 'The seat quantity of a trial cannot be updated.');
     if (sub.status === 'suspended') throw refuse(400, 800091, 'A suspended subscription cannot be updated.');
     const { min, max, pooled_max: pooledMax } = limits(sub);
@@ -261,5 +278,5 @@ const addonsOf = (sub) => [...sub.customer.subscriptions.values()].filter((s) =>
 
 module.exports = {
   state, changed, wipeSchedule, updatable, openBatches, quantity, suspend, reactivate, cancel, renewal,
-  setAutoRenew, windowMs, seatsOfTenant,
+  setAutoRenew, windowMs, seatsOfTenant, mayPay, inProgress,
 };

@@ -163,8 +163,9 @@ function serve(world, request, route, params, partner, caller, now, fault) {
     if (params.customer !== undefined) {
       const customer = world.directory.get(params.customer);
       if (!customer || customer.gone) throw errors.tenant();
-      if (!customer.partners.has(partner.name)) throw errors.relationship();
+      if (!customer.partners.has(partner.name)) throw errors.relationship(world.options.relationship_words);
       if (route.user && !customer.licence_access) throw errors.privileges();
+      if (route.user && customer.conditional_access) throw errors.conditionalAccess();
       ctx.customer = customer;
       if (route.mutating) world.directory.keep(customer);
       else if (world.prerender) return prerendered(world, ctx, route);

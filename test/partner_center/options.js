@@ -10,6 +10,7 @@ const DEFAULTS = {
   audiences: ['https://api.partnercenter.microsoft.com'],
   retired_audiences: ['https://graph.windows.net'],
   licence_token_error: 900329, // or 900316
+  relationship_words: 'partner', // partner | caller: what 403/20002 says
   mfa: 'off', // off | all | licences: calls of app+user access that need a token with the MFA claim
 
   // Requests
@@ -37,6 +38,8 @@ const DEFAULTS = {
   closed_batches: 'dropped', // dropped | listed
   stale_etag_status: 400, // or 412
   max_updates: 1200,
+  suspending_seconds: 0, // after a suspension: 400/2001 for changes of the quantity
+  expiring_hours: 0, // before the end of a term that ends explicitly: 400/900277
   patch_async_seconds: 0, // > 0: 202 + Location, applied later
   one_change_per_patch: true,
   scheduled_actions: 'kept', // kept | announced: GET also says what happens anyway | dropped: explicit Cancel is silently ignored
@@ -63,6 +66,8 @@ const DEFAULTS = {
 
   // Carts and orders
   cart_lifetime_seconds: 7 * 24 * 3600,
+  order_processing_seconds: 0, // an order in progress: 800060, 800064, 800082
+  max_subscriptions: 0, // per customer and partner, 0 = any number; then 800089
   second_checkout: 'error', // error (800065) | replay
   checkout_shape: 'orders', // orders | bare
   subscription_id_in_answer: true,

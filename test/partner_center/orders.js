@@ -2,7 +2,7 @@
 // Orders, and the subscriptions that come of them.
 
 const crypto = require('crypto');
-const { ApiError, errors, refuse } = require('./errors');
+const { ApiError, errors, refuse, told, PURCHASE } = require('./errors');
 const { prorated, meter } = require('./ledger');
 const { midnight, addMonths, termMonths, isoLong, link, round } = require('./util');
 const commerce = require('./commerce');
@@ -31,6 +31,7 @@ function checkLine(world, ctx, item) {
   } catch (e) {
     throw bad(e.status, e.code, 10001, e.message);
   }
+  if (product.unavailable) throw bad(403, 800020, 10001, "The catalog item isn't eligible for purchase.");
   if (product.purchasable === false) throw bad(403, 2085, 10001, 'The catalog item cannot be purchased.');
   if (!world.catalogue.price(product, item.term, item.cycle))
     throw bad(400, 800002, 10001, 'The catalog item is not offered with this term and billing cycle.');
@@ -46,6 +47,18 @@ function checkLine(world, ctx, item) {
       });
   }
   return product;
+}
+
+/** Judged when an order is placed: whoever may not pay, and what is in progress or too much. */
+function mayOrder(world, ctx, lines) {
+  commerce.mayPay(world, ctx);
+  const now = world.clock.now();
+  const items = lines.map((l) => l.catalog_item.toUpperCase());
+  if (commerce.inProgress(ctx.customer, now, (o) => o.account === ctx.account && o.items.some((i) => items.includes(i)))) throw told(PURCHASE, 800060);
+  const most = world.options.max_subscriptions;
+  const alive = [...ctx.customer.subscriptions.values()].filter((s) => s.account === ctx.account && s.status !== 'deleted').length;
+  if (most && alive + lines.length > most)
+    throw refuse(403, 800089, `The requested number of ${lines.length} asset/s exceeded the remaining limit of ${Math.max(0, most - alive)} assets allowed per customer.`);
 }
 
 /** One order with one new subscription per line. */
@@ -64,6 +77,12 @@ function make(world, ctx, lines) {
     order.lines.push({ number: order.lines.length, sub, quantity: l.quantity, price: sub.unit_price, term: l.term, offer: l.catalog_item });
   }
   ctx.customer.orders.set(order.id, order);
+  const seconds = world.options.order_processing_seconds;
+  ctx.customer.processing = ctx.customer.processing.filter((o) => o.until > now);
+  if (seconds)
+    ctx.customer.processing.push({
+      account: ctx.account, until: now + seconds * 1000, items: lines.map((l) => l.catalog_item.toUpperCase()), subscriptions: order.lines.map((l) => l.sub.id),
+    });
   world.directory.keep(ctx.customer);
   world.audit.add(world, ctx, {
     customer: ctx.customer, resourceType: 'order', operationType: 'create_order',
@@ -221,8 +240,9 @@ function create(world, ctx) {
   if (lines.some((l) => l.indirect) && !body.partneronrecordattestationaccepted)
     throw refuse(400, 900206, 'The partner on record attestation must be accepted on the order.');
   for (const l of lines) l.product = checkLine(world, ctx, l);
+  mayOrder(world, ctx, lines);
   const order = make(world, ctx, lines);
   return { status: 201, body: view(world, ctx, order, { fresh: true }) };
 }
 
-module.exports = { mayBuy, checkLine, make, view, list, get, provisioning, create };
+module.exports = { mayBuy, mayOrder, checkLine, make, view, list, get, provisioning, create };

@@ -84,7 +84,7 @@ class World {
       status: 'active', offer: null, product: null, partner_id: null, custom_term_end: null,
       scheduled_next: null, scheduled_actions: null, next_charge: null, pending: null, renewing_until: null,
       extended: false, parent_id: null, updates: 0, version: 1, suspended_at: null, ended_at: null, delete_at: null,
-      auto_renew_off_at: -Infinity, planned_by: null, meter: [],
+      auto_renew_off_at: -Infinity, planned_by: null, refuses: null, meter: [],
       anchor_day: new Date(fields.term_start_day).getUTCDate(),
       ...fields,
     };
