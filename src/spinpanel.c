@@ -43,7 +43,8 @@ _PG_init(void)
 	 * how a promoted standby goes on by itself.
 	 */
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = 5;
+	/* A worker that cannot start waits by itself before it connects. */
+	worker.bgw_restart_time = 1;
 	strlcpy(worker.bgw_library_name, "spinpanel", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "spinpanel_worker_main", sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "spinpanel worker (%s)", spinpanel_database);

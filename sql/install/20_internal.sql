@@ -29,7 +29,9 @@ LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_require_worker';
 COMMENT ON FUNCTION _require_worker() IS 'internal: error 55000 where the library is not preloaded';
 
 CREATE FUNCTION _worker_facts(OUT preloaded boolean, OUT database text, OUT enabled boolean, OUT pid int,
-                              OUT started_at timestamptz, OUT last_turn_at timestamptz)
+                              OUT started_at timestamptz, OUT last_turn_at timestamptz, OUT starts bigint,
+                              OUT idles boolean, OUT last_success_at timestamptz, OUT failures bigint,
+                              OUT last_error_at timestamptz, OUT last_error text, OUT requests_last_minute bigint)
 LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_sql_worker_facts';
 COMMENT ON FUNCTION _worker_facts() IS 'internal: what shared memory tells of the worker';
 

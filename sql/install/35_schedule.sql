@@ -104,3 +104,24 @@ $$;
 COMMENT ON FUNCTION unschedule() IS
 'Ends what schedule() began, and returns the id of the pg_cron job that was removed (NULL: there was none). Missed nights are made up for no longer. Do this before DROP EXTENSION: pg_cron keeps its jobs.
 Errors: 25006 on a standby.';
+
+CREATE FUNCTION _cron_next(line text, moment timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    due     timestamptz;
+    earlier timestamptz;
+BEGIN
+    FOR days IN 1 .. 366 LOOP
+        due := spinpanel._cron_previous(_cron_next.line, _cron_next.moment + make_interval(days => days));
+        CONTINUE WHEN due IS NULL OR due <= _cron_next.moment;
+        LOOP
+            earlier := spinpanel._cron_previous(_cron_next.line, due - interval '1 minute');
+            EXIT WHEN earlier IS NULL OR earlier <= _cron_next.moment;
+            due := earlier;
+        END LOOP;
+        RETURN due;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION _cron_next(text, timestamptz) IS 'internal: the first minute after moment at which a cron line is due; NULL: none within a year';

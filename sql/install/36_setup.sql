@@ -37,15 +37,27 @@ BEGIN
     ELSIF pg_is_in_recovery() THEN
         ok := true;
         detail := 'not running: this is a standby, it starts at promotion';
+    ELSIF worker.pid IS NULL AND worker.starts = 0 AND worker.last_success_at IS NULL THEN
+        detail := 'not running: it was not started since the server was';
+        hint := format('If the server''s log says "too many background workers", there was no free slot: raise max_worker_processes (now %s) and restart the server.',
+                       current_setting('max_worker_processes'));
     ELSIF worker.pid IS NULL THEN
-        detail := 'not running';
-        hint := 'It starts again within seconds of an error; the server''s log says why it ended.';
+        detail := 'not running' || coalesce(format('; its last error, of %s: %s', worker.last_error_at, worker.last_error), '');
+        hint := 'It starts again by itself, within a minute at most; the server''s log says why it ended.';
     ELSIF worker.last_turn_at < clock_timestamp() - interval '5 minutes' - current_setting('spinpanel.poll_interval')::interval THEN
         detail := format('process %s has done nothing since %s', worker.pid, worker.last_turn_at);
         hint := 'See pg_stat_activity for what it waits for.';
     ELSIF NOT worker.enabled THEN
-        detail := format('process %s is running, but spinpanel.enabled is off', worker.pid);
+        detail := format('process %s is running, but spinpanel.enabled is off: nothing is read or sent', worker.pid);
         hint := 'Set spinpanel.enabled to on and reload.';
+    ELSIF worker.idles THEN
+        detail := format('process %s is running, but cannot work here: %s', worker.pid, worker.last_error);
+        hint := 'See the server''s log for what to do.';
+    ELSIF worker.failures >= 3 THEN
+        detail := format('process %s is running, but its last %s units of work failed, the last one at %s: %s', worker.pid,
+                         worker.failures, worker.last_error_at, worker.last_error);
+        hint := format('It succeeded last at %s. The server''s log has the error with its context.',
+                       coalesce(worker.last_success_at::text, 'no time since the server started'));
     ELSE
         ok := true;
         detail := format('process %s is running since %s', worker.pid, worker.started_at);
@@ -147,6 +159,14 @@ BEGIN
     hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.operation WHERE status IN (''queued'', ''sending'', ''unknown'') tells why (error, not_before).' END;
     RETURN NEXT;
 
+    item := 'paused';
+    SELECT count(*) FILTER (WHERE r.paused_at IS NOT NULL) AS paused, count(*) AS customers, min(r.paused_at) AS since INTO counts
+    FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id AND c.gone_at IS NULL;
+    ok := counts.paused = 0;
+    detail := format('%s of %s customers are paused%s', counts.paused, counts.customers, ', the first since ' || counts.since);
+    hint := CASE WHEN NOT ok THEN 'Nothing is changed at Partner Center for them, and their requests wait. SELECT spinpanel.resume(); ends it.' END;
+    RETURN NEXT;
+
     item := 'last night';
     SELECT r.* INTO night FROM spinpanel.run r WHERE r.kind = 'nightly' ORDER BY r.night DESC LIMIT 1;
     IF FOUND THEN
@@ -182,7 +202,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION check_setup() IS
-'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, last night, approvals and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
+'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
 
 CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

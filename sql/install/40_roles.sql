@@ -53,15 +53,16 @@ Errors: 22004, 22023 (no such level), 42704 (no such role), 42501';
 
 CREATE VIEW _function_level AS
 SELECT f.name::name, f.level FROM (VALUES
+    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1),
     ('excess_seats', 2), ('plan_adjustment', 2), ('sync', 2), ('adjust', 2), ('nightly', 2), ('wait_for_run', 2),
     ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2),
     ('wait_for_request', 2), ('check_setup', 2),
     ('set_relationship', 3), ('set_license_rule', 3), ('drop_license_rule', 3), ('approve', 3), ('reject', 3),
     ('pause', 3), ('resume', 3),
     ('connect_account', 4), ('disconnect_account', 4), ('schedule', 4), ('unschedule', 4), ('activate', 4), ('limit_reader', 4)) AS f (name, level);
-COMMENT ON VIEW _function_level IS 'internal: which function needs which role (2 operator, 3 manager, 4 admin)';
+COMMENT ON VIEW _function_level IS 'internal: which function needs which role';
 COMMENT ON COLUMN _function_level.name IS 'function';
-COMMENT ON COLUMN _function_level.level IS '2 operator, 3 manager, 4 admin';
+COMMENT ON COLUMN _function_level.level IS '1 reader (what the reporting views call), 2 operator, 3 manager, 4 admin';
 
 CREATE FUNCTION limit_reader(to_role name, customers text[]) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

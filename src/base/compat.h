@@ -9,6 +9,7 @@
 
 #include "postgres.h"
 
+#include "common/pg_prng.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "storage/ipc.h"
@@ -21,17 +22,11 @@
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
-#define MarkGUCPrefixReserved(prefix) EmitWarningsOnPlaceholders(prefix)
-#define SPINPANEL_REQUEST_SHMEM_AT_INIT 1
+#error "spinpanel needs PostgreSQL 15 or newer"
 #endif
 
 /* A random number from 0 up to but not including 1 */
-#if PG_VERSION_NUM >= 150000
-#include "common/pg_prng.h"
 #define SpinpanelRandom() pg_prng_double(&pg_global_prng_state)
-#else
-#define SpinpanelRandom() ((double) random() / ((double) MAX_RANDOM_VALUE + 1))
-#endif
 
 /* CreateWaitEventSet: a memory context to 16, a resource owner from 17 */
 #if PG_VERSION_NUM >= 170000
@@ -40,11 +35,6 @@
 #else
 #define SpinpanelCreateWaitEventSet(n) CreateWaitEventSet(TopMemoryContext, (n))
 #define SpinpanelWaitEvent(name) PG_WAIT_EXTENSION
-#endif
-
-#if PG_VERSION_NUM < 150000
-extern void spinpanel_init_materialized_srf(FunctionCallInfo fcinfo);
-#define InitMaterializedSRF(fcinfo, flags) spinpanel_init_materialized_srf(fcinfo)
 #endif
 
 #endif /* SPINPANEL_COMPAT_H */

@@ -27,8 +27,8 @@
  * ------------------------------------------------------------------------- */
 
 /*
- * Bounds the nesting before the recursive parser sees it, and refuses the two
- * forms of NUL, which no text of ours can hold.
+ * Bounds the nesting before the recursive parser sees it, and refuses a NUL
+ * byte.
  */
 static bool
 is_acceptable(const char *text, size_t length)
@@ -46,8 +46,6 @@ is_acceptable(const char *text, size_t length)
 		{
 			if (*c == '\\' && c + 1 < end)
 			{
-				if (c[1] == 'u' && end - c >= 6 && memcmp(c + 2, "0000", 4) == 0)
-					return false;
 				c++;
 			}
 			else if (*c == '"')
@@ -66,12 +64,68 @@ is_acceptable(const char *text, size_t length)
 	return true;
 }
 
+/* The value of four hexadecimal digits; -1 if they are none. */
+static int
+hexadecimal(const char *digits)
+{
+	int value = 0;
+	int i;
+
+	for (i = 0; i < 4; i++)
+	{
+		char c = digits[i];
+
+		if (c >= '0' && c <= '9')
+			value = value * 16 + (c - '0');
+		else if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'))
+			value = value * 16 + ((c | 0x20) - 'a' + 10);
+		else
+			return -1;
+	}
+	return value;
+}
+
+/*
+ * One name that jsonb cannot hold (an escaped NUL, half of a surrogate pair)
+ * must not make a whole list unreadable: such an escape becomes U+FFFD, the
+ * replacement character.  The length stays.
+ */
+static void
+replace_impossible_escapes(char *text, size_t length)
+{
+	char *end = text + length;
+	char *c = text;
+
+	while ((c = memchr(c, '\\', end - c)) != NULL && end - c >= 6)
+	{
+		int value = c[1] == 'u' ? hexadecimal(c + 2) : -1;
+		int next;
+
+		if (value < 0)
+		{
+			c += 2;
+			continue;
+		}
+		next = value >= 0xD800 && value <= 0xDBFF && end - c >= 12 && c[6] == '\\' && c[7] == 'u'
+				   ? hexadecimal(c + 8)
+				   : -1;
+		if (next >= 0xDC00 && next <= 0xDFFF)
+		{
+			c += 12;
+			continue;
+		}
+		if (value == 0 || (value >= 0xD800 && value <= 0xDFFF))
+			memcpy(c + 2, "fffd", 4);
+		c += 6;
+	}
+}
+
 /*
  * Catching an error without a subtransaction is safe here, because all that
  * jsonb_in takes is memory of the current context: no lock, buffer, catalog
  * entry or snapshot.  That memory is the scratch context, dropped either way.
- * Only errors about the data are swallowed; a cancel request or running out of
- * memory go on to the caller.
+ * Whatever the parser says about the data means "no JSON"; a cancel request, the
+ * end of the process and running out of memory go on to the caller.
  */
 static Jsonb *
 parse_guarded(const char *text, size_t length, MemoryContext caller, MemoryContext scratch)
@@ -84,8 +138,7 @@ parse_guarded(const char *text, size_t length, MemoryContext caller, MemoryConte
 		char *copy = pnstrdup(text, length);
 		Jsonb *parsed;
 
-		if (GetDatabaseEncoding() != PG_UTF8 && GetDatabaseEncoding() != PG_SQL_ASCII)
-			copy = pg_any_to_server(copy, (int) length, PG_UTF8);
+		replace_impossible_escapes(copy, length);
 		parsed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(copy)));
 		result = MemoryContextAlloc(caller, VARSIZE(parsed));
 		memcpy(result, parsed, VARSIZE(parsed));
@@ -93,11 +146,10 @@ parse_guarded(const char *text, size_t length, MemoryContext caller, MemoryConte
 	PG_CATCH();
 	{
 		int code = geterrcode();
-		int category = ERRCODE_TO_CATEGORY(code);
 
 		MemoryContextSwitchTo(caller);
-		if (category != ERRCODE_DATA_EXCEPTION && category != ERRCODE_PROGRAM_LIMIT_EXCEEDED &&
-			code != ERRCODE_UNTRANSLATABLE_CHARACTER)
+		if (code == ERRCODE_QUERY_CANCELED || code == ERRCODE_OUT_OF_MEMORY ||
+			ERRCODE_TO_CATEGORY(code) == ERRCODE_OPERATOR_INTERVENTION)
 			PG_RE_THROW();
 		FlushErrorState();
 	}

@@ -19,8 +19,10 @@
  * Text from the network to jsonb, palloc'd in the current memory context:
  * strips a BOM, verifies the encoding, bounds depth (64) and size (64 MB).
  * NULL where it is no JSON; never throws for bad input and never quotes the
- * input in a message.  Safe inside and outside a transaction.  Text outside a
- * transaction must be UTF-8 and so must the database (or SQL_ASCII).
+ * input in a message.  Safe inside and outside a transaction.  The database's
+ * encoding is UTF8 (CREATE EXTENSION requires it, and the worker idles elsewhere).
+ * Escapes that no text can hold (NUL, half a surrogate pair) are replaced by
+ * U+FFFD.
  */
 extern Jsonb *spinpanel_json_parse(const char *text, size_t length);
 

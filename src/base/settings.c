@@ -19,6 +19,7 @@ char *spinpanel_database = NULL;
 bool spinpanel_enabled = true;
 char *spinpanel_ca_file = NULL;
 char *spinpanel_allowed_hosts = NULL;
+char *spinpanel_proxy = NULL;
 int spinpanel_request_timeout = 30 * 1000;
 int spinpanel_provisioning_timeout = 24 * 3600;
 int spinpanel_settle_time = 3600;
@@ -43,11 +44,14 @@ check_ca_file(char **newval, void **extra, GucSource source)
 void
 spinpanel_settings_define(bool preloading)
 {
-	/* The worker is registered once, from the postmaster's value. */
-	if (preloading)
-		DefineCustomStringVariable(
-			"spinpanel.database", "Database in which the spinpanel worker runs.", NULL,
-			&spinpanel_database, "postgres", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	/*
+	 * The worker is registered once, from the postmaster's value.  Without the
+	 * preload nothing uses it; it is defined all the same, so that a session
+	 * does not call it an invalid parameter.
+	 */
+	DefineCustomStringVariable("spinpanel.database", "Database in which the spinpanel worker runs.",
+							   NULL, &spinpanel_database, "postgres",
+							   preloading ? PGC_POSTMASTER : PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("spinpanel.enabled",
 							 "Lets the worker read from and write to Partner Center.",
@@ -62,6 +66,11 @@ spinpanel_settings_define(bool preloading)
 		"Hosts other than Microsoft's that accounts may use, separated by commas.",
 		"Only superusers can change it. Plain http is possible to loopback addresses only.",
 		&spinpanel_allowed_hosts, "", PGC_SUSET, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"spinpanel.proxy", "Proxy through which the worker talks to other than loopback hosts.",
+		"host:port or a URL. Empty: none; proxy variables of the server's environment are not used. "
+		"TLS is end to end through the proxy.",
+		&spinpanel_proxy, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomIntVariable("spinpanel.request_timeout",
 							"Time after which a request to Partner Center is given up.",
 							"A change that was given up is looked up before anything else is done.",

@@ -13,6 +13,7 @@ extern char *spinpanel_database;
 extern bool spinpanel_enabled;
 extern char *spinpanel_ca_file;
 extern char *spinpanel_allowed_hosts;
+extern char *spinpanel_proxy;
 extern int spinpanel_request_timeout; /* ms */
 extern int spinpanel_provisioning_timeout; /* s */
 extern int spinpanel_settle_time; /* s */

@@ -7,6 +7,9 @@
  * PREPARED wakes nobody) or come for nothing (a rolled-back savepoint); the
  * worker polls as well and both are harmless.
  *
+ * The segment also holds what monitoring asks of the worker: whether its units
+ * of work succeed, what the last error was, how many requests it sends.
+ *
  * No pointer to private memory, no descriptor and nothing that must survive a
  * crash may ever be put here: after a crash the segment starts empty.
  */
@@ -39,12 +42,13 @@ static bool callback_registered = false;
 static bool wake_pending = false;
 static uint32 wakes_seen = 0;
 
-#ifndef SPINPANEL_REQUEST_SHMEM_AT_INIT
+/* Requests sent, by second, of the last minute (the worker's own memory) */
+static uint32 sent[60];
+static int64 sent_second = 0;
+
 static shmem_request_hook_type previous_request_hook = NULL;
-#endif
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
-#ifndef SPINPANEL_REQUEST_SHMEM_AT_INIT
 static void
 wake_request(void)
 {
@@ -52,7 +56,6 @@ wake_request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(MAXALIGN(sizeof(WakeSegment)));
 }
-#endif
 
 static void
 wake_startup(void)
@@ -76,12 +79,8 @@ wake_startup(void)
 void
 spinpanel_wake_init(void)
 {
-#ifdef SPINPANEL_REQUEST_SHMEM_AT_INIT
-	RequestAddinShmemSpace(MAXALIGN(sizeof(WakeSegment)));
-#else
 	previous_request_hook = shmem_request_hook;
 	shmem_request_hook = wake_request;
-#endif
 	previous_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = wake_startup;
 }
@@ -152,10 +151,24 @@ wake_leave(int code, Datum arg)
 	SpinLockAcquire(&segment->mutex);
 	if (segment->facts.pid == MyProcPid)
 	{
-		memset(&segment->facts, 0, sizeof(segment->facts));
+		segment->facts.pid = 0;
+		segment->facts.database = InvalidOid;
+		segment->facts.idles = false;
+		segment->facts.requests_last_minute = 0;
 		segment->latch = NULL;
 	}
 	SpinLockRelease(&segment->mutex);
+}
+
+uint32
+spinpanel_wake_start(void)
+{
+	uint32 starts;
+
+	SpinLockAcquire(&segment->mutex);
+	starts = ++segment->facts.starts;
+	SpinLockRelease(&segment->mutex);
+	return starts;
 }
 
 void
@@ -165,7 +178,6 @@ spinpanel_wake_announce(void)
 
 	SpinLockAcquire(&segment->mutex);
 	segment->facts.pid = MyProcPid;
-	segment->facts.database = MyDatabaseId;
 	segment->facts.started_at = now;
 	segment->facts.last_turn_at = now;
 	segment->latch = &MyProc->procLatch;
@@ -174,12 +186,87 @@ spinpanel_wake_announce(void)
 }
 
 void
+spinpanel_wake_connected(void)
+{
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.database = MyDatabaseId;
+	SpinLockRelease(&segment->mutex);
+}
+
+/* Forgets the seconds that are more than a minute ago. */
+static uint32
+requests_last_minute(void)
+{
+	int64 second = GetCurrentTimestamp() / USECS_PER_SEC;
+	uint32 sum = 0;
+	int i;
+
+	if (second - sent_second >= 60)
+		memset(sent, 0, sizeof(sent));
+	else
+		for (; sent_second < second; sent_second++)
+			sent[(sent_second + 1) % 60] = 0;
+	sent_second = second;
+	for (i = 0; i < 60; i++)
+		sum += sent[i];
+	return sum;
+}
+
+void
+spinpanel_wake_count_request(void)
+{
+	(void) requests_last_minute();
+	sent[sent_second % 60]++;
+}
+
+void
 spinpanel_wake_heartbeat(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint32 requests = requests_last_minute();
+
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.last_turn_at = now;
+	segment->facts.requests_last_minute = requests;
+	SpinLockRelease(&segment->mutex);
+}
+
+void
+spinpanel_wake_rest(void)
+{
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.starts = 0;
+	SpinLockRelease(&segment->mutex);
+}
+
+void
+spinpanel_wake_unit_over(const char *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
 	SpinLockAcquire(&segment->mutex);
-	segment->facts.last_turn_at = now;
+	if (error == NULL)
+	{
+		segment->facts.starts = 0;
+		segment->facts.failures = 0;
+		segment->facts.last_success_at = now;
+	}
+	else
+	{
+		segment->facts.failures++;
+		segment->facts.last_error_at = now;
+		strlcpy(segment->facts.last_error, error, sizeof(segment->facts.last_error));
+	}
+	SpinLockRelease(&segment->mutex);
+}
+
+void
+spinpanel_wake_idle(const char *reason)
+{
+	SpinLockAcquire(&segment->mutex);
+	segment->facts.idles = reason != NULL;
+	if (reason != NULL)
+		strlcpy(segment->facts.last_error, reason, sizeof(segment->facts.last_error));
 	SpinLockRelease(&segment->mutex);
 }
 

@@ -17,6 +17,15 @@ typedef struct SpinpanelWorkerFacts
 	Oid database; /* where it runs */
 	TimestampTz started_at;
 	TimestampTz last_turn_at; /* last turn of its loop */
+
+	/* These outlive the process, not the server. */
+	uint32 starts; /* since a unit of work last succeeded */
+	TimestampTz last_success_at; /* a unit of work was committed; 0 = never */
+	uint32 failures; /* failed units of work in a row */
+	TimestampTz last_error_at;
+	char last_error[256]; /* what the last failed unit said, or why the worker idles */
+	bool idles; /* it cannot work here; last_error says why */
+	uint32 requests_last_minute; /* sent to Partner Center and the token endpoint */
 } SpinpanelWorkerFacts;
 
 /* From _PG_init while preloading. */
@@ -29,9 +38,23 @@ extern bool spinpanel_wake_available(void);
  * any number of times; harmless without preload. */
 extern void spinpanel_wake_at_commit(void);
 
-/* Worker only: announce, heartbeat, leave. */
+/*
+ * Worker only.  A start is counted before the worker connects to its database,
+ * so that one that cannot start at all is noticed; returns the number of starts
+ * since the last success.
+ */
+extern uint32 spinpanel_wake_start(void);
 extern void spinpanel_wake_announce(void);
+extern void spinpanel_wake_connected(void);
 extern void spinpanel_wake_heartbeat(void);
+/* It leaves on purpose: the next start is a first one. */
+extern void spinpanel_wake_rest(void);
+/* How a unit of work ended; error is NULL if it was committed. */
+extern void spinpanel_wake_unit_over(const char *error);
+/* Why the worker cannot work in this database; NULL: it can. */
+extern void spinpanel_wake_idle(const char *reason);
+/* A request leaves the machine. */
+extern void spinpanel_wake_count_request(void);
 /* A wake-up came since the last call. */
 extern bool spinpanel_wake_taken(void);
 

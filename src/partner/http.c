@@ -20,9 +20,9 @@
  * thread inherits the signal mask.  PostgreSQL's handlers must run on the main
  * thread only, so every call that may start one runs with all signals blocked.
  *
- * Proxies: requests to other than loopback hosts use https_proxy and no_proxy
- * of the server's environment as libcurl does (Debian: the file "environment"
- * of the cluster).  TLS is end to end through such a proxy.
+ * Proxies: only the one that spinpanel.proxy names, and never for loopback
+ * hosts.  What the server's environment says of proxies is ignored: it would
+ * decide whom we talk to.  TLS is end to end through a proxy.
  */
 #include "postgres.h"
 
@@ -39,6 +39,8 @@
 #include "storage/fd.h"
 
 #include "base/address.h"
+#include "base/settings.h"
+#include "base/wake.h"
 #include "partner/http.h"
 
 #if LIBCURL_VERSION_NUM < 0x075500
@@ -642,8 +644,9 @@ transfer_prepare(Transfer *transfer, const SpinpanelHttpRequest *request,
 	}
 	else
 		SET(CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-	if (address->loopback)
-		SET(CURLOPT_PROXY, "");
+	/* An empty text, unlike NULL, keeps libcurl from looking at the environment. */
+	SET(CURLOPT_PROXY, address->loopback || spinpanel_proxy == NULL ? "" : spinpanel_proxy);
+	SET(CURLOPT_NOPROXY, "");
 #undef SET
 	return ok;
 }
@@ -827,6 +830,7 @@ spinpanel_http_submit(const SpinpanelHttpRequest *request)
 		return false;
 	}
 	active++;
+	spinpanel_wake_count_request();
 	return true;
 }
 

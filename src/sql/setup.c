@@ -33,33 +33,72 @@ record_of(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 }
 
 /*
- * spinpanel._worker_facts(OUT preloaded boolean, OUT database text,
- *	OUT enabled boolean, OUT pid int, OUT started_at timestamptz,
- *	OUT last_turn_at timestamptz)
+ * spinpanel._worker_facts(): what shared memory tells of the worker; see the
+ * install script for the columns
  */
 PG_FUNCTION_INFO_V1(spinpanel_sql_worker_facts);
+
+typedef enum FactColumn
+{
+	FACT_PRELOADED,
+	FACT_DATABASE,
+	FACT_ENABLED,
+	FACT_PID,
+	FACT_STARTED_AT,
+	FACT_LAST_TURN_AT,
+	FACT_STARTS,
+	FACT_IDLES,
+	FACT_LAST_SUCCESS_AT,
+	FACT_FAILURES,
+	FACT_LAST_ERROR_AT,
+	FACT_LAST_ERROR,
+	FACT_REQUESTS_LAST_MINUTE,
+	FACT_COLUMNS
+} FactColumn;
+
+static void
+set_time(Datum *values, bool *nulls, FactColumn column, TimestampTz value)
+{
+	values[column] = TimestampTzGetDatum(value);
+	nulls[column] = value == 0;
+}
 
 Datum
 spinpanel_sql_worker_facts(PG_FUNCTION_ARGS)
 {
-	Datum values[6];
-	bool nulls[6] = { false, true, false, true, true, true };
+	Datum values[FACT_COLUMNS];
+	bool nulls[FACT_COLUMNS];
 	SpinpanelWorkerFacts facts;
-	bool preloaded = spinpanel_wake_available();
 
-	values[0] = BoolGetDatum(preloaded);
-	if (preloaded)
+	memset(nulls, true, sizeof(nulls));
+	values[FACT_PRELOADED] = BoolGetDatum(spinpanel_wake_available());
+	values[FACT_ENABLED] = BoolGetDatum(spinpanel_enabled);
+	nulls[FACT_PRELOADED] = nulls[FACT_ENABLED] = false;
+	if (spinpanel_wake_available())
 	{
-		values[1] = CStringGetTextDatum(spinpanel_database);
-		nulls[1] = false;
-	}
-	values[2] = BoolGetDatum(spinpanel_enabled);
-	if (spinpanel_wake_facts(&facts))
-	{
-		values[3] = Int32GetDatum(facts.pid);
-		values[4] = TimestampTzGetDatum(facts.started_at);
-		values[5] = TimestampTzGetDatum(facts.last_turn_at);
-		nulls[3] = nulls[4] = nulls[5] = false;
+		bool running = spinpanel_wake_facts(&facts);
+
+		values[FACT_DATABASE] = CStringGetTextDatum(spinpanel_database);
+		values[FACT_STARTS] = Int64GetDatum(facts.starts);
+		values[FACT_IDLES] = BoolGetDatum(facts.idles);
+		values[FACT_FAILURES] = Int64GetDatum(facts.failures);
+		values[FACT_REQUESTS_LAST_MINUTE] = Int64GetDatum(facts.requests_last_minute);
+		nulls[FACT_DATABASE] = nulls[FACT_STARTS] = nulls[FACT_IDLES] = nulls[FACT_FAILURES] =
+			nulls[FACT_REQUESTS_LAST_MINUTE] = false;
+		if (running)
+		{
+			values[FACT_PID] = Int32GetDatum(facts.pid);
+			nulls[FACT_PID] = false;
+			set_time(values, nulls, FACT_STARTED_AT, facts.started_at);
+			set_time(values, nulls, FACT_LAST_TURN_AT, facts.last_turn_at);
+		}
+		set_time(values, nulls, FACT_LAST_SUCCESS_AT, facts.last_success_at);
+		set_time(values, nulls, FACT_LAST_ERROR_AT, facts.last_error_at);
+		if (facts.last_error[0] != '\0')
+		{
+			values[FACT_LAST_ERROR] = CStringGetTextDatum(facts.last_error);
+			nulls[FACT_LAST_ERROR] = false;
+		}
 	}
 	PG_RETURN_DATUM(record_of(fcinfo, values, nulls));
 }

@@ -13,6 +13,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
@@ -27,6 +28,7 @@
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
+#include "base/wake.h"
 #include "state/unit.h"
 
 /* Versions of the SQL side that this binary can drive; a newer binary with an
@@ -35,7 +37,7 @@ static const char *const versions_driven[] = { "1.0" };
 
 static Oid extension_oid = InvalidOid; /* the one our memory belongs to */
 static bool extension_changed = false;
-static bool version_reported = false;
+static bool idle_reported = false;
 static char last_error[256];
 
 typedef struct UnitContext
@@ -50,7 +52,7 @@ unit_error_context(void *arg)
 }
 
 static Oid
-find_extension(char *version, Size size)
+find_extension(char *version, Size size, bool *in_place)
 {
 	Relation rel;
 	SysScanDesc scan;
@@ -69,6 +71,8 @@ find_extension(char *version, Size size)
 		Datum datum;
 
 		oid = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		*in_place = get_namespace_oid("spinpanel", true) ==
+					((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
 		datum = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(rel), &isnull);
 		if (!isnull)
 			strlcpy(version, TextDatumGetCString(datum), size);
@@ -78,12 +82,24 @@ find_extension(char *version, Size size)
 	return oid;
 }
 
+/* Told once in the log, not at every look; check_setup() shows it. */
+static void
+idle(const char *reason, const char *hint)
+{
+	spinpanel_wake_idle(reason);
+	if (idle_reported)
+		return;
+	idle_reported = true;
+	ereport(LOG, (errmsg("spinpanel worker idles: %s", reason), errhint("%s", hint)));
+}
+
 /* In a transaction.  Locks the extension until its end. */
 static bool
 lock_extension(void)
 {
 	char version[64] = "";
-	Oid oid = find_extension(version, sizeof(version));
+	bool in_place = false;
+	Oid oid = find_extension(version, sizeof(version), &in_place);
 	int i;
 
 	if (OidIsValid(extension_oid) && oid != extension_oid)
@@ -96,27 +112,29 @@ lock_extension(void)
 	if (!ConditionalLockDatabaseObject(ExtensionRelationId, oid, 0, AccessShareLock))
 		return false;
 	/* It may have been dropped before we got the lock. */
-	if (find_extension(version, sizeof(version)) != oid)
+	if (find_extension(version, sizeof(version), &in_place) != oid)
 		return false;
+
+	if (!in_place)
+	{
+		idle("the schema of the extension is no longer called \"spinpanel\"",
+			 "Give the schema its name back: ALTER SCHEMA ... RENAME TO spinpanel.");
+		return false;
+	}
 
 	for (i = 0; i < (int) lengthof(versions_driven); i++)
 	{
 		if (strcmp(version, versions_driven[i]) == 0)
 		{
 			extension_oid = oid;
-			version_reported = false;
+			idle_reported = false;
+			spinpanel_wake_idle(NULL);
 			return true;
 		}
 	}
-	if (!version_reported)
-	{
-		version_reported = true;
-		ereport(
-			LOG,
-			(errmsg("spinpanel worker idles: it cannot drive version %s of the extension", version),
-			 errhint(
-				 "Run ALTER EXTENSION spinpanel UPDATE, or restart the server after installing the matching library.")));
-	}
+	idle(
+		psprintf("this library cannot drive version %s of the extension", version),
+		"Run ALTER EXTENSION spinpanel UPDATE, or restart the server after installing the matching library.");
 	return false;
 }
 
@@ -174,6 +192,7 @@ spinpanel_unit(const char *activity, UnitFunction function, void *arg, UnitDurab
 			function(arg);
 			end_unit();
 			committed = true;
+			spinpanel_wake_unit_over(NULL);
 		}
 		else
 			end_unit();
@@ -187,6 +206,7 @@ spinpanel_unit(const char *activity, UnitFunction function, void *arg, UnitDurab
 		error = CopyErrorData();
 		strlcpy(last_error, error->message ? error->message : "unknown error", sizeof(last_error));
 		FreeErrorData(error);
+		spinpanel_wake_unit_over(last_error);
 
 		HOLD_INTERRUPTS();
 		EmitErrorReport();

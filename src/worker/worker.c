@@ -16,6 +16,7 @@
 
 #include "access/xlog.h"
 #include "libpq/pqsignal.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -45,6 +46,10 @@
 #include "worker/work_requests.h"
 #include "worker/work_runs.h"
 
+/* A worker that cannot start is tried again, but not in a tight loop. */
+#define START_DELAY_MS 5000
+#define START_DELAY_MAX_MS 60000
+
 /* Looking for work costs a few queries: while busy, not more often. */
 #define LOOK_INTERVAL_BUSY_MS 50
 
@@ -56,6 +61,14 @@ static void
 set_session(const char *name, const char *value)
 {
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_SESSION);
+}
+
+/* Settings that an older server does not have. */
+static void
+set_session_if_known(const char *name, const char *value)
+{
+	if (GetConfigOption(name, true, false) != NULL)
+		set_session(name, value);
 }
 
 static int64
@@ -127,21 +140,85 @@ report_state(bool looking)
 }
 
 static void
+reload_settings(void)
+{
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+static void
+wait_unconnected(int64 timeout_ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long) timeout_ms,
+					 SpinpanelWaitEvent("SpinpanelIdle"));
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	reload_settings();
+}
+
+/*
+ * A worker that ended right after its start waits before it connects: 5 seconds
+ * at the third start in a row, at most a minute.  A database that is not there
+ * then costs one line a minute in the log.
+ */
+static void
+wait_before_connecting(void)
+{
+	uint32 starts = spinpanel_wake_start();
+	int64 delay;
+	int64 until;
+
+	if (starts < 2)
+		return;
+	delay = Min((int64) START_DELAY_MS << Min(starts - 2, 8), START_DELAY_MAX_MS);
+	until = now_ms() + delay;
+	while (now_ms() < until)
+		wait_unconnected(until - now_ms());
+}
+
+/*
+ * While spinpanel.enabled is off, no connection is held: the database can then
+ * be renamed, dropped and used as a template.
+ */
+static void
+wait_until_enabled(void)
+{
+	while (!spinpanel_enabled)
+	{
+		spinpanel_wake_heartbeat();
+		wait_unconnected(spinpanel_poll_interval);
+	}
+}
+
+static void
 start_session(void)
 {
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
+	spinpanel_wake_announce();
+	wait_before_connecting();
+	wait_until_enabled();
 	BackgroundWorkerInitializeConnection(spinpanel_database, NULL, 0);
 
-	/* Nobody's search path, time-outs or isolation level may bend our SQL. */
+	/*
+	 * Nobody's role, search path, time-outs or isolation level may bend our
+	 * SQL: the owner of a database can set them for it.
+	 */
+	set_session("role", "none");
+	set_session("session_replication_role", "origin");
 	set_session("application_name", "spinpanel worker");
 	set_session("search_path", "pg_catalog, pg_temp");
 	set_session("default_transaction_isolation", "read committed");
 	set_session("default_transaction_read_only", "off");
 	set_session("statement_timeout", "0");
 	set_session("idle_in_transaction_session_timeout", "0");
+	set_session_if_known("idle_session_timeout", "0");
+	set_session_if_known("transaction_timeout", "0");
 	set_session("lock_timeout", "2s");
 	set_session("timezone", "UTC");
 	set_session("datestyle", "ISO, YMD");
@@ -160,9 +237,39 @@ start_session(void)
 	/* From 16 on it could log parameters, and with them a refresh token. */
 	set_session("auto_explain.log_min_duration", "-1");
 
-	spinpanel_wake_announce();
+	spinpanel_wake_connected();
 	spinpanel_http_start();
 	spinpanel_partner_start(&spinpanel_account_hooks);
+}
+
+/*
+ * Partner Center's text is UTF-8, and outside a transaction nothing can be
+ * converted.  CREATE EXTENSION refuses other databases; one that was restored
+ * some other way must not make the worker die again and again.
+ */
+static bool
+can_work_here(void)
+{
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return true;
+	spinpanel_wake_idle("the encoding of the database is not UTF8");
+	ereport(LOG, (errmsg("spinpanel worker idles: the encoding of database \"%s\" is %s, not UTF8",
+						 spinpanel_database, GetDatabaseEncodingName())));
+	return false;
+}
+
+/*
+ * Ends the process, so that the database is free; the postmaster starts it
+ * again, and it waits without a connection until it is enabled.  What was
+ * under way is in tables.
+ */
+static void
+leave_while_disabled(void)
+{
+	ereport(LOG, (errmsg("spinpanel worker leaves database \"%s\": spinpanel.enabled is off",
+						 spinpanel_database)));
+	spinpanel_wake_rest();
+	proc_exit(1);
 }
 
 void
@@ -174,8 +281,14 @@ spinpanel_worker_main(Datum main_arg)
 	int64 next_keep = 0;
 	bool refresh = true;
 	bool was_active = false;
+	bool able;
+	uint32 idle_event;
+	uint32 busy_event;
 
 	start_session();
+	able = can_work_here();
+	idle_event = SpinpanelWaitEvent("SpinpanelIdle");
+	busy_event = SpinpanelWaitEvent("SpinpanelPartnerCenter");
 	loop_context =
 		AllocSetContextCreate(TopMemoryContext, "spinpanel loop", ALLOCSET_DEFAULT_SIZES);
 	wait_set = SpinpanelCreateWaitEventSet(3);
@@ -215,7 +328,11 @@ spinpanel_worker_main(Datum main_arg)
 
 		spinpanel_http_work();
 
-		if (spinpanel_enabled)
+		/* What is on its way is waited for; nothing new is begun. */
+		if (!spinpanel_enabled && spinpanel_http_active() == 0)
+			leave_while_disabled();
+
+		if (spinpanel_enabled && able)
 		{
 			if (now_ms() >= next_look)
 			{
@@ -281,6 +398,7 @@ spinpanel_worker_main(Datum main_arg)
 			timeout = Min(timeout, until);
 
 		report_state(looked);
-		(void) WaitEventSetWait(wait_set, (long) timeout, &event, 1, PG_WAIT_EXTENSION);
+		(void) WaitEventSetWait(wait_set, (long) timeout, &event, 1,
+								spinpanel_http_active() > 0 ? busy_event : idle_event);
 	}
 }
