@@ -14,11 +14,19 @@ rule() {
 	fi
 }
 
-# Sources without comments and strings' insides stay as they are: rules look at includes and names
-code() { perl -0777 -pe 's{/\*.*?\*/}{ ($& =~ tr/\n//cdr) }ges; s{//[^\n]*}{}g' "$1"; }
+# Rules look at includes and names: a copy of the sources without comments, line by line the same
+plain=$(mktemp -d) || exit 1
+trap 'rm -rf "$plain"' EXIT
+find src -name '*.[ch]' | perl -MFile::Path=make_path -MFile::Basename -e '
+	my $to = shift; undef $/;
+	for my $file (split /\n/, <STDIN>) {
+		open my $in, "<", $file or die "$file: $!"; my $text = <$in>;
+		$text =~ s{/\*.*?\*/}{ ($& =~ tr/\n//cdr) }ges; $text =~ s{//[^\n]*}{}g;
+		make_path("$to/" . dirname($file)); open my $out, ">", "$to/$file" or die "$to/$file: $!"; print $out $text; close $out;
+	}' "$plain"
 search() { # PATTERN FILE...
-	local pattern=$1 file; shift
-	for file in "$@"; do [[ -e $file ]] && code "$file" | grep -nE "$pattern" | sed "s|^|$file:|"; done
+	local pattern=$1; shift
+	(cd "$plain" && for file in "$@"; do [[ -e $file ]] && echo "$file"; done | xargs -r grep -nE "$pattern" /dev/null)
 }
 sources() { find src -name '*.[ch]' | sort; }
 except() { local file; for file in $(sources); do [[ " $* " == *" ${file#src/} "* ]] || echo "$file"; done; }
