@@ -7,7 +7,8 @@
  * A seat may be counted as free that is none (reports lag): the assignment is
  * then refused, and one is bought.  It must not be the other way round: a seat
  * bought too many is money.  So every assignment we sent counts once: in
- * consumed once that shows it, in claimed until then, in open before.
+ * consumed once that shows it, in claimed while it is under way and in unreported
+ * until then, in open before.
  */
 #include <stdio.h>
 #include <string.h>
@@ -82,8 +83,14 @@ spinpanel_need_supply(const PlanPool *pool, PlanTime now, NeedFigures *figures)
 int64_t
 spinpanel_need_free(const NeedFigures *f)
 {
-	return (int64_t) f->active + f->unshown - f->reserved - f->consumed - f->claimed + f->released -
-		   f->trial - f->removing - f->ending;
+	return (int64_t) f->active + f->unshown - f->reserved - f->consumed - f->claimed -
+		   f->unreported + f->released - f->trial - f->removing - f->ending;
+}
+
+int64_t
+spinpanel_need_doubtful(const NeedFigures *f)
+{
+	return f->refused > 0 ? 0 : (int64_t) f->unreported + f->lagging;
 }
 
 int64_t
@@ -93,13 +100,13 @@ spinpanel_need(const NeedFigures *f)
 
 	if (f->increment)
 		return f->open;
-	need = at_least_zero(f->open - at_least_zero(spinpanel_need_free(f)));
+	need =
+		at_least_zero(f->open - at_least_zero(spinpanel_need_free(f) + spinpanel_need_doubtful(f)));
 	return need > f->refused ? need : f->refused;
 }
 
-/* Why no seat can be added to it; NULL = it can be. */
-static const char *
-obstacle(const PlanSubscription *s, const NeedTerms *terms, const NeedRule *rule)
+const char *
+spinpanel_need_obstacle(const PlanSubscription *s, const NeedTerms *terms, const NeedRule *rule)
 {
 	if (!terms->usable)
 		return "the account of its subscription may not act now";
@@ -163,7 +170,7 @@ spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms, const NeedRu
 				own = i;
 			continue;
 		}
-		hurdle = obstacle(s, &terms[i], rule);
+		hurdle = spinpanel_need_obstacle(s, &terms[i], rule);
 		if (hurdle != NULL)
 		{
 			why = hurdle;

@@ -15,6 +15,10 @@
 /* Partner Center refuses more than 1,200 changes in a subscription's life. */
 #define NEED_MAX_CHANGES 1190
 
+/* What is ordered where no rule says otherwise: the least commitment. */
+#define NEED_TERM "P1M"
+#define NEED_CYCLE "monthly"
+
 typedef struct NeedFigures
 {
 	/* what was read */
@@ -24,8 +28,11 @@ typedef struct NeedFigures
 	/* what we know beyond it */
 	int32_t unshown; /* bought for requests, not yet in active */
 	int32_t reserved; /* bought for requests that are not assigned yet */
-	int32_t claimed; /* assignments sent that consumed does not show yet */
-	int32_t released; /* releases confirmed within the settle time */
+	int32_t claimed; /* assignments under way that consumed does not show yet */
+	int32_t unreported; /* assignments confirmed that consumed does not show: it lags, or the
+						 * seat was taken back by hand since */
+	int32_t lagging; /* seats owned that active does not show: it lags, or will never */
+	int32_t released; /* releases confirmed that a read may not show yet */
 
 	/* what is no stock although it is active */
 	int32_t trial;
@@ -76,8 +83,22 @@ extern void spinpanel_need_supply(const PlanPool *pool, PlanTime now, NeedFigure
 /* Seats that can be assigned without buying; may be below zero. */
 extern int64_t spinpanel_need_free(const NeedFigures *figures);
 
-/* Seats to buy. */
+/*
+ * Seats beyond these that may be free, for all that is known.  They are tried
+ * before anything is bought, by one request at a time: a refusal costs nothing.
+ * None once an open request was refused: that is the answer.
+ */
+extern int64_t spinpanel_need_doubtful(const NeedFigures *figures);
+
+/*
+ * Seats to buy: for open requests beyond the free and the doubtful seats, and at
+ * least for those that were told that none is free.
+ */
 extern int64_t spinpanel_need(const NeedFigures *figures);
+
+/* Why no seat can be added to a subscription; NULL = one can. */
+extern const char *spinpanel_need_obstacle(const PlanSubscription *subscription,
+										   const NeedTerms *terms, const NeedRule *rule);
 
 extern void spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms,
 								  const NeedRule *rule, PlanTime now, NeedSource *source);

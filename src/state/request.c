@@ -275,7 +275,7 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 	 * here yet: once active shows them, they are not free.
 	 */
 	static StateQuery figures = {
-		"SELECT coalesce(p.active_units, 0), coalesce(p.consumed_units, 0), coalesce(p.owned_seats, 0),"
+		"SELECT p.active_units, p.consumed_units, p.owned_seats,"
 		" coalesce(greatest(p.active_units - p.settle_active, 0), 0),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
 		"  AND q.seat_bought AND q.active_level > coalesce(p.active_units, 0)),"
@@ -294,8 +294,17 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		"  AND o.kind IN ('set_quantity', 'suspend', 'cancel') AND o.purpose IN ('remove', 'merge', 'give_back')), 0),"
 		" EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy'"
 		"  AND o.status IN ('queued', 'sending', 'unknown'))"
-		" FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2",
-		"uuT", NULL
+		/* A new subscription may not be readable for a while: its seats are owned. */
+		", coalesce((SELECT sum((o.wanted ->> 'quantity')::int)::int FROM spinpanel.operation o"
+		"  WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy' AND o.kind = 'checkout' AND o.status = 'done'"
+		"  AND o.finished_at > $4 AND NOT EXISTS (SELECT FROM spinpanel.subscription s"
+		"   WHERE s.subscription_id = o.subscription_id AND s.sku_id IS NOT NULL)), 0)"
+		/* In doubt the report that has more seats free counts: a seat is tried, not bought. */
+		" FROM (SELECT greatest(k.active_units, p.active_units, 0) AS active_units,"
+		"  coalesce(least(k.consumed_units, p.consumed_units), 0) AS consumed_units, coalesce(p.owned_seats, 0) AS owned_seats,"
+		"  p.settle_active FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2"
+		"  LEFT JOIN spinpanel.subscribed_sku k ON k.customer_id = $1 AND k.sku_id = $2 AND k.gone_at IS NULL) p",
+		"uuTT", NULL
 	};
 	static StateQuery rule = {
 		"SELECT (array_agg(r.default_offer ORDER BY r.customer_id IS NULL, r.sku_id IS NULL) FILTER (WHERE r.default_offer IS NOT NULL))[1],"
@@ -308,13 +317,15 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		"uu", NULL
 	};
 	NeedFigures *f = &pool->figures;
-	StateArg args[3];
+	StateArg args[4];
 
 	memset(pool, 0, sizeof(*pool));
 	pool->sku_id = *sku_id;
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
 	args[2] = spinpanel_arg_time(demand->now - (int64) spinpanel_settle_time * USECS_PER_SEC);
+	args[3] =
+		spinpanel_arg_time(demand->now - (int64) spinpanel_provisioning_timeout * USECS_PER_SEC);
 	spinpanel_state_run(&figures, args, 0);
 	f->active = spinpanel_row_int(0, 1);
 	f->consumed = spinpanel_row_int(0, 2);
@@ -326,6 +337,8 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 	f->released = spinpanel_row_int(0, 8);
 	f->removing += spinpanel_row_int(0, 9);
 	pool->buying = spinpanel_row_bool(0, 10);
+	pool->unread = spinpanel_row_int(0, 11);
+	pool->owned += pool->unread;
 	f->increment = demand->increment && demand->purchases;
 
 	spinpanel_state_run(&rule, args, 0);
@@ -383,7 +396,10 @@ spinpanel_request_count(const Operation *op, int32 *open, int32 *refused, int32 
 	};
 	StateArg args[2];
 
-	args[0] = spinpanel_arg_int64(op->operation_id);
+	/* A checkout is for the requests of its cart. */
+	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0
+									  ? op->after_operation
+									  : op->operation_id);
 	*linked = (int32) spinpanel_state_run(&hold, args, 0);
 	args[0] = spinpanel_arg_uuid(&op->customer_id);
 	args[1] = spinpanel_arg_uuid(&op->sku_id);

@@ -96,7 +96,8 @@ typedef struct DemandPool
 {
 	pg_uuid_t sku_id;
 	NeedFigures figures; /* open, refused, trial, ending are 0 */
-	int32 owned;
+	int32 owned; /* with those that are ordered and not readable yet */
+	int32 unread; /* of these, ordered and not readable */
 	bool buying; /* a purchase is open */
 	int32 max_seats; /* -1 = no such rule */
 	NeedRule rule;

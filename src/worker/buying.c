@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "base/settings.h"
 #include "base/uuid.h"
+#include "decide/request_plan.h"
 #include "decide/seats.h"
 #include "state/account.h"
 #include "state/statement.h"
@@ -477,11 +478,11 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 			appendStringInfoString(&wanted, "{\"catalogItemId\": ");
 			escape_json(&wanted, pool->demand.rule.default_offer);
 			appendStringInfo(&wanted, ", \"quantity\": %d, \"termDuration\": ", count);
-			escape_json(&wanted,
-						pool->demand.rule.term_duration ? pool->demand.rule.term_duration : "P1M");
+			escape_json(&wanted, pool->demand.rule.term_duration ? pool->demand.rule.term_duration
+																 : NEED_TERM);
 			appendStringInfoString(&wanted, ", \"billingCycle\": ");
 			escape_json(&wanted, pool->demand.rule.billing_cycle ? pool->demand.rule.billing_cycle
-																 : "monthly");
+																 : NEED_CYCLE);
 			appendStringInfoChar(&wanted, '}');
 			break;
 	}
@@ -549,6 +550,16 @@ buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
 		for (i = 0; i < count; i++)
 			spinpanel_request_put_off(demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
 									  "waits for a purchase in this pool");
+		return;
+	}
+
+	/* One new subscription at a time: the next ones raise it once it can be read. */
+	if (pool->demand.unread > 0)
+	{
+		for (i = 0; i < count; i++)
+			spinpanel_request_put_off(
+				demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
+				"waits for an order of this pool whose subscription cannot be read yet");
 		return;
 	}
 
@@ -859,32 +870,82 @@ spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions
 
 /* ---- right before a purchase is sent ---------------------------------------------------------------- */
 
+/* What the operation was queued to buy, in the planner's words. */
+static bool
+sending_of(const Operation *op, const Pool *pool, int32 linked, AskSending *sending, char *reason,
+		   Size reason_size)
+{
+	const Operation *decided = op;
+	int64 quantity = 0;
+	int32 i;
+
+	memset(sending, 0, sizeof(*sending));
+	sending->subscription = -1;
+	sending->linked = linked;
+	sending->seats = linked;
+	sending->approved = op->adjustment_id != 0;
+	if (is(op->kind, "create_cart") || is(op->kind, "checkout"))
+	{
+		sending->kind = NEED_ORDER;
+		if (is(op->kind, "checkout") && op->after_operation != 0)
+			decided = spinpanel_operation_get(op->after_operation, CurrentMemoryContext);
+		if (decided == NULL)
+			decided = op;
+		sending->offer = spinpanel_json_text(&decided->wanted->root, "catalogItemId");
+		sending->term_duration = spinpanel_json_text(&decided->wanted->root, "termDuration");
+		sending->billing_cycle = spinpanel_json_text(&decided->wanted->root, "billingCycle");
+		if (spinpanel_json_int(&op->wanted->root, "quantity", &quantity))
+			sending->seats = (int32) quantity;
+		return true;
+	}
+	sending->kind = is(op->kind, "reactivate") ? NEED_REACTIVATE : NEED_RAISE;
+	for (i = 0; i < pool->plan->subscription_count; i++)
+		if (same_uuid(&pool->ids[i], &op->subscription_id))
+			sending->subscription = i;
+	if (sending->subscription < 0)
+	{
+		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
+		return false;
+	}
+	return true;
+}
+
 int32
-spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown, char *reason,
-					   Size reason_size)
+spinpanel_buying_judge(const Operation *op, int32 *unshown, char *reason, Size reason_size)
 {
 	Demand *demand = spinpanel_request_settings(&op->customer_id);
-	DemandPool figures;
+	SpinpanelPools *pools =
+		spinpanel_plan_input_load(&op->customer_id, demand->now, demand->now, op->operation_id);
+	Pool *pool = palloc(sizeof(Pool));
+	AskCustomer customer;
+	AskPool asked;
+	AskSending sending;
 	int32 linked;
-	int64 need;
 
-	spinpanel_request_pool(demand, &op->sku_id, &figures);
-	spinpanel_need_supply(pool, demand->now, &figures.figures);
-	spinpanel_request_count(op, &figures.figures.open, &figures.figures.refused, &linked);
-	*unshown = figures.figures.unshown;
-	if (!demand->purchases)
-	{
-		strlcpy(reason, "purchases have been switched off since", reason_size);
+	load_pool(demand, pools, &op->sku_id, pool);
+	spinpanel_request_count(op, &pool->demand.figures.open, &pool->demand.figures.refused, &linked);
+	if (unshown != NULL)
+		*unshown = pool->demand.figures.unshown;
+	if (!sending_of(op, pool, linked, &sending, reason, reason_size))
 		return 0;
-	}
-	if (linked == 0)
-	{
-		strlcpy(reason, "nobody needs the seats any more", reason_size);
-		return 0;
-	}
-	need = spinpanel_need(&figures.figures);
-	if (need <= 0)
-		snprintf(reason, reason_size, "%d seats are free by now",
-				 (int) Max(0, spinpanel_need_free(&figures.figures)));
-	return (int32) Min(need, linked);
+
+	memset(&customer, 0, sizeof(customer));
+	customer.now = demand->now;
+	customer.purchases = demand->purchases;
+	customer.increment = demand->increment;
+	customer.limit_percent = demand->limit_percent;
+	customer.limit_seats = demand->limit_seats;
+	customer.owned = demand->owned;
+	customer.bought_recently = demand->bought_recently;
+	/* This purchase itself is among them. */
+	if (op->adjustment_id == 0)
+		customer.bought_recently = Max(0, customer.bought_recently - linked);
+	memset(&asked, 0, sizeof(asked));
+	asked.plan = pool->plan;
+	asked.terms = pool->terms;
+	asked.rule = pool->demand.rule;
+	asked.figures = pool->demand.figures;
+	asked.owned = pool->demand.owned;
+	asked.max_seats = pool->demand.max_seats;
+	return spinpanel_request_may_send(&customer, &asked, &sending, reason, reason_size);
 }

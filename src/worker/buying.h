@@ -31,11 +31,23 @@ extern void spinpanel_buying_reads(Demand *demand, BuyingReads *reads);
 extern void spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions);
 
 /*
- * Right before a purchase is sent, on the fresh read: seats to buy, at most as
- * many as the operation was queued for; 0 with a reason.  unshown: seats
- * bought earlier that the active units do not show yet.
+ * May a queued purchase still go?  Called right before each of its steps that
+ * costs or commits: the PATCH of a subscription (set_quantity, reactivate), the
+ * POST of a cart, the checkout; after subscribed SKUs and subscriptions were read
+ * and taken into the mirror in this or an earlier unit.  Judges the need, the
+ * purchases switch, max_seats (seats that are ordered and not readable included),
+ * the purchase limit, and whether the rule still names that offer.
+ *
+ * Seats to buy, at most as many as the operation was queued for; 0 with a reason:
+ * then the operation ends as "cancelled" with that reason, and
+ * spinpanel_request_operation_over() has its requests decided afresh.  A checkout
+ * whose cart has more seats than the answer ends likewise.  The requests that it
+ * serves are held until the unit ends (others may be cancelling theirs: see
+ * spinpanel_request_hold()).
+ *
+ * unshown (or NULL): seats bought earlier that the active units do not show yet.
  */
-extern int32 spinpanel_buying_judge(const Operation *op, const PlanPool *pool, int32 *unshown,
-									char *reason, Size reason_size);
+extern int32 spinpanel_buying_judge(const Operation *op, int32 *unshown, char *reason,
+									Size reason_size);
 
 #endif /* SPINPANEL_BUYING_H */

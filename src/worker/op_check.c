@@ -355,7 +355,7 @@ judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *st
 		return VERDICT_WAIT;
 	}
 
-	seats = spinpanel_buying_judge(op, pool, &unshown, reason, reason_size);
+	seats = spinpanel_buying_judge(op, &unshown, reason, reason_size);
 	if (seats <= 0)
 		return VERDICT_DROP;
 	if (is_kind(op, "reactivate") && pool->subscriptions[index].suspended_by != PLAN_OURS)

@@ -1,5 +1,5 @@
 /*
- * need_test.c
+ * request_need_test.c
  *
  * Tests of src/decide/request_need.c: no server, no clock.  Prints TAP.
  */
