@@ -5,7 +5,7 @@ CREATE TABLE run (
     kind             text NOT NULL CHECK (kind IN ('sync', 'adjust', 'nightly')),
     status           text NOT NULL DEFAULT 'queued'
                      CHECK (status IN ('queued', 'running', 'done', 'failed')),
-    customer_id      uuid REFERENCES customer,     -- NULL = '*'
+    customer_id      uuid,                         -- NULL = '*'
     dry_run          boolean NOT NULL DEFAULT false,
     night            date,
     made_up          boolean NOT NULL DEFAULT false,  -- started by the worker, late

@@ -33,11 +33,11 @@ BEGIN
     PERFORM spinpanel._require_primary();
     only_id := spinpanel._customer(set_relationship.customer, true);
 
-    PERFORM spinpanel._require_range(set_relationship.spare_seats, 0, 10000000, 'spare_seats');
-    PERFORM spinpanel._require_range(set_relationship.removal_limit_percent, 0, 100, 'removal_limit_percent');
-    PERFORM spinpanel._require_range(set_relationship.removal_limit_seats, 0, 10000000, 'removal_limit_seats');
-    PERFORM spinpanel._require_range(set_relationship.purchase_limit_percent, 0, 1000000, 'purchase_limit_percent');
-    PERFORM spinpanel._require_range(set_relationship.purchase_limit_seats, 0, 10000000, 'purchase_limit_seats');
+    PERFORM spinpanel._require_range(set_relationship.spare_seats::bigint, 0::bigint, 10000000::bigint, 'spare_seats'::text);
+    PERFORM spinpanel._require_range(set_relationship.removal_limit_percent::bigint, 0::bigint, 100::bigint, 'removal_limit_percent'::text);
+    PERFORM spinpanel._require_range(set_relationship.removal_limit_seats::bigint, 0::bigint, 10000000::bigint, 'removal_limit_seats'::text);
+    PERFORM spinpanel._require_range(set_relationship.purchase_limit_percent::bigint, 0::bigint, 1000000::bigint, 'purchase_limit_percent'::text);
+    PERFORM spinpanel._require_range(set_relationship.purchase_limit_seats::bigint, 0::bigint, 10000000::bigint, 'purchase_limit_seats'::text);
     IF set_relationship.cooldown < '0'::interval OR set_relationship.cooldown > '90 days'::interval THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'parameter "cooldown" must be between 0 and 90 days';
     END IF;
@@ -166,9 +166,9 @@ BEGIN
     for_customer := spinpanel._customer(set_license_rule.customer, true);
     for_sku := spinpanel._sku(for_customer, set_license_rule.sku, true, true);
 
-    PERFORM spinpanel._require_range(set_license_rule.spare_seats, 0, 10000000, 'spare_seats');
-    PERFORM spinpanel._require_range(set_license_rule.min_seats, 0, 10000000, 'min_seats');
-    PERFORM spinpanel._require_range(set_license_rule.max_seats, 0, 10000000, 'max_seats');
+    PERFORM spinpanel._require_range(set_license_rule.spare_seats::bigint, 0::bigint, 10000000::bigint, 'spare_seats'::text);
+    PERFORM spinpanel._require_range(set_license_rule.min_seats::bigint, 0::bigint, 10000000::bigint, 'min_seats'::text);
+    PERFORM spinpanel._require_range(set_license_rule.max_seats::bigint, 0::bigint, 10000000::bigint, 'max_seats'::text);
     IF set_license_rule.default_offer !~ '^[A-Za-z0-9]+:[A-Za-z0-9]+(:[A-Za-z0-9]+)?$' THEN
         RAISE EXCEPTION USING ERRCODE = '22023',
             MESSAGE = format('default_offer "%s" is not productId:skuId[:availabilityId]', set_license_rule.default_offer),

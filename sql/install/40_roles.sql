@@ -5,7 +5,7 @@ COMMENT ON SCHEMA spinpanel_report IS 'spinpanel: reporting views for BI tools';
 
 CREATE TABLE reader_limit (
     role        name NOT NULL,
-    customer_id uuid NOT NULL REFERENCES customer,
+    customer_id uuid NOT NULL,
     PRIMARY KEY (role, customer_id)
 );
 COMMENT ON TABLE reader_limit IS 'readers that may see these customers only; see limit_reader()';
