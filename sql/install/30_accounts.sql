@@ -1,17 +1,18 @@
 -- Accounts ------------------------------------------------------------------------
 
+-- Not SECURITY DEFINER: it asks for the rights of the role that calls it before it goes on as the owner
 CREATE FUNCTION connect_account(name text, tenant_id uuid, client_id text, credential_file text,
                                 api_url text DEFAULT 'https://api.partnercenter.microsoft.com',
                                 login_url text DEFAULT 'https://login.microsoftonline.com',
                                 requests_per_minute int DEFAULT 500, max_concurrency int DEFAULT 16)
-RETURNS int LANGUAGE C VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+RETURNS int LANGUAGE C VOLATILE SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'spinpanel_connect_account';
 COMMENT ON FUNCTION connect_account(text, uuid, text, text, text, text, int, int) IS
 'connects a partner tenant to Partner Center, or changes the account of that name; returns its id.
 credential_file: a JSON file on the server, outside the data directory, {"client_secret": ..., "refresh_token": ...};
 without refresh_token access is app-only, and Microsoft tells nothing about assigned licences. URLs are without /v1
 and without the tenant. requests_per_minute: Microsoft documents 500. Errors: 22004, 22023 (an address or value that
-cannot be used), 42501 (needs superuser or pg_read_server_files), 58P01 and others (the file).
+cannot be used), 42501 (the role that calls it and the one that logged in need superuser or pg_read_server_files), 58P01 and others (the file).
 Microsoft: partner-center/developer/enable-secure-app-model';
 
 CREATE FUNCTION disconnect_account(name text) RETURNS int

@@ -116,6 +116,26 @@ read_file(const char *path, char *buffer, size_t *length, SpinpanelCredential *c
 		snprintf(error, error_size, "credential file \"%s\" is not a regular file", path);
 		return false;
 	}
+	/* Who may write it decides whom we trust: as PostgreSQL asks of key files. */
+	if (opened.st_uid != geteuid() && opened.st_uid != 0)
+	{
+		close(descriptor);
+		*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+		snprintf(
+			error, error_size,
+			"credential file \"%s\" must be owned by the server's operating system user or root",
+			path);
+		return false;
+	}
+	if (opened.st_mode & (S_IWGRP | S_IWOTH))
+	{
+		close(descriptor);
+		*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+		snprintf(error, error_size,
+				 "credential file \"%s\" can be written by other users (mode %04o): chmod 600 %s",
+				 path, (unsigned) (opened.st_mode & 07777), path);
+		return false;
+	}
 	if (opened.st_size > FILE_SIZE_MAX)
 	{
 		close(descriptor);
@@ -222,7 +242,8 @@ spinpanel_credential_check(const char *path)
 	if (!spinpanel_credential_read(path, &credential, &sqlstate, error, sizeof(error)))
 		ereport(ERROR, (errcode(sqlstate), errmsg("%s", error),
 						errhint("The file lies on the server, outside the data directory, "
-								"is readable by the server's operating system user, and holds "
+								"belongs to the server's operating system user, is written by "
+								"nobody else, and holds "
 								"{\"client_secret\": \"...\", \"refresh_token\": \"...\"}.")));
 	has_user = credential.refresh_token != NULL;
 	spinpanel_credential_wipe(&credential);

@@ -9,11 +9,14 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
+#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 
 #include "base/address.h"
 #include "base/clock.h"
@@ -48,22 +51,50 @@ typedef struct Wanted
 
 /* ---- checks ------------------------------------------------------------------------- */
 
+static bool
+reads_server_files(Oid role)
+{
+	return superuser_arg(role) || has_privs_of_role(role, ROLE_PG_READ_SERVER_FILES);
+}
+
 /*
  * To name a file on the server is to read it, in a way: errors tell whether it
  * exists.  The role admin does not include that.
+ *
+ * The function runs with the rights of the code that calls it, and asks for the
+ * right of that role, of whoever logged in, and of the role in between (SET
+ * ROLE): neither may borrow it from the other.  Code that a command such as
+ * ANALYZE or REFRESH runs for the owner of a table was not called by anybody
+ * who wants this.
  */
 static void
 require_file_reader(void)
 {
-	Oid caller = GetOuterUserId(); /* not the owner that the function runs as */
-
-	if (!superuser_arg(caller) && !has_privs_of_role(caller, ROLE_PG_READ_SERVER_FILES))
+	if (InSecurityRestrictedOperation() || !reads_server_files(GetUserId()) ||
+		!reads_server_files(GetSessionUserId()) || !reads_server_files(GetOuterUserId()))
 		ereport(
 			ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("permission denied to name a file on the server"),
 			 errdetail(
-				 "Only superusers and members of pg_read_server_files may connect an account.")));
+				 "Only superusers and members of pg_read_server_files may connect an account."),
+			 errhint("The role that logged in and the role that calls the function both need it; "
+					 "it cannot be called from an index expression or a materialized view.")));
+}
+
+/* What follows is done as the owner of the function, whose tables these are. */
+static void
+become_owner(FunctionCallInfo fcinfo, Oid *caller, int *context)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(fcinfo->flinfo->fn_oid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", fcinfo->flinfo->fn_oid);
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	GetUserIdAndSecContext(caller, context);
+	SetUserIdAndSecContext(owner, *context | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 /* blanks: may it hold blanks inside? */
@@ -260,7 +291,7 @@ store_account(const Wanted *wanted)
 		"SELECT account_id, tenant_id = $2 AND client_id = $3, status = 'disconnected',"
 		" system_identifier = $4 AND database_oid = $5"
 		" AND table_oid = 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid, " ACCOUNT_AS_JSONB
-		" FROM spinpanel.account a WHERE name = $1 FOR UPDATE",
+		" FROM spinpanel.account a WHERE name = $1 FOR NO KEY UPDATE",
 		"tutIo", NULL
 	};
 	StateArg args[5];
@@ -311,9 +342,12 @@ spinpanel_connect_account(PG_FUNCTION_ARGS)
 {
 	Wanted wanted;
 	int32 account_id;
+	Oid caller;
+	int context;
 
 	spinpanel_require_primary();
 	require_file_reader();
+	become_owner(fcinfo, &caller, &context);
 
 	wanted.name = spinpanel_name_argument(fcinfo, 0);
 	require_text(wanted.name, "name", NAME_LENGTH_MAX, true);
@@ -335,6 +369,7 @@ spinpanel_connect_account(PG_FUNCTION_ARGS)
 	require_free_tenant(&wanted);
 	account_id = store_account(&wanted);
 	SPI_finish();
+	SetUserIdAndSecContext(caller, context);
 	PG_RETURN_INT32(account_id);
 }
 

@@ -9,12 +9,14 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "base/clock.h"
 #include "base/json.h"
@@ -23,7 +25,7 @@
 #include "state/operation.h"
 #include "state/statement.h"
 
-/* Advisory locks on a pool: of its demand, of its max_seats */
+/* Locks on a pool: of its demand, of its max_seats */
 #define DEMAND_SEED UINT64CONST(0x7370696e)
 #define LIMIT_SEED UINT64CONST(0x6d617873)
 
@@ -619,6 +621,11 @@ spinpanel_operation_after(Operation *op, int32 wait_active)
 	spinpanel_state_run(&update, args, 0);
 }
 
+/*
+ * A lock on an "object" of our table, which no SQL command can take: whoever may
+ * only connect must not be able to stop requests and removals, as they could
+ * with an advisory lock, whose key pg_locks shows to everybody.
+ */
 static void
 pool_tag(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, uint64 seed, LOCKTAG *tag)
 {
@@ -629,8 +636,9 @@ pool_tag(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, uint64 seed, LOC
 	memcpy(key + UUID_LEN, sku_id->data, UUID_LEN);
 	hash = hash_bytes_extended(key, sizeof(key), seed);
 
-	/* As pg_advisory_xact_lock(bigint) does. */
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, 1);
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId,
+					   get_relname_relid("pool", get_namespace_oid("spinpanel", false)),
+					   (uint32) (hash >> 32), (uint16) hash);
 }
 
 bool

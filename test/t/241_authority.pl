@@ -51,5 +51,38 @@ is($t->sql(q{SELECT coalesce(string_agg(p.proname, ' ' ORDER BY 1), '') FROM pg_
 is(($t->sql_error('UPDATE spinpanel.relationship SET removal_limit_seats = 1000000', user => 'app'))[0], '42501', '... and writes no table');
 is(($t->sql_error('CREATE TABLE spinpanel.mine (a int)', user => 'app'))[0], '42501', '... nor makes one');
 
+# --- to name a file on the server needs the right to read it, of the role that calls and of the one that logged in
+$t->sql(q{CREATE ROLE adm LOGIN; SELECT spinpanel.grant_role('admin', 'adm'); GRANT CREATE ON SCHEMA public TO adm; CREATE ROLE reads_files LOGIN; GRANT pg_read_server_files TO reads_files;
+	SELECT spinpanel.grant_role('admin', 'reads_files')});
+my $file = $t->credential_file({ client_secret => 'of a file that adm may not name' }, 'other.json');
+my $call = "spinpanel.connect_account('evil', '0f6f4f7e-3d0b-4d8a-9a53-0000000000ee', 'x', '$file')";
+(my $quoted = $call) =~ s/'/''/g;
+is(($t->sql_error("SELECT $call", user => 'adm'))[0], '42501', 'an admin may not name a file');
+$t->sql(qq{CREATE TABLE public.bait (a int);
+	CREATE FUNCTION public.f(a int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS 'BEGIN BEGIN PERFORM $quoted; EXCEPTION WHEN OTHERS THEN NULL; END; RETURN a; END';
+	CREATE INDEX ON public.bait (public.f(a)); INSERT INTO public.bait SELECT generate_series(1, 3);
+	CREATE MATERIALIZED VIEW public.bait_view AS SELECT public.f(a) FROM public.bait WITH NO DATA}, user => 'adm');
+for my $command ('ANALYZE public.bait', 'REINDEX TABLE public.bait', 'REFRESH MATERIALIZED VIEW public.bait_view', 'VACUUM FULL public.bait')
+{
+	$t->sql_error($command);
+	is($t->sql(q{SELECT count(*) FROM spinpanel.account WHERE name = 'evil'}), 0, "... nor by a superuser's $command");
+}
+$t->sql("CREATE FUNCTION public.lent() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT $quoted'; GRANT EXECUTE ON FUNCTION public.lent() TO adm");
+is(($t->sql_error('SELECT public.lent()', user => 'adm'))[0], '42501', '... nor by a function of a superuser');
+$t->sql('DROP TABLE public.bait CASCADE');
+is(($t->sql_error("SET ROLE adm; SELECT $call"))[0], '42501', 'nor may a superuser in the role of an admin');
+is(($t->sql_error("SELECT $call", user => 'reads_files'))[0], '00000', 'who may read files may name one');
+is($t->sql(q{SELECT connected_by FROM spinpanel.account WHERE name = 'evil'}), 'reads_files', '... and is on record');
+
+# --- a credential file that others could write
+for my $mode (0666, 0622, 0660, 0620)
+{
+	chmod $mode, $file;
+	($state, $message) = $t->sql_error("SELECT $call");
+	is($state, '42501', sprintf 'a credential file of mode %o is refused', $mode);
+	like($message, qr/chmod 600/, '... with what to do');
+}
+like($t->sql(q{SELECT detail FROM spinpanel.check_setup() WHERE item = 'credential' AND NOT ok AND detail ~ '^evil'}), qr/can be written by other users/, 'check_setup() tells, too');
+
 $t->node->stop;
 done_testing();
