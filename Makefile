@@ -6,12 +6,14 @@
 #   make check TESTS=t/010_worker.pl   one step or one TAP file
 #   make demo                      the product on an emulated Partner Center (test/demo.sh)
 #   make lint                      compile with warnings as errors, keep nothing
+#   make deb                       Debian packages, into packages/ (needs debhelper and postgresql-server-dev-all)
+#   make dist                      the archive for PGXN, into packages/
 #   make format, make format-check clang-format over src/ and test/unit/
 
 PG_CONFIG ?= pg_config
 
 # Goals that need no PostgreSQL around: they work before anything is installed.
-OWN_GOALS = check check-full demo format format-check
+OWN_GOALS = check check-full demo format format-check deb dist
 
 ifneq ($(filter $(OWN_GOALS),$(MAKECMDGOALS)),)
 
@@ -34,6 +36,23 @@ format:
 
 format-check:
 	$(CLANG_FORMAT) --dry-run --Werror $(FORMATTED)
+
+OWN_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" spinpanel.control)
+DIST = spinpanel-$(OWN_VERSION).0
+
+# Both work on a copy of what git tracks, so that nothing else gets in; the install script is made first, as
+# whoever unpacks the archive may have no make.
+deb:
+	rm -rf packages/deb && mkdir -p packages/deb/spinpanel
+	git archive HEAD | tar -x -C packages/deb/spinpanel
+	cd packages/deb/spinpanel && pg_buildext updatecontrol && dpkg-buildpackage -us -uc -b
+	mv packages/deb/*.deb packages/ && rm -rf packages/deb
+
+dist:
+	rm -rf packages/$(DIST) && mkdir -p packages
+	git archive --prefix=$(DIST)/ HEAD | tar -x -C packages
+	cd packages/$(DIST) && $(MAKE) sql/spinpanel--$(OWN_VERSION).sql
+	cd packages && rm -f $(DIST).zip && zip -qr $(DIST).zip $(DIST) && rm -rf $(DIST)
 
 # Mixed with others: those are made as usual.
 $(filter-out $(OWN_GOALS),$(MAKECMDGOALS)):
