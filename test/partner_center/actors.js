@@ -50,6 +50,12 @@ const WORLD = {
     const whose = a.customer ? findCustomer(world, a.customer) : world.account(a.partner || world.accounts[0].name);
     whose.refuses_purchases = a.code ? known(PURCHASE, a.code) : null;
   },
+  /** {product, price[, term, cycle]}: what new terms cost from now on. */
+  price: (world, a) => {
+    const p = world.catalogue.product(a.product);
+    for (const t of p.terms)
+      if ((!a.term || a.term === t.term) && (!a.cycle || a.cycle === t.cycle)) world.catalogue.setPrice(p, t, a.price, world.clock.now(), world.started);
+  },
   /** The ids of availabilities are not for ever: {product}; the old catalogItemId is unknown from now on. */
   new_availability: (world, a) => {
     const p = world.catalogue.product(a.product);

@@ -46,6 +46,7 @@ class Catalogue {
       extended_terms: true,
       segment: 'commercial',
       ...p,
+      terms: (p.terms || []).map((t) => ({ ...t })),
       availability_id: p.availability_id || 'CFQ7TTC' + guidFrom(`availability ${p.product_id}:${p.sku_id}`).slice(0, 5).toUpperCase(),
     };
     product.key = `${p.product_id}:${p.sku_id}`.toUpperCase();
@@ -96,6 +97,19 @@ class Catalogue {
   product(key) {
     const wanted = String(key).toUpperCase();
     return this.products.get(wanted) || this.extended.get(wanted) || null;
+  }
+
+  /** The price changes now; the old one stays in the sheets of its time. */
+  setPrice(product, t, price, now, started) {
+    t.history = this.prices(product, t, started);
+    t.history[t.history.length - 1].to = now;
+    t.history.push({ price, from: now, to: Infinity });
+    t.price = price;
+  }
+
+  /** All prices of a term with their times; the first holds since the first of January of the scenario's year. */
+  prices(product, t, started) {
+    return t.history || [{ price: t.price, from: Date.UTC(new Date(started).getUTCFullYear(), 0, 1), to: Infinity }];
   }
 
   price(product, term, cycle) {

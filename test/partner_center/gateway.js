@@ -92,7 +92,7 @@ async function handle(world, exchange) {
 
 /** The name of the account that seems to call, before anything is checked; null where nothing tells. */
 function callerOf(world, request, route, params) {
-  if (route && route.login) {
+  if (route && params.tenant !== undefined) {
     const account = world.accountOfTenant(params.tenant);
     return account ? account.name : null;
   }
@@ -104,7 +104,7 @@ function callerOf(world, request, route, params) {
 function process(world, exchange, request, route, params, known, entry, fault) {
   try {
     const now = world.settle();
-    if (route && route.login) return route.handler(world, request, params, exchange.origin);
+    if (route && route.elsewhere) return route.handler(world, request, params, exchange.origin, entry);
     const caller = world.tokens.identify(request.headers.authorization, now);
     const partner = world.account(caller.account);
     entry.account = partner.name;
@@ -205,13 +205,15 @@ function prerendered(world, ctx, route) {
   return answer;
 }
 
+const ELSEWHERE = new Set(['token', 'authorize', 'price_sheet']);
+
 /** Adds the headers Partner Center sends and gives the bytes to the transport. */
 function finish(world, request, kind, answer) {
   const body = answer.buffer || (answer.body === null || answer.body === undefined ? null : render(answer.body, quirksFor(world.options, kind)));
   const headers = { ...(answer.headers || {}) };
   if (body) headers['content-type'] = headers['content-type'] || 'application/json; charset=utf-8';
   headers['content-length'] = String(body ? body.length : 0);
-  if (kind !== 'token' && kind !== 'authorize') {
+  if (!ELSEWHERE.has(kind)) {
     headers['ms-requestid'] = request.headers['ms-requestid'] || crypto.randomUUID();
     headers['ms-correlationid'] = request.headers['ms-correlationid'] || headers['ms-requestid'];
     headers['ms-cv'] = 'fc1RI18AXEK3Tdmj.0';

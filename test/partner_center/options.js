@@ -8,6 +8,7 @@ const DEFAULTS = {
   rotate_refresh_token: true,
   old_refresh_tokens_valid: true,
   audiences: ['https://api.partnercenter.microsoft.com'],
+  price_audiences: ['https://api.partner.microsoft.com'],
   retired_audiences: ['https://graph.windows.net'],
   licence_token_error: 900329, // or 900316
   relationship_words: 'partner', // partner | caller: what 403/20002 says
@@ -73,6 +74,13 @@ const DEFAULTS = {
   subscription_id_in_answer: true,
   checkout_errors: {}, // catalogItemId prefix -> {code, description}
   cart_errors: {}, // catalogItemId prefix -> {errorCode, errorDescription, ...}
+
+  // Price sheets
+  price_sheet_form: 'asked', // asked | zip | csv; asked: a ZIP where the caller accepts deflate
+  price_sheet_app_only: false, // the documents say app+user only
+  price_sheet_delay: 0, // seconds of 204 with Retry-After until a sheet is ready
+  price_sheet_segments: true, // a column Segment, with rows of other segments
+  price_sheet_bom: false,
 
   // Audit records
   audit_customer_acts: false,

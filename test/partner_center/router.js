@@ -13,6 +13,7 @@ const orders = require('./orders');
 const audit = require('./audit');
 const token = require('./token');
 const signin = require('./signin');
+const pricesheets = require('./pricesheets');
 
 // method, path below /v1, kind, handler, flags: `user` = needs app+user access and the customer's consent
 const TABLE = [
@@ -62,7 +63,7 @@ for (const [method, path, kind, handler, flag] of TABLE) {
 /** {route, params}, or {route: null, known} where only the method is wrong or nothing fits. */
 function match(method, path) {
   const parts = path.split('/');
-  if (parts[0] !== '' || (parts[1] || '').toLowerCase() !== 'v1') return loginSide(method, parts) || { route: null, known: false };
+  if (parts[0] !== '' || (parts[1] || '').toLowerCase() !== 'v1') return loginSide(method, parts) || priceSide(method, parts) || { route: null, known: false };
   const rest = parts.slice(2);
   if (rest[rest.length - 1] === '') rest.pop();
   let known = false;
@@ -91,9 +92,19 @@ function decode(text) {
   }
 }
 
-const login = (kind, handler) => ({ kind, handler, user: false, mutating: false, login: true });
-const TOKEN = login('token', token.answer);
-const AUTHORIZE = login('authorize', signin.page);
+/** Hosts of their own: they know no Partner Center headers, and look after tokens themselves. */
+const elsewhere = (kind, handler) => ({ kind, handler, user: false, mutating: false, elsewhere: true });
+const TOKEN = elsewhere('token', token.answer);
+const AUTHORIZE = elsewhere('authorize', signin.page);
+
+const PRICES = elsewhere('price_sheet', pricesheets.answer);
+
+/** /v1.0/sales/pricesheets(Market='US',PricesheetView='updatedlicensebased')/$value */
+function priceSide(method, parts) {
+  const [, version, sales, sheet, value] = parts.map(decode);
+  if (method !== 'GET' || parts.length !== 5 || version !== 'v1.0' || sales.toLowerCase() !== 'sales' || value !== '$value') return null;
+  return { route: PRICES, params: { sheet } };
+}
 
 /** /{tenant}/oauth2/[v2.0/]token and .../authorize */
 function loginSide(method, parts) {
@@ -107,4 +118,4 @@ function loginSide(method, parts) {
   return null;
 }
 
-module.exports = { match, kinds: [...new Set(TABLE.map((r) => r[2]).concat('token', 'authorize'))] };
+module.exports = { match, kinds: [...new Set(TABLE.map((r) => r[2]).concat('token', 'authorize', 'price_sheet'))] };

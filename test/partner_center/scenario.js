@@ -14,6 +14,7 @@ function buildAccount(a, index) {
     currency: 'USD',
     domain: `${name}.example`,
     mfa: false,
+    roles: ['AdminAgent'],
     redirect_uris: ['http://localhost'],
     ...a,
     name,

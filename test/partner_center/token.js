@@ -106,7 +106,7 @@ function grant(world, request, tenant, v2, now, origin) {
   if (need('client_secret') !== account.client_secret)
     throw oauth(401, 'invalid_client', 7000215, 'Invalid client secret provided.');
   const audience = v2 ? scopeAudience(form.get('scope') || signin.scopeOf(world, form.get('code')) || need('scope')) : need('resource').replace(/\/$/, '');
-  const known = world.options.audiences.includes(audience) || audience === origin;
+  const known = [...world.options.audiences, ...world.options.price_audiences].includes(audience) || audience === origin;
   const retired = world.options.retired_audiences.includes(audience);
   if (!known && !retired) {
     if (v2) throw oauth(400, 'invalid_scope', 70011, `The provided value for the input parameter 'scope' is not valid.`);
@@ -154,7 +154,8 @@ function issue(world, account, kind, now) {
   world.tokens.issued++;
   world.tokens.access.set(token, {
     account: account.name, user: Boolean(person), mfa: Boolean(person && person.mfa), upn: person && person.upn,
-    expires: exp * 1000, retired: kind.retired,
+    expires: exp * 1000, retired: kind.retired, audience: kind.audience,
+    foreign: world.options.price_audiences.includes(kind.audience) && !world.options.audiences.includes(kind.audience),
   });
   if (world.tokens.access.size > 5000) world.tokens.access.delete(world.tokens.access.keys().next().value);
 

@@ -26,6 +26,7 @@ class World {
     this.prerender = Boolean(shared.prerender);
     this.clock = shared.clock || new Clock();
     this.clock.start(scenario.now === undefined ? undefined : parseTime(scenario.now));
+    this.started = this.clock.now();
     this.random = random(scenario.seed ?? shared.seed ?? 1);
     this.options = withDefaults({ ...(scenario.options || {}), ...(shared.options || {}) });
     this.catalogue = new Catalogue(mergeCatalogue(scenario.catalogue));
@@ -46,6 +47,7 @@ class World {
     for (const c of scenario.customers || []) this.directory.add(this.build(c));
     this.quirksRevision = 0;
     this.ready = new Map();
+    this.sheets = new Map();
   }
 
   build(json) {

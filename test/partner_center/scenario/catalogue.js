@@ -46,8 +46,8 @@ const skus = [
 
 /** Terms from the monthly price of a yearly commitment; a month at a time costs a fifth more. */
 const terms = (monthly, without = []) => [
-  { term: 'P1Y', cycle: 'monthly', price: monthly * 12 },
-  { term: 'P1Y', cycle: 'annual', price: monthly * 12 },
+  { term: 'P1Y', cycle: 'monthly', price: Math.round(monthly * 1200) / 100 },
+  { term: 'P1Y', cycle: 'annual', price: Math.round(monthly * 1200) / 100 },
   { term: 'P1M', cycle: 'monthly', price: Math.round(monthly * 120) / 100 },
 ].filter((t) => !without.includes(t.term));
 
