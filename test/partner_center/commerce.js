@@ -4,7 +4,7 @@
 // changes nothing, and an apply.
 
 const { refuse, told, PURCHASE, CHANGE } = require('./errors');
-const { prorated, meter } = require('./ledger');
+const { prorated, meter, termsOf } = require('./ledger');
 const { HOUR } = require('./util');
 const pools = require('./pools');
 
@@ -119,7 +119,7 @@ const quantity = {
     }
     sub.quantity = wanted;
     wipeSchedule(world, ctx, sub, 'quantity changed');
-    changed(world, ctx, sub, delta > 0 ? 'raise' : 'lower', before, { amount, ...(credited ? { credited } : {}) });
+    changed(world, ctx, sub, delta > 0 ? 'raise' : 'lower', before, { amount, terms: termsOf(sub, delta), ...(credited ? { credited } : {}) });
   },
 };
 
@@ -210,7 +210,7 @@ const cancel = {
     sub.ended_at = ctx.time;
     sub.batches = [];
     wipeSchedule(world, ctx, sub, 'cancelled');
-    changed(world, ctx, sub, 'cancel', before, { amount: refund });
+    changed(world, ctx, sub, 'cancel', before, { amount: refund, terms: termsOf(sub, -sub.quantity, 0) });
   },
 };
 

@@ -12,10 +12,12 @@ class Ledger {
   /** `observe` is told of each entry. */
   constructor(observe) {
     this.entries = [];
+    this.charges = [];
     this.observe = observe || (() => {});
   }
 
-  record(ctx, action, fields) {
+  /** `terms` belong to an amount: what was charged (or refunded) under which terms; not shown. */
+  record(ctx, action, { terms, ...fields }) {
     const entry = {
       seq: this.entries.length + 1,
       time: new Date(ctx.time).toISOString(),
@@ -37,6 +39,7 @@ class Ledger {
       ...fields,
     };
     this.entries.push(Object.freeze(entry));
+    if (terms && entry.amount !== null) this.charges.push({ entry, terms });
     this.observe(entry);
     return entry;
   }
@@ -76,6 +79,13 @@ function prorated(sub, seats, ms) {
   return round((seats * sub.unit_price * left) / term);
 }
 
+/** The terms of a charge for so many seats, as they are now. */
+const termsOf = (sub, seats, quantity = sub.quantity) => sub.commerce !== 'nce' ? null : {
+  account: sub.account, seats, quantity, unit_price: sub.unit_price, term: sub.term, cycle: sub.cycle,
+  term_start: sub.term_start_day, term_end: sub.term_end, anchor: sub.anchor_day,
+  product: sub.product.key, availability: sub.availability_id, promotion: sub.promotion_id || '', order: sub.order_id,
+};
+
 /** Seat-days and money of one subscription for the days from <= day < to. */
 function bill(sub, from, to) {
   let seatDays = 0;
@@ -97,4 +107,4 @@ function committed(sub, ms) {
   return prorated(sub, sub.quantity, ms) || 0;
 }
 
-module.exports = { Ledger, meter, prorated, bill, billedSeats, dayPrice, committed };
+module.exports = { Ledger, meter, prorated, termsOf, bill, billedSeats, dayPrice, committed };

@@ -2,7 +2,7 @@
 // What happens by itself: renewals and schedules, extended terms, windows that close, suspended
 // legacy subscriptions that are deleted, trials that end, accepted changes that are applied.
 
-const { meter, prorated } = require('./ledger');
+const { meter, prorated, termsOf } = require('./ledger');
 const { DAY, HOUR, addMonths, termMonths, dayOf, parseTime } = require('./util');
 const commerce = require('./commerce');
 const subscriptions = require('./subscriptions');
@@ -158,7 +158,9 @@ function renew(world, ctx, sub) {
     sub.cancel_until = sub.extended ? sub.term_end - 1000 : until;
   }
   meter(sub, start);
-  const entry = commerce.changed(world, ctx, sub, sub.extended ? 'extended_term' : 'renew', before, { amount: prorated(sub, sub.quantity, start) });
+  const entry = commerce.changed(world, ctx, sub, sub.extended ? 'extended_term' : 'renew', before, {
+    amount: prorated(sub, sub.quantity, start), terms: termsOf(sub, sub.quantity),
+  });
   if (oldSku !== sub.sku_id) world.books.note(entry, oldSku);
   if (world.options.audit_renewals)
     world.audit.add(world, ctx, {

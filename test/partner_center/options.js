@@ -75,6 +75,10 @@ const DEFAULTS = {
   checkout_errors: {}, // catalogItemId prefix -> {code, description}
   cart_errors: {}, // catalogItemId prefix -> {errorCode, errorDescription, ...}
 
+  // Invoices
+  invoice_days: 7, // after the end of a month, until its invoice is out
+  invoice_subscription_ids: 'same', // same | own: lines name subscriptions by ids of their own
+
   // Price sheets
   price_sheet_form: 'asked', // asked | zip | csv; asked: a ZIP where the caller accepts deflate
   price_sheet_app_only: false, // the documents say app+user only

@@ -3,7 +3,7 @@
 
 const crypto = require('crypto');
 const { ApiError, errors, refuse, told, PURCHASE } = require('./errors');
-const { prorated, meter } = require('./ledger');
+const { prorated, meter, termsOf } = require('./ledger');
 const { midnight, addMonths, termMonths, isoLong, link, round } = require('./util');
 const commerce = require('./commerce');
 const { endEarly } = require('./lifecycle');
@@ -143,7 +143,7 @@ function subscribe(world, ctx, order, l) {
   world.timers.arm(sub);
   world.ledger.record(ctx, 'new', {
     customer: ctx.customer.id, subscription: sub.id, sku_id: sub.sku_id,
-    before: null, after: commerce.state(sub), amount: prorated(sub, sub.quantity, now), order: order.id,
+    before: null, after: commerce.state(sub), amount: prorated(sub, sub.quantity, now), terms: termsOf(sub, sub.quantity), order: order.id,
   });
   return sub;
 }

@@ -13,6 +13,7 @@ const orders = require('./orders');
 const audit = require('./audit');
 const token = require('./token');
 const signin = require('./signin');
+const invoices = require('./invoices');
 const pricesheets = require('./pricesheets');
 
 // method, path below /v1, kind, handler, flags: `user` = needs app+user access and the customer's consent
@@ -51,6 +52,10 @@ const TABLE = [
   ['GET', 'products/:product/skus/:sku/availabilities/:availability', 'availability', catalogue.availability],
   ['GET', 'offers/:offer', 'offer', catalogue.offer],
   ['GET', 'auditrecords', 'audit', audit.list],
+  ['GET', 'invoices', 'invoices', invoices.list],
+  ['GET', 'invoices/unbilled/lineitems', 'unbilled', invoices.unbilled],
+  ['GET', 'invoices/:invoice', 'invoice', invoices.get],
+  ['GET', 'invoices/:invoice/lineitems', 'invoice_lines', invoices.lineItems],
 ];
 
 const byLength = new Map();
