@@ -146,7 +146,7 @@ const ACTS = {
   suspend: (world, ctx, customer, a) => operate(world, ctx, findSubscription(world, customer, a), commerce.suspend),
   reactivate: (world, ctx, customer, a) => operate(world, ctx, findSubscription(world, customer, a, 'suspended'), commerce.reactivate),
   cancel: (world, ctx, customer, a) => operate(world, ctx, findSubscription(world, customer, a), commerce.cancel),
-  /** {quantity[, product, term, cycle]}; quantity null removes the schedule. */
+  /** {quantity[, product, term, cycle, custom_term_end]}; quantity null removes the schedule. */
   schedule(world, ctx, customer, a) {
     const sub = findSubscription(world, customer, a);
     if (a.quantity === null) return operate(world, ctx, sub, commerce.renewal, { next: null });
@@ -158,6 +158,7 @@ const ACTS = {
       },
       quantity: a.quantity,
     };
+    if (a.custom_term_end) next.customTermEndDate = a.custom_term_end;
     return operate(world, ctx, sub, commerce.renewal, { auto_renew: true, next });
   },
   auto_renew: (world, ctx, customer, a) => operate(world, ctx, findSubscription(world, customer, a), commerce.renewal, { auto_renew: a.on !== false }),
@@ -180,15 +181,30 @@ const ACTS = {
     });
     user.usage_location = a.usage_location;
   },
-  /** A group gives (or takes) a licence; a group too needs a free seat. */
+  /** A group gives a licence; a group, too, needs a free seat. */
   group_assign(world, ctx, customer, a) {
     const user = findUser(customer, a);
     const sku = world.catalogue.sku(a.sku);
-    pools.startEmpty(customer, sku.sku_id);
-    if (!licences.held(user).has(sku.sku_id)) pools.pool(customer, sku.sku_id).holders++;
+    if (user.groups.has(sku.sku_id)) return;
+    const holds = licences.held(user).has(sku.sku_id);
+    if (!holds) {
+      pools.startEmpty(customer, sku.sku_id);
+      licences.needSeat(world, customer, sku, ctx.time);
+      pools.pool(customer, sku.sku_id).holders++;
+    }
     user.groups.set(sku.sku_id, []);
     pools.touch(customer, sku.sku_id, ctx.time);
-    world.ledger.record(ctx, 'assign', { customer: customer.id, sku_id: sku.sku_id, user: user.id, after: { upn: user.upn, group: true } });
+    if (!holds) world.ledger.record(ctx, 'assign', { customer: customer.id, sku_id: sku.sku_id, user: user.id, after: { upn: user.upn, group: true } });
+  },
+  /** The user leaves the group; a licence of its own stays. */
+  group_unassign(world, ctx, customer, a) {
+    const user = findUser(customer, a);
+    const sku = world.catalogue.sku(a.sku);
+    if (!user.groups.delete(sku.sku_id)) throw new Error(`"${user.upn}" has no ${a.sku} from a group`);
+    if (user.licences.has(sku.sku_id)) return;
+    pools.pool(customer, sku.sku_id).holders--;
+    pools.touch(customer, sku.sku_id, ctx.time);
+    world.ledger.record(ctx, 'unassign', { customer: customer.id, sku_id: sku.sku_id, user: user.id, before: { upn: user.upn, group: true } });
   },
   /** Holders that are no user objects: {sku, n: +3|-2}. */
   consume(world, ctx, customer, a) {

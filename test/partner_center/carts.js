@@ -57,7 +57,7 @@ function line(world, ctx, given, index, cart) {
       if (item.participants && !(given.attestationaccepted || cart.partneronrecordattestationaccepted))
         item.error = { errorCode: 10012, errorDescription: 'The partner on record attestation has not been accepted.' };
     } catch (e) {
-      if (!e.cart) throw e;
+      if (!e.cart || (e.code === 400019 && world.options.unknown_availability === 'refused')) throw e;
       item.error = e.cart;
     }
   }
@@ -136,6 +136,7 @@ function checkout(world, ctx) {
   }
   if (!made.length && failed.every((f) => f.code === 800002))
     throw errors.input(`The cart cannot be checked out: ${failed[0].description}`);
+  if (!made.length && failed.every((f) => f.code === 400019)) throw refuse(404, 400019, 'Availability not found.');
   if (made.length) cart.status = 'Ordered';
   cart.processing_until = ctx.time + world.options.order_processing_seconds * 1000;
   cart.modified = ctx.time;

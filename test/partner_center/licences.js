@@ -65,11 +65,7 @@ function change(world, ctx, customer, user, assign, remove) {
   for (const { sku } of toAssign) {
     if (sku.target_type !== 'User') throw refuse(400, 800002, `The SKU ${sku.sku_id} cannot be assigned to a user.`);
     if (held(user).has(sku.sku_id)) continue;
-    const p = customer.pools.get(sku.sku_id);
-    if (!p || pools.assignable(p, now, pools.delays(world, customer)) < 1)
-      throw refuse(400, 60012, 'Subscription does not have any available licenses.', {
-        data: [`LicenseQuotaExceededException : Subscription with Account ${customer.id} and SKU ${sku.sku_id} does not have any available licenses left.`],
-      });
+    needSeat(world, customer, sku, now);
   }
   for (const { sku } of toRemove) drop(world, ctx, customer, user, sku.sku_id);
   for (const { sku, excluded } of toAssign) take(world, ctx, customer, user, sku, excluded);
@@ -81,6 +77,14 @@ function change(world, ctx, customer, user, assign, remove) {
     customer, resourceType: 'license', operationType: 'update_customer_user_licenses',
     old: null, new: { ...pascal, licenseWarnings: [], attributes: { objectType: 'LicenseUpdate' } }, data,
   });
+}
+
+function needSeat(world, customer, sku, now) {
+  const p = customer.pools.get(sku.sku_id);
+  if (!p || pools.assignable(p, now, pools.delays(world, customer)) < 1)
+    throw refuse(400, 60012, 'Subscription does not have any available licenses.', {
+      data: [`LicenseQuotaExceededException : Subscription with Account ${customer.id} and SKU ${sku.sku_id} does not have any available licenses left.`],
+    });
 }
 
 function checkedSku(world, id, excluded) {
@@ -139,4 +143,4 @@ function drop(world, ctx, customer, user, skuId) {
   world.ledger.record(ctx, 'unassign', { customer: customer.id, sku_id: skuId, user: user.id, before: { upn: user.upn } });
 }
 
-module.exports = { list, update, change, drop, held };
+module.exports = { list, update, change, drop, held, needSeat };

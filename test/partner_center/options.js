@@ -73,6 +73,7 @@ const DEFAULTS = {
   checkout_shape: 'orders', // orders | bare
   subscription_id_in_answer: true,
   checkout_errors: {}, // catalogItemId prefix -> {code, description}
+  unknown_availability: 'line', // line | refused: error of the cart's line, or the cart is 404/400019
   cart_errors: {}, // catalogItemId prefix -> {errorCode, errorDescription, ...}
 
   // Invoices

@@ -131,3 +131,18 @@ test('acts of others: a technician, the customer’s own admin; who is seen in t
   const none = c.act({ do: 'lower', sku: 'SPB' });
   assert.deepStrictEqual([none.status, none.body.code], [409, 800090], 'people in the portal have the same windows');
 });
+
+test('a group gives a licence only where a seat is free, and takes it back', async () => {
+  const c = await start(one(yearly({ quantity: 2 }), { user_count: 3, assigned: { SPB: 1 } }));
+  const group = (act, n) => c.act({ do: act, actor: 'customer', user: `user0${n}@contoso.example`, sku: 'SPB' });
+  assert.strictEqual(group('group_assign', 1).status, 200);
+  assert.deepStrictEqual([c.pool().consumed, c.ledger().length], [1, 0], 'who has it already holds one seat');
+  assert.strictEqual(group('group_assign', 2).status, 200);
+  const none = group('group_assign', 3);
+  assert.deepStrictEqual([none.status, none.body.code, c.pool().consumed], [409, 60012, 2]);
+  assert.strictEqual(group('group_unassign', 1).status, 200);
+  assert.deepStrictEqual([c.pool().consumed, await held(c, 'user01@contoso.example')], [2, ['SPB']]);
+  assert.strictEqual(group('group_unassign', 2).status, 200);
+  assert.deepStrictEqual([c.pool().consumed, await held(c, 'user02@contoso.example')], [1, []]);
+  assert.strictEqual(group('group_unassign', 2).status, 400);
+});

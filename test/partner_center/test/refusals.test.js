@@ -111,7 +111,11 @@ test('an availability changes: the old id is unknown to carts and schedules; an 
   const path = `/v1/customers/${sub.customer.id}/products/CFQ7TTC0LCHC/skus/0002/availabilities`;
   assert.strictEqual((await c.get(path)).json.items[0].catalogItemId, made);
   assert.strictEqual((await c.resource(sub)).offerId, old);
-  assert.strictEqual((await checkout(c, id)).json.orderErrors[0].code, 400019);
+  assert.deepStrictEqual(await code(checkout(c, id)), [404, 400019]);
+  const late = await cart(c, { catalogItemId: old });
+  assert.strictEqual(late.lineItems[0].error.errorCode, 10001);
+  c.world.options.unknown_availability = 'refused';
+  assert.deepStrictEqual(await code(c.post(carts(c), { lineItems: [item(c, { catalogItemId: old })] })), [404, 400019]);
   const [productId, skuId, availabilityId] = old.split(':');
   const schedule = (a) => c.change(sub, { scheduledNextTermInstructions: { product: { productId, skuId, availabilityId: a, billingCycle: 'monthly', termDuration: 'P1Y' }, quantity: 5 } });
   assert.deepStrictEqual(await code(schedule(availabilityId)), [404, 400019]);

@@ -241,6 +241,8 @@ test('a custom end of the next term; the date can stay to be seen for ever', asy
   r = await c.resource(sub);
   assert.strictEqual(r.customTermEndDate, '2026-12-15T00:00:00', 'long past');
   assert.ok(r.commitmentEndDate > '2026-12-31');
+  c.act({ do: 'schedule', sku: 'SPB', quantity: 9, custom_term_end: '2027-01-31' });
+  assert.strictEqual((await c.resource(sub)).scheduledNextTermInstructions.customTermEndDate, '2027-01-31');
   const d = await start(ending({ custom_term_end: '2019-01-09' }));
   assert.strictEqual((await d.resource(d.subs()[0])).customTermEndDate, '2019-01-09T00:00:00');
 });
