@@ -53,3 +53,19 @@ COMMENT ON COLUMN pool_reading.read_at IS 'stands from';
 COMMENT ON COLUMN pool_reading.until IS 'to; NULL: still stands';
 COMMENT ON COLUMN pool_reading.seats IS 'seats then';
 COMMENT ON COLUMN pool_reading.consumed IS 'consumed units then';
+
+-- The self-check of these figures: the worker compares some pools every ten minutes.
+CREATE TABLE counter_check (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    compared    bigint NOT NULL DEFAULT 0,
+    compared_at timestamptz,
+    wrong       bigint NOT NULL DEFAULT 0,
+    wrong_at    timestamptz
+);
+INSERT INTO counter_check DEFAULT VALUES;
+COMMENT ON TABLE counter_check IS 'what the self-check of pool.owned_seats found: one row';
+COMMENT ON COLUMN counter_check.only_row IS 'true';
+COMMENT ON COLUMN counter_check.compared IS 'pools compared so far';
+COMMENT ON COLUMN counter_check.compared_at IS 'when the last ones were';
+COMMENT ON COLUMN counter_check.wrong IS 'how many were wrong, and were put right; history tells which';
+COMMENT ON COLUMN counter_check.wrong_at IS 'when the last one was';

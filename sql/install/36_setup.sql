@@ -188,6 +188,14 @@ BEGIN
     hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.adjustment WHERE status = ''awaiting_approval''; then approve() or reject().' END;
     RETURN NEXT;
 
+    SELECT c.* INTO counts FROM spinpanel.counter_check c;
+    item := 'counters';
+    ok := counts.wrong_at IS NULL OR counts.wrong_at < moment - interval '7 days';
+    detail := format('%s pools compared%s, %s were wrong and were put right%s', counts.compared,
+                     ', the last ones at ' || counts.compared_at, counts.wrong, ', the last one at ' || counts.wrong_at);
+    hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.history WHERE event = ''counters put right''; tells which. Please report it.' END;
+    RETURN NEXT;
+
     item := 'copy';
     SELECT string_agg(a.name, ', ' ORDER BY a.name) AS names INTO counts FROM spinpanel.account a
     WHERE a.status <> 'disconnected'
@@ -202,7 +210,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION check_setup() IS
-'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
+'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
 
 CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

@@ -622,9 +622,6 @@ spinpanel_json_next_page(JsonbContainer *collection)
 	char *token;
 	uint32 i;
 
-	if (links != NULL && next == NULL)
-		return NULL;
-
 	for (i = 0; headers != NULL && JsonContainerIsArray(headers) && i < JsonContainerSize(headers);
 		 i++)
 	{

@@ -5,16 +5,46 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "utils/memutils.h"
 
 #include "base/clock.h"
 #include "partner/gets.h"
+
+/* Ten million customers, 500 a page. */
+#define PAGES_MAX 20000
 
 typedef struct Asked
 {
 	Reads *reads;
 	int index;
 } Asked;
+
+bool
+spinpanel_pages_go_on(Pages *pages, const char *token, MemoryContext context)
+{
+	uint64 hash;
+	int i;
+
+	if (token == NULL)
+		return true;
+	if (pages->count >= PAGES_MAX)
+		return false;
+	hash = hash_bytes_extended((const unsigned char *) token, (int) strlen(token), 0);
+	for (i = 0; i < pages->count; i++)
+		if (pages->seen[i] == hash)
+			return false;
+	if (pages->count == pages->size)
+	{
+		int size = Max(16, pages->size * 2);
+
+		pages->seen = pages->size == 0 ? MemoryContextAlloc(context, sizeof(uint64) * size)
+									   : repalloc(pages->seen, sizeof(uint64) * size);
+		pages->size = size;
+	}
+	pages->seen[pages->count++] = hash;
+	return true;
+}
 
 void
 spinpanel_reads_start(Reads *reads, MemoryContext context, PartnerAccount *account,
@@ -38,8 +68,6 @@ spinpanel_reads_again(Reads *reads)
 	{
 		if (reads->answers[i].json)
 			pfree(reads->answers[i].json);
-		if (reads->answers[i].continuation_token)
-			pfree(reads->answers[i].continuation_token);
 	}
 	memset(reads->answers, 0, sizeof(reads->answers));
 	reads->count = 0;
@@ -62,8 +90,6 @@ answered(void *arg, const PartnerAnswer *answer)
 	if (answer->json != NULL && answer->outcome == PARTNER_OK)
 		mine->json = memcpy(MemoryContextAllocHuge(reads->context, VARSIZE(answer->json)),
 							answer->json, VARSIZE(answer->json));
-	if (answer->continuation_token)
-		mine->continuation_token = MemoryContextStrdup(reads->context, answer->continuation_token);
 	pfree(asked);
 
 	/* The callee may free the reads with everything around them. */

@@ -24,7 +24,6 @@ typedef struct ReadAnswer
 	Jsonb *json; /* body, in the reads' context; NULL = none */
 	bool unchanged; /* the body is the known one; json is NULL */
 	unsigned char digest[PARTNER_DIGEST]; /* of the body as it came */
-	char *continuation_token;
 	TimestampTz started_at; /* before it was sent, in the extension's clock */
 } ReadAnswer;
 
@@ -40,6 +39,22 @@ typedef struct Reads
 	ReadAnswer answers[READS_MAX];
 	int64 sent; /* requests asked for so far */
 } Reads;
+
+/*
+ * Pages of a list, as they come.  A list in which a token comes a second time,
+ * or that has more pages than any list can have, never ends.
+ */
+typedef struct Pages
+{
+	int count;
+	uint64 *seen; /* of the tokens so far, a hash each */
+	int size;
+} Pages;
+
+#define SPINPANEL_PAGES_ENDLESS "the pages of the list never end"
+
+/* False: it does not end.  token NULL: it was the last page. */
+extern bool spinpanel_pages_go_on(Pages *pages, const char *token, MemoryContext context);
 
 extern void spinpanel_reads_start(Reads *reads, MemoryContext context, PartnerAccount *account,
 								  PartnerPriority priority, void (*done)(void *arg), void *arg);

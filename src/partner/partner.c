@@ -56,6 +56,8 @@
 /* Calls that got two 401 in a row, with no other answer between, that say that
  * it is not about one customer. */
 #define REFUSED_BEFORE_STOP 10
+/* Partner Center's code for a token without the claim of multifactor authentication. */
+#define NO_MFA 900421
 
 struct PartnerAccount
 {
@@ -452,6 +454,8 @@ static const struct
 	{ 900329, PARTNER_NO_ACCESS },
 	/* the token's audience is of no use: a matter of settings */
 	{ 900420, PARTNER_ACCOUNT_STOPPED },
+	/* nobody signed in with MFA for this token: no call will do, whatever the customer */
+	{ NO_MFA, PARTNER_ACCOUNT_STOPPED },
 	/* 409, but final */
 	{ 27009, PARTNER_REFUSED },
 	/* 403, but a business matter */
@@ -715,6 +719,24 @@ repeat_with_new_token(Call *call, int64 now_ms)
 	return true;
 }
 
+/*
+ * The token of the next page may stand in the body, in a link of the body or
+ * in a header.  Who takes a list in looks at its body, and must not take the
+ * first page for all of it.
+ */
+static Jsonb *
+with_page_token(Jsonb *json, const char *token)
+{
+	JsonbValue value;
+
+	if (!JB_ROOT_IS_OBJECT(json) || spinpanel_json_next_page(&json->root) != NULL)
+		return json;
+	value.type = jbvString;
+	value.val.string.val = (char *) token;
+	value.val.string.len = (int) strlen(token);
+	return spinpanel_json_with(json, "continuationToken", JsonbValueToJsonb(&value));
+}
+
 static void
 on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 {
@@ -780,13 +802,16 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 		if (is_get && http->status == 200)
 		{
 			digest_of(answer.body, answer.body_length, answer.digest);
-			answer.unchanged =
-				call->has_known && memcmp(answer.digest, call->known, PARTNER_DIGEST) == 0;
+			/* With a further page it is not the whole body that was known. */
+			answer.unchanged = call->has_known && answer.continuation_token == NULL &&
+							   memcmp(answer.digest, call->known, PARTNER_DIGEST) == 0;
 		}
 		if (answer.body_length > 0 && !answer.unchanged)
 			answer.json = spinpanel_json_parse(answer.body, answer.body_length);
 		if (answer.json != NULL && JB_ROOT_IS_SCALAR(answer.json))
 			answer.json = NULL;
+		if (answer.continuation_token != NULL && answer.json != NULL && http->status == 200)
+			answer.json = with_page_token(answer.json, answer.continuation_token);
 		if (http->status >= 300)
 			read_error(call, &answer);
 		answer.outcome = outcome_of(is_get, http->status, answer.error_code, answer.body_length > 0,
@@ -827,7 +852,11 @@ on_http_answer(void *arg, const SpinpanelHttpAnswer *http)
 			account->stop_wanted = true;
 			strlcpy(account->stop_code, answer.error_code[0] ? answer.error_code : "401",
 					sizeof(account->stop_code));
-			clean_copy(account->stop_reason, sizeof(account->stop_reason), answer.error);
+			clean_copy(account->stop_reason, sizeof(account->stop_reason),
+					   psprintf("%s%s: %s%s",
+								atoi(answer.error_code) == NO_MFA ? "sign in again with MFA (" : "",
+								account->stop_code, answer.error,
+								atoi(answer.error_code) == NO_MFA ? ")" : ""));
 		}
 	}
 

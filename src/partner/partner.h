@@ -56,7 +56,7 @@ typedef struct PartnerAnswer
 	bool unchanged; /* the body is the known one: it was not parsed */
 	Jsonb *json; /* the body parsed, also an error's; NULL = it is
 								 * no JSON; valid during the callback */
-	const char *continuation_token; /* from the header; NULL = none */
+	const char *continuation_token; /* from the header; NULL = none; json has it, too */
 	const char *location; /* of a 202 or 201; NULL = none */
 	TimestampTz started_at; /* when the request left us (real clock);
 								 * 0 = it did not */

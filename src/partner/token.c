@@ -109,6 +109,8 @@ struct SpinpanelToken
 
 	bool stopped;
 	int stops; /* in a row */
+	int refusals; /* stops because Partner Center refused the tokens, one soon after the other */
+	int64 refused_at;
 	int64 look_at; /* monotonic ms */
 	int64 try_again_at;
 	uint64 file_stamp; /* when it was stopped */
@@ -249,6 +251,7 @@ spinpanel_token_retry(SpinpanelToken *token)
 	drop_header(token);
 	token->stopped = false;
 	token->stops = 0;
+	token->refusals = 0;
 	token->failures = 0;
 	token->retry_at = 0;
 	token->file_next = false;
@@ -294,8 +297,10 @@ stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 	token->file_stamp = spinpanel_credential_stamp(token->credential_file);
 	token->look_at = now_ms + STOPPED_LOOK_MS;
 	token->stops++;
-	token->try_again_at = now_ms + spinpanel_backoff_delay(token->stops, STOPPED_RETRY_BASE_MS,
-														   STOPPED_RETRY_MAX_MS, random_fraction());
+	/* A token may be had, and Partner Center refuse it each time: that is no success. */
+	token->try_again_at =
+		now_ms + spinpanel_backoff_delay(token->stops + token->refusals, STOPPED_RETRY_BASE_MS,
+										 STOPPED_RETRY_MAX_MS, random_fraction());
 	/* Also after a try that failed in the same way: the hook may have failed. */
 	token->hooks->account_stopped(token->account_id, token->error_code, token->error);
 }
@@ -939,8 +944,13 @@ spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms)
 void
 spinpanel_token_stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 {
-	if (!token->stopped)
-		stop(token, code, reason, now_ms);
+	if (token->stopped)
+		return;
+	if (now_ms - token->refused_at > 2 * STOPPED_RETRY_MAX_MS)
+		token->refusals = 0;
+	token->refusals++;
+	token->refused_at = now_ms;
+	stop(token, code, reason, now_ms);
 }
 
 const char *

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/settings.h"
 #include "state/archive.h"
+#include "state/pool.h"
 #include "state/request.h"
 #include "state/statement.h"
 #include "state/unit.h"
@@ -68,6 +69,12 @@ do_drop_approvals(void *arg)
 	spinpanel_request_drop_approvals();
 }
 
+static void
+do_check_counters(void *arg)
+{
+	spinpanel_pool_check_counters();
+}
+
 void
 spinpanel_keep_short(void)
 {
@@ -84,4 +91,5 @@ spinpanel_keep_short(void)
 	}
 	(void) spinpanel_unit("closing approvals that nobody needs", do_drop_approvals, NULL,
 						  UNIT_REPEATABLE);
+	(void) spinpanel_unit("comparing counters", do_check_counters, NULL, UNIT_REPEATABLE);
 }

@@ -29,6 +29,9 @@
 #define MAX_QUANTITY 10000000
 #define MAX_BATCHES 256
 
+/* From the begin of a term: a window of 168 hours, and up to a day until a renewal is complete. */
+#define WINDOW_AT_MOST (8 * USECS_PER_DAY + USECS_PER_HOUR)
+
 /* ---- small things -------------------------------------------------------------- */
 
 /* Text of a member, cut to a sane length; NULL = absent. */
@@ -56,9 +59,12 @@ lower_text(char *value)
 /* item NULL: an element that is no object */
 typedef void (*ItemFunction)(JsonbContainer *item, int length, void *arg);
 
-/* Calls function for each object of the collection; false = it is none. */
+/*
+ * Calls function for each object of the collection; false = it is none.  The
+ * number of its elements is added to *count.
+ */
 static bool
-for_each_item(JsonbContainer *collection, ItemFunction function, void *arg)
+for_each_item(JsonbContainer *collection, ItemFunction function, void *arg, int64 *count)
 {
 	JsonbContainer *items = spinpanel_json_container(collection, "items");
 	JsonbIterator *it;
@@ -73,12 +79,38 @@ for_each_item(JsonbContainer *collection, ItemFunction function, void *arg)
 	{
 		if (token != WJB_ELEM)
 			continue;
+		if (count != NULL)
+			(*count)++;
 		if (value.type == jbvBinary && JsonContainerIsObject(value.val.binary.data))
 			function(value.val.binary.data, value.val.binary.len, arg);
 		else
 			function(NULL, 0, arg);
 	}
 	return true;
+}
+
+bool
+spinpanel_mirror_all_there(JsonbContainer *collection, int64 received, bool last)
+{
+	int64 total;
+	char *token;
+
+	if (last && (token = spinpanel_json_next_page(collection)) != NULL)
+	{
+		pfree(token);
+		return false;
+	}
+	return !spinpanel_json_int(collection, "totalCount", &total) || received >= total;
+}
+
+bool
+spinpanel_mirror_only_short(JsonbContainer *collection)
+{
+	JsonbContainer *items = spinpanel_json_container(collection, "items");
+
+	return items != NULL && JsonContainerIsArray(items) && JsonContainerSize(items) > 0 &&
+		   spinpanel_json_next_page(collection) == NULL &&
+		   !spinpanel_mirror_all_there(collection, JsonContainerSize(items), true);
 }
 
 static const char *
@@ -212,6 +244,29 @@ spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id, Mir
 	plans[kind] = update.plan;
 }
 
+/* ---- seats counted anew ------------------------------------------------------------- */
+
+/* Customers in column 1 of the rows at hand. */
+static pg_uuid_t *
+row_customers(uint64 rows)
+{
+	pg_uuid_t *customers = palloc(sizeof(pg_uuid_t) * (rows + 1));
+	uint64 row;
+
+	for (row = 0; row < rows; row++)
+		spinpanel_row_uuid(row, 1, &customers[row]);
+	return customers;
+}
+
+static void
+recount(const pg_uuid_t *customers, uint64 count, TimestampTz at)
+{
+	uint64 i;
+
+	for (i = 0; i < count; i++)
+		spinpanel_pool_recount(&customers[i], at);
+}
+
 /* ---- customers --------------------------------------------------------------------- */
 
 typedef struct CustomersPage
@@ -239,10 +294,20 @@ take_customer(JsonbContainer *item, int length, void *arg)
 		" (SELECT FROM spinpanel.relationship WHERE customer_id = $1) ON CONFLICT DO NOTHING",
 		"u", NULL
 	};
+	static StateQuery listed = {
+		"UPDATE spinpanel.customer_account SET listed_at = $4, relationship = $3"
+		" WHERE customer_id = $1 AND account_id = $2 AND gone_at IS NULL",
+		"uitT", NULL
+	};
+	/*
+	 * It was gone: what was read of it before says nothing any more, not even
+	 * that it is unchanged.
+	 */
 	static StateQuery account = {
-		"INSERT INTO spinpanel.customer_account (customer_id, account_id, relationship, listed_at) VALUES ($1, $2, $3, $4)"
-		" ON CONFLICT (customer_id, account_id) DO UPDATE SET relationship = excluded.relationship,"
-		" listed_at = excluded.listed_at, gone_at = NULL",
+		"INSERT INTO spinpanel.customer_account AS a (customer_id, account_id, relationship, listed_at)"
+		" VALUES ($1, $2, $3, $4) ON CONFLICT (customer_id, account_id) DO UPDATE SET"
+		" relationship = excluded.relationship, listed_at = excluded.listed_at, gone_at = NULL,"
+		" subscriptions_hash = NULL, subscribed_skus_hash = NULL",
 		"uitT", NULL
 	};
 	CustomersPage *page = arg;
@@ -270,19 +335,24 @@ take_customer(JsonbContainer *item, int length, void *arg)
 	spinpanel_state_run(&relationship, args, 0);
 	args[1] = spinpanel_arg_int(page->account_id);
 	args[2] = spinpanel_arg_text(bounded_text(item, "relationshipToPartner", 64));
-	spinpanel_state_run(&account, args, 0);
+	if (spinpanel_state_run(&listed, args, 0) == 0)
+	{
+		spinpanel_state_run(&account, args, 0);
+		/* Its seats count again. */
+		spinpanel_pool_recount(&id, page->started_at);
+	}
 }
 
 bool
 spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *collection,
-								TimestampTz started_at)
+								TimestampTz started_at, int64 *received)
 {
 	CustomersPage page;
 
 	page.account_id = account_id;
 	page.started_at = started_at;
 	page.whole = true;
-	return for_each_item(collection, take_customer, &page) && page.whole;
+	return for_each_item(collection, take_customer, &page, received) && page.whole;
 }
 
 void
@@ -290,7 +360,7 @@ spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
 {
 	static StateQuery gone = {
 		"UPDATE spinpanel.customer_account SET gone_at = $2 WHERE account_id = $1 AND gone_at IS NULL"
-		" AND (listed_at IS NULL OR listed_at < $2)",
+		" AND (listed_at IS NULL OR listed_at < $2) RETURNING customer_id",
 		"iT", NULL
 	};
 	static StateQuery orphans = {
@@ -302,16 +372,19 @@ spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
 		"UPDATE spinpanel.account SET customers_read_at = $2 WHERE account_id = $1", "iT", NULL
 	};
 	StateArg args[2];
+	uint64 rows;
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_time(started_at);
-	if (spinpanel_state_run(&gone, args, 0) > 0)
+	rows = spinpanel_state_run(&gone, args, 0);
+	if (rows > 0)
 	{
 		StateArg time_arg[1];
+		pg_uuid_t *customers = row_customers(rows);
 
 		time_arg[0] = args[1];
 		spinpanel_state_run(&orphans, time_arg, 0);
-		spinpanel_mirror_recount_account(account_id);
+		recount(customers, rows, started_at);
 	}
 	spinpanel_state_run(&mark, args, 0);
 }
@@ -379,7 +452,8 @@ product_and_sku(const char *offer_id)
 /*
  * New commerce licence-based if productType.id says so, or the offer id has two
  * colons and it is billed as a licence and is no software; legacy licence-based
- * if the offer id is a GUID.  Anything else is read only.
+ * if the offer id is a GUID.  Anything else, and whatever is not Microsoft's, is
+ * read only.
  */
 static const char *
 commerce_of(JsonbContainer *item, const char *offer_id)
@@ -387,7 +461,11 @@ commerce_of(JsonbContainer *item, const char *offer_id)
 	char *product_type = spinpanel_json_text(item, "productType.id");
 	char *billing_type = spinpanel_json_text(item, "billingType");
 	pg_uuid_t guid;
+	bool by_microsoft;
 
+	/* What others sell in the marketplace has no licence of Entra to assign. */
+	if (spinpanel_json_bool(item, "isMicrosoftProduct", &by_microsoft) && !by_microsoft)
+		return "other";
 	if (product_type != NULL && pg_strcasecmp(product_type, "OnlineServicesNCE") == 0)
 		return "nce";
 	if (offer_id != NULL && colons(offer_id) == 2 && billing_type != NULL &&
@@ -538,11 +616,14 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	/*
 	 * Extended terms run month by month after a term that was not renewed: the
 	 * only active subscriptions that may be cancelled at any time up to their
-	 * end although they do not renew.
+	 * end although they do not renew.  A term of a week, cut to align its end
+	 * with others, is as open to its end, but only by the window that every
+	 * term opens.
 	 */
 	s->extended_term = strcmp(s->commerce, "nce") == 0 && strcmp(s->status, "active") == 0 &&
 					   !s->auto_renew && s->has_cancel_until && s->has_term_end &&
-					   s->cancel_until >= s->term_end - USECS_PER_DAY;
+					   s->cancel_until >= s->term_end - USECS_PER_DAY &&
+					   !(s->has_start && s->cancel_until <= s->effective_start + WINDOW_AT_MOST);
 	return true;
 }
 
@@ -662,7 +743,7 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id, JsonbContaine
 /* What we have of a customer at one account before a list is taken in. */
 typedef struct StoredRow
 {
-	pg_uuid_t id;
+	pg_uuid_t id; /* first: rows are sorted by it */
 	Jsonb *body;
 	bool gone;
 	bool has_sku;
@@ -682,22 +763,26 @@ typedef struct SubscriptionList
 	char *country;
 } SubscriptionList;
 
+/* By id, which is the first member. */
+static int
+compare_stored(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(pg_uuid_t));
+}
+
 static void
 take_subscription(JsonbContainer *item, int length, void *arg)
 {
 	SubscriptionList *list = arg;
 	Subscription s;
-	StoredRow *row = NULL;
-	int i;
+	StoredRow *row;
 
 	if (!read_subscription(item, &s))
 	{
 		list->whole = false;
 		return;
 	}
-	for (i = 0; i < list->stored_count; i++)
-		if (memcmp(&list->stored[i].id, &s.id, sizeof(pg_uuid_t)) == 0)
-			row = &list->stored[i];
+	row = bsearch(&s.id, list->stored, list->stored_count, sizeof(StoredRow), compare_stored);
 	if (row != NULL)
 	{
 		row->seen = true;
@@ -744,6 +829,8 @@ load_stored(SubscriptionList *list, const pg_uuid_t *only)
 		list->stored[row].gone = spinpanel_row_bool(row, 3);
 		list->stored[row].has_sku = spinpanel_row_uuid(row, 4, &list->stored[row].sku_id);
 	}
+	if (rows > 1)
+		qsort(list->stored, rows, sizeof(StoredRow), compare_stored);
 }
 
 /* False: no whole list; what could be read of it is taken in all the same. */
@@ -761,6 +848,8 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 	};
 	SubscriptionList list;
 	StateArg args[2];
+	int64 received = 0;
+	const char *problem = "the list has items that cannot be read";
 	int i;
 
 	memset(&list, 0, sizeof(list));
@@ -769,11 +858,16 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 	list.started_at = started_at;
 	list.whole = true;
 	load_stored(&list, NULL);
-	if (!for_each_item(&body->root, take_subscription, &list))
+	if (!for_each_item(&body->root, take_subscription, &list, &received))
 	{
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
 									 "the answer is no list of subscriptions");
 		return false;
+	}
+	if (list.whole && !spinpanel_mirror_all_there(&body->root, received, true))
+	{
+		list.whole = false;
+		problem = "the list is not whole: fewer came than Partner Center says there are";
 	}
 	if (list.whole)
 	{
@@ -790,7 +884,7 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 	}
 	else
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
-									 "the list has items that cannot be read");
+									 problem);
 	if (list.country != NULL)
 	{
 		args[0] = spinpanel_arg_uuid(customer_id);
@@ -912,6 +1006,7 @@ typedef struct UsersPage
 	const pg_uuid_t *user_id; /* whose licences */
 	TimestampTz started_at;
 	bool whole;
+	bool inactive; /* of one user: deleted */
 } UsersPage;
 
 static void
@@ -929,7 +1024,15 @@ take_user(JsonbContainer *item, int length, void *arg)
 	StateArg args[6];
 	pg_uuid_t id;
 	char *upn;
+	char *state;
 
+	/* Deleted, and listed for a while all the same. */
+	if (item != NULL && (state = spinpanel_json_text(item, "state")) != NULL &&
+		pg_strcasecmp(state, "inactive") == 0)
+	{
+		page->inactive = true;
+		return;
+	}
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &id) ||
 		(upn = bounded_text(item, "userPrincipalName", 320)) == NULL)
 	{
@@ -947,7 +1050,7 @@ take_user(JsonbContainer *item, int length, void *arg)
 
 bool
 spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
-							JsonbContainer *collection, TimestampTz started_at)
+							JsonbContainer *collection, TimestampTz started_at, int64 *received)
 {
 	UsersPage page;
 
@@ -955,7 +1058,7 @@ spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
 	page.customer_id = customer_id;
 	page.started_at = started_at;
 	page.whole = true;
-	return for_each_item(collection, take_user, &page) && page.whole;
+	return for_each_item(collection, take_user, &page, received) && page.whole;
 }
 
 bool
@@ -968,7 +1071,7 @@ spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz sta
 	page.started_at = started_at;
 	page.whole = true;
 	take_user(&body->root, 0, &page);
-	return page.whole;
+	return page.whole && !page.inactive;
 }
 
 void
@@ -1065,7 +1168,7 @@ collect_sku(JsonbContainer *item, int length, void *arg)
 	set->ids[set->count++] = UUIDPGetDatum(sku);
 }
 
-void
+bool
 spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id, Jsonb *body,
 							   TimestampTz started_at)
 {
@@ -1080,18 +1183,20 @@ spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *us
 	UsersPage page;
 	SkuSet set;
 	StateArg args[3];
+	int64 received = 0;
 
 	memset(&page, 0, sizeof(page));
 	page.customer_id = customer_id;
 	page.user_id = user_id;
 	page.whole = true;
-	if (!for_each_item(&body->root, take_license, &page) || !page.whole)
-		return; /* proves nothing about what is missing */
+	if (!for_each_item(&body->root, take_license, &page, &received) || !page.whole ||
+		!spinpanel_mirror_all_there(&body->root, received, true))
+		return false; /* proves nothing about what is missing */
 
 	set.size = 16;
 	set.count = 0;
 	set.ids = palloc(sizeof(Datum) * set.size);
-	(void) for_each_item(&body->root, collect_sku, &set);
+	(void) for_each_item(&body->root, collect_sku, &set, NULL);
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(user_id);
 	args[2] = spinpanel_arg_datum(PointerGetDatum(
@@ -1099,6 +1204,7 @@ spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *us
 	spinpanel_state_run(&remove, args, 0);
 	args[2] = spinpanel_arg_time(started_at);
 	spinpanel_state_run(&mark, args, 0);
+	return true;
 }
 
 void
@@ -1167,14 +1273,8 @@ spinpanel_mirror_recount_account(int32 account_id)
 	};
 	StateArg args[1];
 	uint64 rows;
-	uint64 row;
-	pg_uuid_t *customers;
 
 	args[0] = spinpanel_arg_int(account_id);
 	rows = spinpanel_state_run(&select, args, 0);
-	customers = palloc(sizeof(pg_uuid_t) * (rows + 1));
-	for (row = 0; row < rows; row++)
-		spinpanel_row_uuid(row, 1, &customers[row]);
-	for (row = 0; row < rows; row++)
-		spinpanel_pool_recount(&customers[row], spinpanel_now());
+	recount(row_customers(rows), rows, spinpanel_now());
 }

@@ -28,8 +28,21 @@ typedef enum MirrorOurs
 	MIRROR_OUR_NEXT_QUANTITY
 } MirrorOurs;
 
+/*
+ * Whatever is missing in a list is taken for gone, so a list has to be whole:
+ * all its pages came (last: there is no token of a further one), every item
+ * could be read, and they are no fewer than totalCount says.  More is well: the
+ * number may be that of one page.
+ */
+extern bool spinpanel_mirror_all_there(JsonbContainer *collection, int64 received, bool last);
+
+/* A list that says of more items than it has, and else is one: worth knowing, but nothing is
+ * decided on it. */
+extern bool spinpanel_mirror_only_short(JsonbContainer *collection);
+
+/* False: an item could not be read.  *received grows by the items that came. */
 extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,
-											TimestampTz started_at);
+											TimestampTz started_at, int64 *received);
 extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at);
 extern bool spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 										   Jsonb *body, const unsigned char *digest,
@@ -40,12 +53,14 @@ extern bool spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *
 											 Jsonb *body, const unsigned char *digest,
 											 TimestampTz started_at);
 extern bool spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
-										JsonbContainer *page, TimestampTz started_at);
+										JsonbContainer *page, TimestampTz started_at,
+										int64 *received);
 extern void spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 											TimestampTz started_at);
 extern int spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users,
 									   MemoryContext context);
-extern void spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
+/* False: no whole list, and nobody loses a licence by it. */
+extern bool spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
 										   Jsonb *body, TimestampTz started_at);
 /* One user, read alone; false: that is no user.  And one who is gone. */
 extern bool spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body,

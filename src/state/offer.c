@@ -105,9 +105,10 @@ spinpanel_offers_answered(const UnmappedOffer *offer, Jsonb *body, const char *e
 		" read_at = excluded.read_at WHERE f.source IS DISTINCT FROM 'person'",
 		"tuiibttT", NULL
 	};
+	/* A customer may have thousands of one offer, and is counted anew once. */
 	static StateQuery fill = {
-		"UPDATE spinpanel.subscription SET sku_id = $2 WHERE offer_key = $1 AND sku_id IS DISTINCT FROM $2"
-		" RETURNING customer_id",
+		"WITH filled AS (UPDATE spinpanel.subscription SET sku_id = $2 WHERE offer_key = $1"
+		" AND sku_id IS DISTINCT FROM $2 RETURNING customer_id) SELECT DISTINCT customer_id FROM filled",
 		"tu", NULL
 	};
 	static StateQuery limits = {

@@ -583,24 +583,67 @@ load_subscriptions(Loading *loading, uint64 *count)
 	return all;
 }
 
+/* Subscriptions by id, for the few that are looked for. */
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(&(*(SubscriptionRow *const *) a)->id, &(*(SubscriptionRow *const *) b)->id,
+				  sizeof(pg_uuid_t));
+}
+
+static SubscriptionRow **
+by_id(SubscriptionRow *all, uint64 count)
+{
+	SubscriptionRow **sorted =
+		palloc_extended(sizeof(SubscriptionRow *) * (count + 1), MCXT_ALLOC_HUGE);
+	uint64 i;
+
+	for (i = 0; i < count; i++)
+		sorted[i] = &all[i];
+	qsort(sorted, count, sizeof(SubscriptionRow *), compare_ids);
+	return sorted;
+}
+
+/* The customer's; an id of somebody else's resource is none. */
+static SubscriptionRow *
+find_subscription(SubscriptionRow **sorted, uint64 count, int customer, const pg_uuid_t *id)
+{
+	uint64 low = 0;
+	uint64 high = count;
+
+	while (low < high)
+	{
+		uint64 middle = low + (high - low) / 2;
+		int order = memcmp(&sorted[middle]->id, id, sizeof(pg_uuid_t));
+
+		if (order == 0)
+			return sorted[middle]->customer == customer ? sorted[middle] : NULL;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
 /* A base with an active add-on stays; the add-on may be of any SKU or none. */
 static void
 mark_bases(SubscriptionRow *all, uint64 count)
 {
+	SubscriptionRow **sorted = NULL;
 	uint64 i;
-	uint64 j;
 
 	for (i = 0; i < count; i++)
 	{
+		SubscriptionRow *base;
+
 		if (!all[i].s.is_addon || all[i].s.status != PLAN_ACTIVE)
 			continue;
-		/* Rows of one customer stand together, around the add-on. */
-		for (j = i; j-- > 0 && all[j].customer == all[i].customer;)
-			if (memcmp(&all[j].id, &all[i].parent, sizeof(pg_uuid_t)) == 0)
-				all[j].s.has_active_addon = true;
-		for (j = i + 1; j < count && all[j].customer == all[i].customer; j++)
-			if (memcmp(&all[j].id, &all[i].parent, sizeof(pg_uuid_t)) == 0)
-				all[j].s.has_active_addon = true;
+		if (sorted == NULL)
+			sorted = by_id(all, count);
+		base = find_subscription(sorted, count, all[i].customer, &all[i].parent);
+		if (base != NULL && base != &all[i])
+			base->s.has_active_addon = true;
 	}
 }
 
@@ -621,6 +664,7 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 		NULL, NULL
 	};
 	static const Oid types[] = { UUIDARRAYOID, INT8OID };
+	SubscriptionRow **sorted = NULL;
 	StateArg args[2];
 	uint64 rows;
 	uint64 row;
@@ -636,13 +680,14 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 		pg_uuid_t subscription_id;
 		bool has_sku = spinpanel_row_uuid(row, 2, &sku_id);
 		bool has_subscription = spinpanel_row_uuid(row, 3, &subscription_id);
+		SubscriptionRow *r = NULL;
 
-		for (i = 0; has_subscription && i < subscription_count; i++)
+		if (has_subscription && sorted == NULL)
+			sorted = by_id(subscriptions, subscription_count);
+		if (has_subscription)
+			r = find_subscription(sorted, subscription_count, customer, &subscription_id);
+		if (r != NULL)
 		{
-			SubscriptionRow *r = &subscriptions[i];
-
-			if (r->customer != customer || memcmp(&r->id, &subscription_id, sizeof(pg_uuid_t)) != 0)
-				continue;
 			r->s.pending = true;
 
 			/* Wiped by a change of ours, and about to be set again: it stands. */
@@ -691,6 +736,44 @@ is_paid(const SubscriptionRow *r)
 	return is_license(r) && r->s.status == PLAN_ACTIVE && !r->s.trial;
 }
 
+static int
+compare_likeness(const void *a, const void *b)
+{
+	const SubscriptionRow *left = *(const SubscriptionRow *const *) a;
+	const SubscriptionRow *right = *(const SubscriptionRow *const *) b;
+	int order = strcmp(left->likeness, right->likeness);
+
+	/* of equal ones the first of the pool comes first */
+	return order != 0 ? order : left < right ? -1 : left > right;
+}
+
+/* Each of several alike names the first of them. */
+static void
+mark_duplicates(PlanSubscription *array, const SubscriptionRow *rows, uint64 count)
+{
+	const SubscriptionRow **sorted;
+	uint64 first = 0;
+	uint64 i;
+
+	if (count < 2)
+		return;
+	sorted = palloc_extended(sizeof(SubscriptionRow *) * count, MCXT_ALLOC_HUGE);
+	for (i = 0; i < count; i++)
+		sorted[i] = &rows[i];
+	qsort(sorted, count, sizeof(SubscriptionRow *), compare_likeness);
+	for (i = 1; i < count; i++)
+	{
+		if (strcmp(sorted[first]->likeness, sorted[i]->likeness) != 0)
+		{
+			first = i;
+			continue;
+		}
+		array[sorted[first] - rows].duplicates = array[sorted[i] - rows].duplicates =
+			(int32) (sorted[first] - rows);
+	}
+	pfree(sorted);
+}
+
 static void
 place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool, const SubscriptionRow *rows,
 					uint64 count)
@@ -698,7 +781,6 @@ place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool, const Subsc
 	PlanSubscription *array;
 	pg_uuid_t *ids;
 	uint64 i;
-	uint64 j;
 
 	if (count == 0)
 		return;
@@ -708,16 +790,8 @@ place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool, const Subsc
 	{
 		array[i] = rows[i].s;
 		ids[i] = rows[i].id;
-		for (j = 0; j < i; j++)
-		{
-			if (strcmp(rows[j].likeness, rows[i].likeness) != 0)
-				continue;
-			if (array[j].duplicates < 0)
-				array[j].duplicates = (int32) j;
-			array[i].duplicates = array[j].duplicates;
-			break;
-		}
 	}
+	mark_duplicates(array, rows, count);
 	c->pools[pool].subscriptions = array;
 	c->pools[pool].subscription_count = (int32) count;
 	c->subscription_ids[pool] = ids;

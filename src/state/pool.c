@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/settings.h"
+#include "state/history.h"
+#include "state/mirror.h"
 #include "state/pool.h"
 #include "state/statement.h"
 
@@ -154,6 +156,81 @@ spinpanel_pool_mapped(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, Tim
 	args[2] = spinpanel_arg_time(at - USECS_PER_HOUR);
 	spinpanel_state_run(&forget, args, 0);
 	spinpanel_pool_recount(customer_id, at);
+}
+
+/* ---- the counters' self-check ----------------------------------------------------------------- */
+
+/* Pools compared at a time: some milliseconds. */
+#define CHECKED_AT_ONCE 2000
+
+/* The last pool that was compared; all zero: begin anew. */
+static pg_uuid_t checked_customer;
+static pg_uuid_t checked_sku;
+
+void
+spinpanel_pool_check_counters(void)
+{
+	static StateQuery compare = {
+		"SELECT p.customer_id, p.sku_id, p.owned_seats, coalesce((SELECT sum(s.quantity)"
+		"  FROM spinpanel.subscription s JOIN spinpanel.account a USING (account_id)"
+		"  LEFT JOIN spinpanel.customer_account ca USING (customer_id, account_id)"
+		"  LEFT JOIN spinpanel.offer f ON f.offer_key = s.offer_key AND f.is_trial"
+		"  WHERE s.customer_id = p.customer_id AND f.offer_key IS NULL AND s.sku_id = p.sku_id AND s.status = 'active'"
+		"  AND s.commerce IN ('nce', 'legacy') AND NOT s.is_trial AND s.gone_at IS NULL"
+		"  AND a.status <> 'disconnected' AND ca.gone_at IS NULL), 0)::int"
+		" FROM (SELECT customer_id, sku_id, owned_seats FROM spinpanel.pool WHERE (customer_id, sku_id) > ($1, $2)"
+		"  ORDER BY customer_id, sku_id LIMIT $3) p ORDER BY 1, 2",
+		"uui", NULL
+	};
+	static StateQuery note = {
+		"UPDATE spinpanel.counter_check SET compared = compared + $1, compared_at = $3, wrong = wrong + $2,"
+		" wrong_at = CASE WHEN $2 > 0 THEN $3 ELSE wrong_at END",
+		"iiT", NULL
+	};
+	StateArg args[3];
+	pg_uuid_t *wrong;
+	uint64 rows;
+	uint64 row;
+	int wrong_count = 0;
+	int i;
+
+	args[0] = spinpanel_arg_uuid(&checked_customer);
+	args[1] = spinpanel_arg_uuid(&checked_sku);
+	args[2] = spinpanel_arg_int(CHECKED_AT_ONCE);
+	rows = spinpanel_state_run(&compare, args, 0);
+	wrong = palloc(sizeof(pg_uuid_t) * (rows + 1));
+	for (row = 0; row < rows; row++)
+	{
+		spinpanel_row_uuid(row, 1, &wrong[wrong_count]);
+		if (row == rows - 1)
+		{
+			checked_customer = wrong[wrong_count];
+			spinpanel_row_uuid(row, 2, &checked_sku);
+		}
+		if (spinpanel_row_int(row, 3) != spinpanel_row_int(row, 4))
+			wrong_count++;
+	}
+	if (rows < CHECKED_AT_ONCE)
+	{
+		memset(&checked_customer, 0, sizeof(checked_customer));
+		memset(&checked_sku, 0, sizeof(checked_sku));
+	}
+	for (i = 0; i < wrong_count; i++)
+	{
+		HistoryEntry entry;
+
+		memset(&entry, 0, sizeof(entry));
+		entry.event = "counters put right";
+		entry.customer_id = &wrong[i];
+		entry.reason = "owned seats that were kept with the mirror differed from its subscriptions";
+		spinpanel_history_add(&entry);
+		spinpanel_pool_recount(&wrong[i], spinpanel_now());
+	}
+	args[0] = spinpanel_arg_int((int32) rows);
+	args[1] = spinpanel_arg_int(wrong_count);
+	args[2] = spinpanel_arg_time(spinpanel_now());
+	if (rows > 0)
+		spinpanel_state_run(&note, args, 0);
 }
 
 /* ---- subscribed SKUs ------------------------------------------------------------------ */
@@ -541,6 +618,8 @@ spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz
 		else
 			units.whole = false;
 	}
+	if (units.whole)
+		units.whole = spinpanel_mirror_all_there(&body->root, JsonContainerSize(items), true);
 	if (units.whole)
 		for (i = 0; i < units.count; i++)
 			if (units.stored[i].listed && !units.stored[i].mentioned)

@@ -24,6 +24,13 @@ extern void spinpanel_pool_recount(const pg_uuid_t *customer_id, TimestampTz at)
 extern void spinpanel_pool_mapped(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 								  TimestampTz at);
 
+/*
+ * Compares the counters of some pools, each time the next ones, with what they
+ * are made of.  One that is wrong is put right, goes on record, and shows in
+ * check_setup().
+ */
+extern void spinpanel_pool_check_counters(void);
+
 /* A subscribed-SKU list whose reading began at started_at; false = no list. */
 extern bool spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body,
 									  TimestampTz started_at);

@@ -76,8 +76,12 @@ typedef struct Turn
 	int user_next;
 	int user_asked;
 	TimestampTz users_started_at;
+	int64 users_received;
+	bool users_partial; /* not whole: nobody is gone because of it */
 	bool users_complete;
+	Pages users_pages;
 	char *users_token;
+	bool licenses_partial;
 	bool quiet; /* nothing new: to be finished with others */
 	bool finished;
 } Turn;
@@ -395,13 +399,14 @@ do_take_in(void *arg)
 	ReadAnswer *subscriptions = &turn->reads.answers[turn->subscriptions_read];
 	ReadAnswer *skus = &turn->reads.answers[turn->skus_read];
 
-	/* A list that is not whole is a read that failed. */
+	/* A list that is not whole is a read that failed; where nothing is planned, a short one is shown. */
 	if (subscriptions->unchanged)
 		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIPTIONS,
 								   subscriptions->started_at);
 	else if (subscriptions->outcome == PARTNER_OK &&
 			 !spinpanel_mirror_subscriptions(c->account_id, &c->customer_id, subscriptions->json,
-											 subscriptions->digest, subscriptions->started_at))
+											 subscriptions->digest, subscriptions->started_at) &&
+			 !(c->kind == RUN_SYNC && spinpanel_mirror_only_short(&subscriptions->json->root)))
 		spoil(subscriptions, "the list of subscriptions could not be read as a whole");
 	if (skus->unchanged)
 		spinpanel_mirror_unchanged(c->account_id, &c->customer_id, MIRROR_SUBSCRIBED_SKUS,
@@ -466,14 +471,25 @@ do_take_users(void *arg)
 	body = answer->json;
 	if (body != NULL)
 	{
-		spinpanel_mirror_users_page(c->account_id, &c->customer_id, &body->root,
-									turn->users_started_at);
+		if (!spinpanel_mirror_users_page(c->account_id, &c->customer_id, &body->root,
+										 turn->users_started_at, &turn->users_received))
+			turn->users_partial = true;
 		token = spinpanel_json_next_page(&body->root);
-		if (token == NULL)
-			token = answer->continuation_token;
+		if (!spinpanel_pages_go_on(&turn->users_pages, token, turn->context))
+		{
+			spoil(answer, SPINPANEL_PAGES_ENDLESS);
+			note_failure(turn, MIRROR_USERS, answer);
+			return;
+		}
 		if (token == NULL)
 		{
-			spinpanel_mirror_users_complete(c->account_id, &c->customer_id, turn->users_started_at);
+			if (!turn->users_partial &&
+				spinpanel_mirror_all_there(&body->root, turn->users_received, true))
+				spinpanel_mirror_users_complete(c->account_id, &c->customer_id,
+												turn->users_started_at);
+			else
+				spinpanel_mirror_read_failed(c->account_id, &c->customer_id, MIRROR_USERS, false,
+											 "", "the list of users could not be read as a whole");
 			if (c->named)
 				turn->user_count =
 					spinpanel_mirror_users_list(&c->customer_id, &turn->users, turn->context);
@@ -496,13 +512,15 @@ do_take_licenses(void *arg)
 		ReadAnswer *answer = &turn->reads.answers[i];
 		Jsonb *body = answer->json;
 
-		if (body != NULL)
-			spinpanel_mirror_user_licenses(&c->customer_id, &turn->users[turn->user_next + i], body,
-										   answer->started_at);
-		else
+		if (body == NULL)
 			note_failure(turn, MIRROR_LICENSES, answer);
+		if (body == NULL ||
+			!spinpanel_mirror_user_licenses(&c->customer_id, &turn->users[turn->user_next + i],
+											body, answer->started_at))
+			turn->licenses_partial = true;
 	}
-	if (turn->user_next + turn->user_asked >= turn->user_count)
+	/* Holders are counted only where those of every user are known. */
+	if (turn->user_next + turn->user_asked >= turn->user_count && !turn->licenses_partial)
 		spinpanel_mirror_licenses_complete(c->account_id, &c->customer_id, turn->users_started_at);
 }
 

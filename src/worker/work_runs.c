@@ -37,6 +37,8 @@ typedef struct Listing
 	Reads reads;
 	TimestampTz started_at;
 	char *token;
+	Pages pages;
+	int64 received; /* items so far */
 	bool partial; /* a page had items that could not be read */
 	bool finished;
 	bool forgotten;
@@ -65,14 +67,19 @@ do_take_page(void *arg)
 		answer->outcome = PARTNER_UNKNOWN;
 		return;
 	}
-	if (!spinpanel_mirror_customers_page(listing->account_id, &body->root, listing->started_at))
-		listing->partial = true;
 	token = spinpanel_json_next_page(&body->root);
-	if (token == NULL)
-		token = answer->continuation_token;
+	if (!spinpanel_pages_go_on(&listing->pages, token, listing->context))
+	{
+		answer->outcome = PARTNER_UNKNOWN;
+		strlcpy(answer->error, SPINPANEL_PAGES_ENDLESS, sizeof(answer->error));
+		return;
+	}
+	if (!spinpanel_mirror_customers_page(listing->account_id, &body->root, listing->started_at,
+										 &listing->received))
+		listing->partial = true;
 	if (token != NULL)
 		listing->token = MemoryContextStrdup(listing->context, token);
-	else if (!listing->partial)
+	else if (!listing->partial && spinpanel_mirror_all_there(&body->root, listing->received, true))
 		spinpanel_mirror_customers_complete(listing->account_id, listing->started_at);
 }
 
