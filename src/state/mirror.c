@@ -23,6 +23,7 @@
 #include "base/json.h"
 #include "base/uuid.h"
 #include "state/mirror.h"
+#include "state/mirror_internal.h"
 #include "state/pool.h"
 #include "state/statement.h"
 
@@ -35,8 +36,8 @@
 /* ---- small things -------------------------------------------------------------- */
 
 /* Text of a member, cut to a sane length; NULL = absent. */
-static char *
-bounded_text(JsonbContainer *object, const char *path, int length)
+char *
+spinpanel_mirror_text(JsonbContainer *object, const char *path, int length)
 {
 	char *value = spinpanel_json_text(object, path);
 
@@ -56,15 +57,12 @@ lower_text(char *value)
 	return value;
 }
 
-/* item NULL: an element that is no object */
-typedef void (*ItemFunction)(JsonbContainer *item, int length, void *arg);
-
 /*
  * Calls function for each object of the collection; false = it is none.  The
  * number of its elements is added to *count.
  */
-static bool
-for_each_item(JsonbContainer *collection, ItemFunction function, void *arg, int64 *count)
+bool
+spinpanel_mirror_each(JsonbContainer *collection, MirrorItem function, void *arg, int64 *count)
 {
 	JsonbContainer *items = spinpanel_json_container(collection, "items");
 	JsonbIterator *it;
@@ -131,9 +129,9 @@ column_of(MirrorKind kind)
 }
 
 /* A whole, readable answer of this kind was taken in. */
-static void
-mark_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind, TimestampTz started_at,
-		  const unsigned char *digest)
+void
+spinpanel_mirror_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
+					  TimestampTz started_at, const unsigned char *digest)
 {
 	static StateQuery subscriptions = {
 		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscriptions_hash = coalesce($4, subscriptions_hash),"
@@ -180,7 +178,7 @@ void
 spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 						   TimestampTz started_at)
 {
-	mark_read(account_id, customer_id, kind, started_at, NULL);
+	spinpanel_mirror_read(account_id, customer_id, kind, started_at, NULL);
 }
 
 void
@@ -321,8 +319,8 @@ take_customer(JsonbContainer *item, int length, void *arg)
 		page->whole = false;
 		return;
 	}
-	domain = bounded_text(item, "companyProfile.domain", 253);
-	name = bounded_text(item, "companyProfile.companyName", 256);
+	domain = spinpanel_mirror_text(item, "companyProfile.domain", 253);
+	name = spinpanel_mirror_text(item, "companyProfile.companyName", 256);
 	if (name == NULL || name[0] == '\0')
 		name = domain ? domain : spinpanel_uuid_text(&id);
 
@@ -334,7 +332,7 @@ take_customer(JsonbContainer *item, int length, void *arg)
 	spinpanel_state_run(&insert, args, 0);
 	spinpanel_state_run(&relationship, args, 0);
 	args[1] = spinpanel_arg_int(page->account_id);
-	args[2] = spinpanel_arg_text(bounded_text(item, "relationshipToPartner", 64));
+	args[2] = spinpanel_arg_text(spinpanel_mirror_text(item, "relationshipToPartner", 64));
 	if (spinpanel_state_run(&listed, args, 0) == 0)
 	{
 		spinpanel_state_run(&account, args, 0);
@@ -352,7 +350,7 @@ spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *collection,
 	page.account_id = account_id;
 	page.started_at = started_at;
 	page.whole = true;
-	return for_each_item(collection, take_customer, &page, received) && page.whole;
+	return spinpanel_mirror_each(collection, take_customer, &page, received) && page.whole;
 }
 
 void
@@ -551,14 +549,14 @@ read_subscription(JsonbContainer *item, Subscription *s)
 		!spinpanel_json_int(item, "quantity", &quantity) || quantity < 0 || quantity > MAX_QUANTITY)
 		return false;
 	s->quantity = (int32) quantity;
-	s->status = lower_text(bounded_text(item, "status", 32));
+	s->status = lower_text(spinpanel_mirror_text(item, "status", 32));
 	if (s->status == NULL)
 		return false;
-	s->offer_id = bounded_text(item, "offerId", 128);
+	s->offer_id = spinpanel_mirror_text(item, "offerId", 128);
 	if (s->offer_id == NULL)
 	{
 		/* Some answers name the offer in its link only: .../offers/{id} */
-		char *uri = bounded_text(item, "links.offer.uri", 512);
+		char *uri = spinpanel_mirror_text(item, "links.offer.uri", 512);
 		char *last = uri ? strrchr(uri, '/') : NULL;
 
 		if (last != NULL && strlen(last + 1) >= 36)
@@ -568,8 +566,8 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	if (s->offer_id != NULL)
 		s->offer_key = strcmp(s->commerce, "nce") == 0 ? product_and_sku(s->offer_id)
 													   : lower_text(pstrdup(s->offer_id));
-	s->term_duration = bounded_text(item, "termDuration", 16);
-	s->billing_cycle = lower_text(bounded_text(item, "billingCycle", 16));
+	s->term_duration = spinpanel_mirror_text(item, "termDuration", 16);
+	s->billing_cycle = lower_text(spinpanel_mirror_text(item, "billingCycle", 16));
 	(void) spinpanel_json_bool(item, "autoRenewEnabled", &s->auto_renew);
 	(void) spinpanel_json_bool(item, "isTrial", &s->is_trial);
 	s->has_created = spinpanel_json_time(item, "creationDate", &s->created_at);
@@ -704,8 +702,8 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id, JsonbContaine
 	args[n++] = spinpanel_arg_uuid(customer_id);
 	args[n++] = spinpanel_arg_text(s->offer_id);
 	args[n++] = spinpanel_arg_text(s->offer_key);
-	args[n++] = spinpanel_arg_text(bounded_text(item, "offerName", 256));
-	args[n++] = spinpanel_arg_text(bounded_text(item, "friendlyName", 256));
+	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "offerName", 256));
+	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "friendlyName", 256));
 	args[n++] = spinpanel_arg_text(s->commerce);
 	args[n++] = spinpanel_arg_int(s->quantity);
 	args[n++] = spinpanel_arg_text(s->status);
@@ -719,9 +717,9 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id, JsonbContaine
 	args[n++] = time_or_null(s->has_term_end, s->term_end);
 	args[n++] = time_or_null(s->has_cancel_until, s->cancel_until);
 	args[n++] = spinpanel_arg_uuid(s->has_parent ? &s->parent : NULL);
-	args[n++] = spinpanel_arg_text(bounded_text(item, "partnerId", 64));
-	args[n++] = spinpanel_arg_text(bounded_text(item, "promotionId", 128));
-	args[n++] = spinpanel_arg_text(bounded_text(item, "orderId", 128));
+	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "partnerId", 64));
+	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "promotionId", 128));
+	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "orderId", 128));
 	args[n++] = time_or_null(s->has_custom_end, s->custom_end);
 	args[n++] = s->next_quantity < 0 ? spinpanel_arg_null() : spinpanel_arg_int(s->next_quantity);
 	args[n++] = spinpanel_arg_bool(s->next_other_product);
@@ -795,7 +793,7 @@ take_subscription(JsonbContainer *item, int length, void *arg)
 	if (list->country == NULL)
 	{
 		/* .../products/{id}?country=US: the market of the catalogue */
-		char *uri = bounded_text(item, "links.product.uri", 512);
+		char *uri = spinpanel_mirror_text(item, "links.product.uri", 512);
 		char *at = uri ? strstr(uri, "country=") : NULL;
 
 		if (at != NULL && strspn(at + 8, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 2)
@@ -858,7 +856,7 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 	list.started_at = started_at;
 	list.whole = true;
 	load_stored(&list, NULL);
-	if (!for_each_item(&body->root, take_subscription, &list, &received))
+	if (!spinpanel_mirror_each(&body->root, take_subscription, &list, &received))
 	{
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
 									 "the answer is no list of subscriptions");
@@ -880,7 +878,7 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 			spinpanel_state_run(&gone, args, 0);
 			list.changed = true;
 		}
-		mark_read(account_id, customer_id, MIRROR_SUBSCRIPTIONS, started_at, digest);
+		spinpanel_mirror_read(account_id, customer_id, MIRROR_SUBSCRIPTIONS, started_at, digest);
 	}
 	else
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
@@ -990,229 +988,12 @@ spinpanel_mirror_subscribed_skus(int32 account_id, const pg_uuid_t *customer_id,
 {
 	if (spinpanel_pool_take_units(customer_id, body, started_at))
 	{
-		mark_read(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, started_at, digest);
+		spinpanel_mirror_read(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, started_at, digest);
 		return true;
 	}
 	spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIBED_SKUS, false, "",
 								 "the answer is no list of subscribed SKUs");
 	return false;
-}
-
-/* ---- users and their licences -------------------------------------------------------------- */
-
-typedef struct UsersPage
-{
-	const pg_uuid_t *customer_id;
-	const pg_uuid_t *user_id; /* whose licences */
-	TimestampTz started_at;
-	bool whole;
-	bool inactive; /* of one user: deleted */
-} UsersPage;
-
-static void
-take_user(JsonbContainer *item, int length, void *arg)
-{
-	static StateQuery upsert = {
-		"INSERT INTO spinpanel.customer_user AS u (customer_id, user_id, upn, display_name, usage_location, listed_at, changed_at)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (customer_id, user_id) DO UPDATE SET upn = excluded.upn,"
-		" display_name = excluded.display_name, usage_location = excluded.usage_location, listed_at = excluded.listed_at,"
-		" changed_at = CASE WHEN (u.upn, u.display_name, u.usage_location) IS DISTINCT FROM"
-		" (excluded.upn, excluded.display_name, excluded.usage_location) THEN excluded.changed_at ELSE u.changed_at END",
-		"uutttT", NULL
-	};
-	UsersPage *page = arg;
-	StateArg args[6];
-	pg_uuid_t id;
-	char *upn;
-	char *state;
-
-	/* Deleted, and listed for a while all the same. */
-	if (item != NULL && (state = spinpanel_json_text(item, "state")) != NULL &&
-		pg_strcasecmp(state, "inactive") == 0)
-	{
-		page->inactive = true;
-		return;
-	}
-	if (item == NULL || !spinpanel_json_uuid(item, "id", &id) ||
-		(upn = bounded_text(item, "userPrincipalName", 320)) == NULL)
-	{
-		page->whole = false;
-		return;
-	}
-	args[0] = spinpanel_arg_uuid(page->customer_id);
-	args[1] = spinpanel_arg_uuid(&id);
-	args[2] = spinpanel_arg_text(upn);
-	args[3] = spinpanel_arg_text(bounded_text(item, "displayName", 256));
-	args[4] = spinpanel_arg_text(bounded_text(item, "usageLocation", 8));
-	args[5] = spinpanel_arg_time(page->started_at);
-	spinpanel_state_run(&upsert, args, 0);
-}
-
-bool
-spinpanel_mirror_users_page(int32 account_id, const pg_uuid_t *customer_id,
-							JsonbContainer *collection, TimestampTz started_at, int64 *received)
-{
-	UsersPage page;
-
-	memset(&page, 0, sizeof(page));
-	page.customer_id = customer_id;
-	page.started_at = started_at;
-	page.whole = true;
-	return for_each_item(collection, take_user, &page, received) && page.whole;
-}
-
-bool
-spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
-{
-	UsersPage page;
-
-	memset(&page, 0, sizeof(page));
-	page.customer_id = customer_id;
-	page.started_at = started_at;
-	page.whole = true;
-	take_user(&body->root, 0, &page);
-	return page.whole && !page.inactive;
-}
-
-void
-spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_id)
-{
-	static StateQuery gone = {
-		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2", "uu", NULL
-	};
-	StateArg args[2];
-
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_uuid(user_id);
-	spinpanel_state_run(&gone, args, 0);
-}
-
-void
-spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
-								TimestampTz started_at)
-{
-	static StateQuery gone = {
-		"DELETE FROM spinpanel.customer_user WHERE customer_id = $1 AND listed_at < $2", "uT", NULL
-	};
-	StateArg args[2];
-
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_time(started_at);
-	spinpanel_state_run(&gone, args, 0);
-	mark_read(account_id, customer_id, MIRROR_USERS, started_at, NULL);
-}
-
-int
-spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users, MemoryContext context)
-{
-	static StateQuery select = {
-		"SELECT user_id FROM spinpanel.customer_user WHERE customer_id = $1 ORDER BY user_id", "u",
-		NULL
-	};
-	StateArg args[1];
-	uint64 rows;
-	uint64 row;
-
-	args[0] = spinpanel_arg_uuid(customer_id);
-	rows = spinpanel_state_run(&select, args, 0);
-	*users = MemoryContextAlloc(context, sizeof(pg_uuid_t) * (rows + 1));
-	for (row = 0; row < rows; row++)
-		spinpanel_row_uuid(row, 1, &(*users)[row]);
-	return (int) rows;
-}
-
-static void
-take_license(JsonbContainer *item, int length, void *arg)
-{
-	static StateQuery insert = {
-		"INSERT INTO spinpanel.user_license (customer_id, user_id, sku_id) SELECT $1, $2, $3"
-		" WHERE EXISTS (SELECT FROM spinpanel.customer_user WHERE customer_id = $1 AND user_id = $2)"
-		" ON CONFLICT DO NOTHING",
-		"uuu", NULL
-	};
-	UsersPage *page = arg;
-	StateArg args[3];
-	pg_uuid_t sku;
-
-	if (item == NULL || !spinpanel_json_uuid(item, "productSku.id", &sku))
-	{
-		page->whole = false;
-		return;
-	}
-	args[0] = spinpanel_arg_uuid(page->customer_id);
-	args[1] = spinpanel_arg_uuid(page->user_id);
-	args[2] = spinpanel_arg_uuid(&sku);
-	spinpanel_state_run(&insert, args, 0);
-}
-
-typedef struct SkuSet
-{
-	Datum *ids;
-	int count;
-	int size;
-} SkuSet;
-
-static void
-collect_sku(JsonbContainer *item, int length, void *arg)
-{
-	SkuSet *set = arg;
-	pg_uuid_t *sku = palloc(sizeof(pg_uuid_t));
-
-	if (item == NULL || !spinpanel_json_uuid(item, "productSku.id", sku))
-		return;
-	if (set->count == set->size)
-	{
-		set->size *= 2;
-		set->ids = repalloc(set->ids, sizeof(Datum) * set->size);
-	}
-	set->ids[set->count++] = UUIDPGetDatum(sku);
-}
-
-bool
-spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const pg_uuid_t *user_id, Jsonb *body,
-							   TimestampTz started_at)
-{
-	static StateQuery remove = {
-		"DELETE FROM spinpanel.user_license WHERE customer_id = $1 AND user_id = $2 AND NOT sku_id = ANY ($3)",
-		"uuAu", NULL
-	};
-	static StateQuery mark = {
-		"UPDATE spinpanel.customer_user SET licenses_read_at = $3 WHERE customer_id = $1 AND user_id = $2",
-		"uuT", NULL
-	};
-	UsersPage page;
-	SkuSet set;
-	StateArg args[3];
-	int64 received = 0;
-
-	memset(&page, 0, sizeof(page));
-	page.customer_id = customer_id;
-	page.user_id = user_id;
-	page.whole = true;
-	if (!for_each_item(&body->root, take_license, &page, &received) || !page.whole ||
-		!spinpanel_mirror_all_there(&body->root, received, true))
-		return false; /* proves nothing about what is missing */
-
-	set.size = 16;
-	set.count = 0;
-	set.ids = palloc(sizeof(Datum) * set.size);
-	(void) for_each_item(&body->root, collect_sku, &set, NULL);
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_uuid(user_id);
-	args[2] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(set.ids, set.count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-	spinpanel_state_run(&remove, args, 0);
-	args[2] = spinpanel_arg_time(started_at);
-	spinpanel_state_run(&mark, args, 0);
-	return true;
-}
-
-void
-spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
-								   TimestampTz started_at)
-{
-	spinpanel_pool_count_holders(customer_id, started_at);
-	mark_read(account_id, customer_id, MIRROR_LICENSES, started_at, NULL);
 }
 
 /* ---- what operations did ------------------------------------------------------------------- */

@@ -60,7 +60,8 @@ $t->run_and_wait('sync');
 is($t->sql(q{SELECT sum(owned_seats) FROM spinpanel.pool}), 30, 'they return, and their seats with them');
 
 # --- subscriptions and subscribed SKUs: nothing is planned on a list that is not whole
-customers(2);
+$t->fresh({ customers => [ map { { name => "C$_", domain => "c$_.example", user_count => 4, assigned => { SPB => 3 },
+	subscriptions => [ { offer => 'legacy-SPB', quantity => 5, started_days_ago => 400 } ] } } 1 .. 2 ] }, { requests_per_minute => 0 });
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true, cooldown => '0')});
 for my $kind (qw(subscriptions subscribedskus))
 {
@@ -76,10 +77,13 @@ for my $kind (qw(subscriptions subscribedskus))
 }
 my ($item) = @{ $t->state('C1')->{subscriptions} };
 $t->fault({ match => { kind => 'subscriptions', customer => 'C1' }, action => 'override', where => { id => $item->{id} }, set => { quantity => -1 } });
-$run = $t->run_and_wait('adjust', undef, seconds => 30);
+$run = $t->run_and_wait('adjust', 'C1', seconds => 30);
 is($run->{customers_failed}, 1, 'a list with an item that cannot be read: that customer fails');
 is($t->sql(q{SELECT count(*) FROM spinpanel.adjustment a JOIN spinpanel.customer c USING (customer_id) WHERE c.name = 'C1' AND a.action <> 'none'}), 0, '... and nothing is planned for it');
 $t->clear_faults;
+$t->run_and_wait('adjust', undef, seconds => 30);
+$t->wait_idle(20);
+is($t->seats('C1', 'SPB'), 3, 'on whole lists they are');
 
 # --- users
 $t->fresh(one_customer(user_count => 12), { requests_per_minute => 0, page_size => 5, page_size_max => 5, page_token => 'body' });
@@ -102,7 +106,7 @@ is($t->sql('SELECT commerce FROM spinpanel.subscription'), 'other', "what is not
 $t->clear_faults;
 
 # --- a token that nobody signed in for with MFA
-$t->fresh(one_customer(user_count => 6), { requests_per_minute => 0 });
+$t->fresh(one_customer(user_count => 12), { requests_per_minute => 0 });
 $t->fault({ match => { kind => [qw(users user licenses subscribedskus)] }, action => 'status', status => 401, code => 900421, description => 'MFA required' });
 $t->sql('SELECT spinpanel.sync()');
 ok($t->wait_for('SELECT status FROM spinpanel.account', 'stopped', 20), 'no MFA: the account stops');
