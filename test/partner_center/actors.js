@@ -174,6 +174,7 @@ const ACTS = {
     return { user: user.id, upn: user.upn };
   },
   delete_user: (world, ctx, customer, a) => users.remove(world, ctx, customer, findUser(customer, a)),
+  rename_user: (world, ctx, customer, a) => users.rename(world, ctx, customer, findUser(customer, a), a.upn),
   usage_location(world, ctx, customer, a) {
     const user = findUser(customer, a);
     world.ledger.record(ctx, 'usage_location', {

@@ -138,7 +138,13 @@ class Faults {
   }
 
   act(acts) {
-    for (const a of asList(acts)) actors.act(this.world, a);
+    for (const a of asList(acts)) {
+      try {
+        actors.act(this.world, a);
+      } catch (e) {
+        if (!a.optional) throw e;
+      }
+    }
   }
 }
 

@@ -109,6 +109,18 @@ function create(world, ctx, customer, given) {
   return user;
 }
 
+/** Another user principal name; id and licences stay. */
+function rename(world, ctx, customer, user, upn) {
+  if (customer.upns.has(upn.toLowerCase())) throw errors.input('Another object with the same value for property userPrincipalName already exists.');
+  const before = { upn: user.upn };
+  customer.upns.delete(user.upn.toLowerCase());
+  user.upn = upn;
+  user.former_upn = upn;
+  customer.upns.set(upn.toLowerCase(), user.id);
+  customer.revision++;
+  world.ledger.record(ctx, 'rename_user', { customer: customer.id, user: user.id, before, after: { upn } });
+}
+
 /** A deleted user gives its seats back and is kept for 30 days under a prefixed name. */
 function remove(world, ctx, customer, user) {
   const licences = require('./licences');
@@ -137,4 +149,4 @@ function restore(world, ctx, customer, user) {
   world.ledger.record(ctx, 'restore_user', { customer: customer.id, user: user.id, after: { upn: user.upn } });
 }
 
-module.exports = { view, list, get, patch, lookup, find, create, remove };
+module.exports = { view, list, get, patch, lookup, find, create, rename, remove };
