@@ -85,6 +85,7 @@ CREATE TABLE operation (
     http_status     int,
     error_code      text,
     error           text,
+    troubled_at     timestamptz,                -- patience counts from here
     seats           int NOT NULL DEFAULT 0,     -- by which the billed quantity changed: + raised, - removed
     verify_at       timestamptz,                -- look again for seats taken meanwhile
     created_at      timestamptz NOT NULL,
@@ -123,6 +124,7 @@ COMMENT ON COLUMN operation.not_before IS 'the next attempt';
 COMMENT ON COLUMN operation.http_status IS 'of the last answer';
 COMMENT ON COLUMN operation.error_code IS 'Partner Center''s';
 COMMENT ON COLUMN operation.error IS 'in words';
+COMMENT ON COLUMN operation.troubled_at IS 'since when it is tried in vain; NULL: it is not';
 COMMENT ON COLUMN operation.seats IS 'by which the billed quantity changed: + raised, - removed';
 COMMENT ON COLUMN operation.verify_at IS 'when it will be looked at again for seats taken meanwhile';
 COMMENT ON COLUMN operation.created_at IS 'when it was written down';

@@ -37,7 +37,8 @@
 	" (SELECT array_agg(x.account_id) FROM spinpanel.customer_account x" \
 	"  JOIN spinpanel.account y ON y.account_id = x.account_id" \
 	"  WHERE x.customer_id = o.customer_id AND x.account_id <> o.account_id" \
-	"  AND x.gone_at IS NULL AND y.status <> 'disconnected')"
+	"  AND x.gone_at IS NULL AND y.status <> 'disconnected')," \
+	" o.error_code, o.troubled_at"
 
 /* How many there are; so many of them as there is room for. */
 static int
@@ -86,6 +87,8 @@ operation_from_row(uint64 row, MemoryContext context)
 	op->created_at = spinpanel_row_time(row, 23, 0);
 	op->verify = strcmp(op->status, "done") == 0;
 	op->other_count = other_accounts(row, 24, op->other_accounts);
+	op->error_code = spinpanel_row_text(row, 25, context);
+	op->troubled_at = spinpanel_row_time(row, 26, 0);
 	return op;
 }
 
@@ -105,6 +108,7 @@ spinpanel_operation_copy(const Operation *operation, MemoryContext context)
 	copy->kind = pstrdup(operation->kind);
 	copy->purpose = pstrdup(operation->purpose);
 	copy->status = pstrdup(operation->status);
+	copy->error_code = operation->error_code ? pstrdup(operation->error_code) : NULL;
 	copy->wanted = copy_jsonb(operation->wanted);
 	copy->base = copy_jsonb(operation->base);
 	copy->body = copy_jsonb(operation->body);
@@ -181,13 +185,15 @@ spinpanel_operation_add(const Operation *operation)
 	" LEFT JOIN spinpanel.operation p ON p.operation_id = o.after_operation" \
 	" LEFT JOIN spinpanel.relationship r ON r.customer_id = o.customer_id" \
 	" WHERE o.status IN ('queued', 'sending', 'unknown') AND o.not_before <= $1 AND o.account_id = ANY ($3)" \
+	" AND o.customer_id <> ALL ($4)" \
 	" AND (o.status <> 'queued' OR o.after_operation IS NULL OR p.status = 'done' OR p.operation_id IS NULL)" \
 	" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
 #define DUE_ORDER " ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2"
 
 int
-spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count, int limit,
-						Operation ***operations, MemoryContext context)
+spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
+						const pg_uuid_t *busy, int busy_count, int limit, Operation ***operations,
+						MemoryContext context)
 {
 	static StateQuery subscriptions = {
 		"(SELECT " OPERATION_COLUMNS DUE_WHERE
@@ -196,8 +202,8 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		" UNION ALL"
 		" (SELECT " OPERATION_COLUMNS
 		" FROM spinpanel.operation o WHERE o.status = 'done' AND o.verify_at <= $1 AND o.account_id = ANY ($3)"
-		" ORDER BY o.verify_at LIMIT $2)",
-		"TiAi", NULL
+		" AND o.customer_id <> ALL ($4) ORDER BY o.verify_at LIMIT $2)",
+		"TiAiAu", NULL
 	};
 	static StateQuery users = {
 		"SELECT " OPERATION_COLUMNS DUE_WHERE
@@ -206,19 +212,16 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		"  WHERE b.customer_id = o.customer_id AND (b.wanted ->> 'userId') = (o.wanted ->> 'userId')"
 		"  AND b.operation_id <> o.operation_id AND (b.status IN ('sending', 'unknown')"
 		/* + 0: by the user's index, not by the primary key. */
-		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id"
-		"    AND (jsonb_path_query_array(b.wanted, '$.add[*]') || jsonb_path_query_array(b.wanted, '$.remove[*]'))"
-		"     ?| ARRAY(SELECT jsonb_array_elements_text(jsonb_path_query_array(o.wanted, '$.add[*]')"
-		"      || jsonb_path_query_array(o.wanted, '$.remove[*]'))))))"
+		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id)))"
 		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
 		" ORDER BY o.operation_id LIMIT $2",
-		"TiAi", NULL
+		"TiAiAu", NULL
 	};
 	static StateQuery orders = { "SELECT " OPERATION_COLUMNS DUE_WHERE
 								 " AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER,
-								 "TiAi", NULL };
-	StateArg args[3];
-	Datum *elements = palloc(sizeof(Datum) * (account_count + 1));
+								 "TiAiAu", NULL };
+	StateArg args[4];
+	Datum *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
 	uint64 rows;
 	uint64 row;
 	int i;
@@ -229,6 +232,10 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 	args[1] = spinpanel_arg_int(limit);
 	args[2] = spinpanel_arg_datum(
 		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
+	for (i = 0; i < busy_count; i++)
+		elements[i] = UUIDPGetDatum(&busy[i]);
+	args[3] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 	rows = spinpanel_state_run(class == OUTBOX_USERS    ? &users
 							   : class == OUTBOX_ORDERS ? &orders
 														: &subscriptions,
@@ -339,16 +346,16 @@ spinpanel_operation_resend(Operation *op)
 
 static bool
 leave_sending(Operation *op, const char *status, int http_status, const char *code,
-			  const char *error, TimestampTz not_before, bool counts)
+			  const char *error, TimestampTz not_before, bool counts, bool troubled)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
 		" error = $5, not_before = $6, attempts = attempts - CASE WHEN $7 THEN 0 ELSE 1 END,"
-		" body = CASE WHEN $2 = 'queued' THEN NULL ELSE body END"
+		" body = CASE WHEN $2 = 'queued' THEN NULL ELSE body END, troubled_at = coalesce(troubled_at, $8)"
 		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
-		"ItittTb", NULL
+		"ItittTbT", NULL
 	};
-	StateArg args[7];
+	StateArg args[8];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_text(status);
@@ -357,10 +364,13 @@ leave_sending(Operation *op, const char *status, int http_status, const char *co
 	args[4] = spinpanel_arg_text(error && error[0] ? error : NULL);
 	args[5] = spinpanel_arg_time(not_before);
 	args[6] = spinpanel_arg_bool(counts);
+	args[7] = troubled ? spinpanel_arg_time(spinpanel_now()) : spinpanel_arg_null();
 	if (spinpanel_state_run(&update, args, 0) != 1)
 		return false;
 	op->status = status;
 	op->http_status = http_status;
+	if (troubled && op->troubled_at == 0)
+		op->troubled_at = spinpanel_now();
 	return true;
 }
 
@@ -370,7 +380,7 @@ spinpanel_operation_unknown(Operation *op, int http_status, const char *code, co
 {
 	bool was_unknown = strcmp(op->status, "unknown") == 0;
 
-	if (!leave_sending(op, "unknown", http_status, code, error, not_before, true))
+	if (!leave_sending(op, "unknown", http_status, code, error, not_before, true, true))
 		return false;
 	if (!was_unknown)
 		record(op, "operation unknown", NULL, NULL, NULL, error);
@@ -384,7 +394,8 @@ spinpanel_operation_requeue(Operation *op, int http_status, const char *code, co
 	bool was_queued = strcmp(op->status, "queued") == 0;
 
 	/* A queued one counts no attempt: none was made. */
-	if (!leave_sending(op, "queued", http_status, code, error, not_before, counts || was_queued))
+	if (!leave_sending(op, "queued", http_status, code, error, not_before, counts || was_queued,
+					   counts))
 		return false;
 	if (!was_queued)
 		record(op, "operation queued again", NULL, NULL, NULL, error);

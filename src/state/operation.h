@@ -52,6 +52,8 @@ typedef struct Operation
 	TimestampTz sent_at; /* 0 = never */
 	int32 attempts;
 	int32 http_status;
+	const char *error_code; /* as found by due(): of the last answer; NULL = none */
+	TimestampTz troubled_at; /* since when it is tried in vain; 0 = it is not */
 	int32 seats;
 	TimestampTz created_at;
 	bool verify; /* it is done; only to be looked at again */
@@ -72,7 +74,8 @@ typedef enum OutboxClass
 extern int64 spinpanel_operation_add(const Operation *operation);
 
 /*
- * What is due at these accounts, oldest restoring ones first, in context: queued
+ * What is due at these accounts, but for customers that are busy, oldest restoring
+ * ones first, in context: queued
  * ones whose predecessor is done and whose customer is not paused (restoring and buying
  * back go on), those being sent or of unknown outcome, and done ones to be
  * looked at again.  One that is "sending" and that the caller knows nothing of
@@ -80,10 +83,12 @@ extern int64 spinpanel_operation_add(const Operation *operation);
  *
  * Those of one user come one after the other, in the order they were queued:
  * a queued one is not due while another of that user is sending or unknown, or
- * while an earlier one about the same SKU is open.
+ * while an earlier one is open, whatever its SKU: one licence may stand in the
+ * way of another, or be its base.
  */
 extern int spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
-								   int limit, Operation ***operations, MemoryContext context);
+								   const pg_uuid_t *busy, int busy_count, int limit,
+								   Operation ***operations, MemoryContext context);
 extern Operation *spinpanel_operation_copy(const Operation *operation, MemoryContext context);
 extern Operation *spinpanel_operation_get(int64 operation_id, MemoryContext context);
 

@@ -43,7 +43,7 @@
 #include "worker/op_driver.h"
 #include "worker/op_order.h"
 
-/* Operations driven at the same time. */
+/* Operations of one account that are driven at the same time. */
 #define ORDERS_AT_ONCE 16
 
 /* A lost cart is asked for with the same id so often, then with a fresh one. */
@@ -95,7 +95,7 @@ typedef struct Order
 } Order;
 
 static Order *orders = NULL;
-static int orders_active = 0;
+static DriverPlaces places = { ORDERS_AT_ONCE };
 static MemoryContext orders_context = NULL;
 
 static void order_read(Order *order, OrderStep step);
@@ -117,15 +117,6 @@ next_look(const Operation *op)
 
 	return spinpanel_driver_later(
 		Min(Max(age / 8, Min(1000, spinpanel_retry_max_delay)), spinpanel_retry_max_delay));
-}
-
-/* A caller may keep the row for a moment, or for hours. */
-static int64
-while_locked(const Operation *op)
-{
-	int64 age = (spinpanel_now() - op->created_at) / 1000;
-
-	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
 }
 
 static bool
@@ -189,7 +180,7 @@ sweep(void)
 		if (order->finished && order->reads.pending == 0)
 		{
 			*link = order->next;
-			orders_active--;
+			spinpanel_driver_leave_place(&places, order->op->account_id, &order->op->customer_id);
 			MemoryContextDelete(order->context);
 		}
 		else
@@ -287,7 +278,8 @@ is_held(Order *order)
 			return true;
 		case DEMAND_LOCKED:
 			spinpanel_operation_requeue(op, 0, NULL, "a caller may be cancelling its request",
-										spinpanel_driver_later(while_locked(op)), false);
+										spinpanel_driver_later(spinpanel_driver_while_locked(op)),
+										false);
 			return false;
 		case DEMAND_CHANGED:
 			break;
@@ -954,7 +946,7 @@ take_up(const Operation *found)
 						  PARTNER_URGENT, reads_done, order);
 	order->next = orders;
 	orders = order;
-	orders_active++;
+	spinpanel_driver_take_place(&places, found->account_id, &found->customer_id);
 	if (!good)
 	{
 		move_row(order, "failed", 0, "bad_operation", "the operation makes no sense", 0, true);
@@ -985,15 +977,15 @@ spinpanel_order_work(void)
 		orders_context =
 			AllocSetContextCreate(TopMemoryContext, "spinpanel orders", ALLOCSET_DEFAULT_SIZES);
 	sweep();
-	if (orders_active >= ORDERS_AT_ONCE)
-		return;
+	spinpanel_driver_due(&due, OUTBOX_ORDERS, &places, orders_context, "looking for purchases");
+	for (i = 0; i < due.count; i++)
+	{
+		Operation *found = due.operations[i];
 
-	spinpanel_driver_due(&due, OUTBOX_ORDERS, ORDERS_AT_ONCE * 2, orders_context,
-						 "looking for purchases");
-	for (i = 0; i < due.count && orders_active < ORDERS_AT_ONCE; i++)
-		if (!under_way(due.operations[i]->operation_id) &&
-			spinpanel_account_usable(due.operations[i]->account_id))
-			take_up(due.operations[i]);
+		if (!under_way(found->operation_id) && spinpanel_account_usable(found->account_id) &&
+			spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
+			take_up(found);
+	}
 	MemoryContextDelete(due.context);
 }
 
@@ -1001,7 +993,7 @@ int
 spinpanel_order_active(void)
 {
 	sweep();
-	return orders_active;
+	return places.taken;
 }
 
 void

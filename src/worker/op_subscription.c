@@ -34,7 +34,7 @@
 #include "worker/op_followup.h"
 #include "worker/op_subscription.h"
 
-/* Operations driven at the same time. */
+/* Operations of one account that are driven at the same time. */
 #define CHANGES_AT_ONCE 32
 
 /* After so many attempts a removal is given up; restoring is tried longer. */
@@ -81,7 +81,7 @@ typedef struct Change
 } Change;
 
 static Change *changes = NULL;
-static int changes_active = 0;
+static DriverPlaces places = { CHANGES_AT_ONCE };
 static MemoryContext changes_context = NULL;
 
 static void change_read(Change *change, ChangeStep step);
@@ -148,7 +148,7 @@ sweep(void)
 		if (change->finished && pending(change) == 0)
 		{
 			*link = change->next;
-			changes_active--;
+			spinpanel_driver_leave_place(&places, change->op->account_id, &change->op->customer_id);
 			MemoryContextDelete(change->context);
 		}
 		else
@@ -889,20 +889,18 @@ spinpanel_change_work(void)
 		changes_context =
 			AllocSetContextCreate(TopMemoryContext, "spinpanel changes", ALLOCSET_DEFAULT_SIZES);
 	sweep();
-	if (changes_active >= CHANGES_AT_ONCE)
-		return;
-
-	spinpanel_driver_due(&due, OUTBOX_SUBSCRIPTIONS, CHANGES_AT_ONCE * 2, changes_context,
+	spinpanel_driver_due(&due, OUTBOX_SUBSCRIPTIONS, &places, changes_context,
 						 "looking for operations");
 
-	for (i = 0; i < due.count && changes_active < CHANGES_AT_ONCE; i++)
+	for (i = 0; i < due.count; i++)
 	{
 		Operation *found = due.operations[i];
 		MemoryContext context;
 		Change *change;
 
 		if (under_way(found->operation_id) || !found->has_subscription ||
-			!spinpanel_account_usable(found->account_id))
+			!spinpanel_account_usable(found->account_id) ||
+			!spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
 			continue;
 
 		context = AllocSetContextCreate(changes_context, "operation", ALLOCSET_DEFAULT_SIZES);
@@ -915,7 +913,7 @@ spinpanel_change_work(void)
 							  reads_done, change);
 		change->next = changes;
 		changes = change;
-		changes_active++;
+		spinpanel_driver_take_place(&places, found->account_id, &found->customer_id);
 		if (strcmp(found->status, "sending") == 0)
 			ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
 								 ", which was being sent when the worker ended",
@@ -931,7 +929,7 @@ int
 spinpanel_change_active(void)
 {
 	sweep();
-	return changes_active;
+	return places.taken;
 }
 
 void

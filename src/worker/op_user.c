@@ -41,7 +41,7 @@
 #include "worker/op_driver.h"
 #include "worker/op_user.h"
 
-/* Operations driven at the same time. */
+/* Operations of one account that are driven at the same time. */
 #define USERS_AT_ONCE 32
 
 #define ATTEMPTS_ALLOWED 50
@@ -100,20 +100,11 @@ typedef enum Look
 } Look;
 
 static UserChange *changes = NULL;
-static int changes_active = 0;
+static DriverPlaces places = { USERS_AT_ONCE };
 static MemoryContext changes_context = NULL;
 
 static void change_read(UserChange *change, UserStep step);
 static void change_send(UserChange *change);
-
-/* A caller may keep the row for a moment, or for hours. */
-static int64
-while_locked(const Operation *op)
-{
-	int64 age = (spinpanel_now() - op->created_at) / 1000;
-
-	return Min(Max(200, age / 8), Min(5000, spinpanel_retry_max_delay));
-}
 
 static void
 change_end(UserChange *change)
@@ -133,7 +124,7 @@ sweep(void)
 		if (change->finished && change->reads.pending == 0)
 		{
 			*link = change->next;
-			changes_active--;
+			spinpanel_driver_leave_place(&places, change->op->account_id, &change->op->customer_id);
 			MemoryContextDelete(change->context);
 		}
 		else
@@ -611,7 +602,8 @@ do_judge(void *arg)
 			break;
 		case DEMAND_LOCKED:
 			spinpanel_operation_requeue(op, 0, NULL, "a caller may be cancelling its request",
-										spinpanel_driver_later(while_locked(op)), false);
+										spinpanel_driver_later(spinpanel_driver_while_locked(op)),
+										false);
 			return;
 		case DEMAND_CHANGED:
 			over(change, "cancelled", 0, NULL, "a request that it serves was cancelled");
@@ -961,7 +953,8 @@ take_up(const Operation *found)
 	change->op = spinpanel_operation_copy(found, context);
 	good = understand(change);
 	MemoryContextSwitchTo(old);
-	if (good && under_way(change))
+	if ((good && under_way(change)) ||
+		!spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
 	{
 		MemoryContextDelete(context);
 		return;
@@ -970,7 +963,7 @@ take_up(const Operation *found)
 						  PARTNER_URGENT, reads_done, change);
 	change->next = changes;
 	changes = change;
-	changes_active++;
+	spinpanel_driver_take_place(&places, found->account_id, &found->customer_id);
 	if (!good)
 	{
 		move_row(change, "failed", 0, "bad_operation", "the operation makes no sense", 0, true);
@@ -993,12 +986,9 @@ spinpanel_userchange_work(void)
 		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel user changes",
 												ALLOCSET_DEFAULT_SIZES);
 	sweep();
-	if (changes_active >= USERS_AT_ONCE)
-		return;
-
-	spinpanel_driver_due(&due, OUTBOX_USERS, USERS_AT_ONCE * 2, changes_context,
+	spinpanel_driver_due(&due, OUTBOX_USERS, &places, changes_context,
 						 "looking for operations on users");
-	for (i = 0; i < due.count && changes_active < USERS_AT_ONCE; i++)
+	for (i = 0; i < due.count; i++)
 		if (spinpanel_account_usable(due.operations[i]->account_id))
 			take_up(due.operations[i]);
 	MemoryContextDelete(due.context);
@@ -1008,7 +998,7 @@ int
 spinpanel_userchange_active(void)
 {
 	sweep();
-	return changes_active;
+	return places.taken;
 }
 
 void

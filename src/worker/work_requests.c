@@ -31,13 +31,14 @@
 #include "state/statement.h"
 #include "state/unit.h"
 #include "worker/buying.h"
+#include "worker/op_driver.h"
 #include "worker/work_requests.h"
 
 /* A customer about whom nothing could be done is left alone for so long: a
  * caller has the rows, or the database is in trouble. */
 #define REST_MS 1000
 
-/* Customers at the same time. */
+/* Customers of one account at the same time. */
 #define ERRANDS_AT_ONCE 32
 
 /* Users looked up side by side: two reads each. */
@@ -97,7 +98,7 @@ typedef struct Errand
 } Errand;
 
 static Errand *errands = NULL;
-static int errands_active = 0;
+static DriverPlaces places = { ERRANDS_AT_ONCE };
 static MemoryContext errands_context = NULL;
 
 static void errand_next(Errand *errand);
@@ -113,7 +114,8 @@ errand_rest(Errand *errand)
 {
 	errand->rest_until = GetCurrentTimestamp() / 1000 + REST_MS;
 	errand->resting = true;
-	errands_active--;
+	spinpanel_driver_leave_place(&places, errand->customer.account_id,
+								 &errand->customer.customer_id);
 	errand_end(errand);
 }
 
@@ -131,7 +133,8 @@ sweep(void)
 		{
 			*link = errand->next;
 			if (!errand->resting)
-				errands_active--;
+				spinpanel_driver_leave_place(&places, errand->customer.account_id,
+											 &errand->customer.customer_id);
 			MemoryContextDelete(errand->context);
 		}
 		else
@@ -604,11 +607,13 @@ do_due(void *arg)
 {
 	Due *due = arg;
 	int32 *accounts;
-	int count = spinpanel_account_usable_list(&accounts);
+	int count = spinpanel_driver_open_accounts(&places, &accounts);
 	pg_uuid_t *busy;
 	int busy_count = 0;
 	Errand *errand;
 
+	if (count == 0)
+		return;
 	for (errand = errands; errand != NULL; errand = errand->next)
 		busy_count++;
 	busy = palloc(sizeof(pg_uuid_t) * (busy_count + 1));
@@ -640,22 +645,20 @@ spinpanel_fulfil_work(void)
 		errands_context =
 			AllocSetContextCreate(TopMemoryContext, "spinpanel requests", ALLOCSET_DEFAULT_SIZES);
 	sweep();
-	if (errands_active >= ERRANDS_AT_ONCE)
-		return;
-
 	memset(&due, 0, sizeof(due));
 	due.context = AllocSetContextCreate(errands_context, "due requests", ALLOCSET_DEFAULT_SIZES);
 	if (!spinpanel_unit("looking for requests", do_due, &due, UNIT_REPEATABLE))
 		due.count = 0;
 
-	for (i = 0; i < due.count && errands_active < ERRANDS_AT_ONCE; i++)
+	for (i = 0; i < due.count; i++)
 	{
 		DemandCustomer *customer = &due.customers[i];
 		MemoryContext context;
 		MemoryContext old;
 		Errand *errand;
 
-		if (under_way(&customer->customer_id) || !spinpanel_account_usable(customer->account_id))
+		if (under_way(&customer->customer_id) || !spinpanel_account_usable(customer->account_id) ||
+			!spinpanel_driver_has_place(&places, customer->account_id, &customer->customer_id))
 			continue;
 		context =
 			AllocSetContextCreate(errands_context, "customer's requests", ALLOCSET_DEFAULT_SIZES);
@@ -673,7 +676,7 @@ spinpanel_fulfil_work(void)
 							  PARTNER_URGENT, reads_done, errand);
 		errand->next = errands;
 		errands = errand;
-		errands_active++;
+		spinpanel_driver_take_place(&places, customer->account_id, &customer->customer_id);
 		if (errand->found == 0)
 		{
 			errand_rest(errand);
@@ -690,7 +693,7 @@ int
 spinpanel_fulfil_active(void)
 {
 	sweep();
-	return errands_active;
+	return places.taken;
 }
 
 void
