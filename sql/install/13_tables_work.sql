@@ -78,6 +78,7 @@ CREATE TABLE license_request (
     customer_id     uuid NOT NULL,
     user_id         uuid,
     upn             text,
+    by_name         boolean NOT NULL DEFAULT false,  -- upn decides who it is, not user_id
     sku_id          uuid NOT NULL,
     status          text NOT NULL DEFAULT 'queued'
                     CHECK (status IN ('queued', 'buying', 'provisioning', 'assigning', 'done', 'failed', 'cancelled')),
@@ -130,6 +131,7 @@ COMMENT ON COLUMN license_request.account_id IS 'the account that carries it out
 COMMENT ON COLUMN license_request.customer_id IS 'the customer';
 COMMENT ON COLUMN license_request.user_id IS 'the user, once known';
 COMMENT ON COLUMN license_request.upn IS 'userPrincipalName as asked for';
+COMMENT ON COLUMN license_request.by_name IS 'asked for by upn: whoever has that name when it is carried out';
 COMMENT ON COLUMN license_request.sku_id IS 'the SKU';
 COMMENT ON COLUMN license_request.status IS 'queued, buying, provisioning, assigning, done, failed, cancelled';
 COMMENT ON COLUMN license_request.seat_bought IS 'a seat was bought for it';

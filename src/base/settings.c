@@ -22,6 +22,7 @@ char *spinpanel_allowed_hosts = NULL;
 char *spinpanel_proxy = NULL;
 int spinpanel_request_timeout = 30 * 1000;
 int spinpanel_provisioning_timeout = 24 * 3600;
+int spinpanel_user_patience = 15 * 60;
 int spinpanel_settle_time = 3600;
 int spinpanel_retry_max_delay = 5 * 60 * 1000;
 int spinpanel_poll_interval = 30 * 1000;
@@ -80,6 +81,10 @@ spinpanel_settings_define(bool preloading)
 							"Time within which bought seats must become assignable.", NULL,
 							&spinpanel_provisioning_timeout, 24 * 3600, 1, 30 * 86400, PGC_SIGHUP,
 							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"spinpanel.user_patience", "Time within which a user made a moment ago must show up.",
+		"Requests for a user whom Partner Center does not know yet wait so long.",
+		&spinpanel_user_patience, 15 * 60, 0, 7 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable(
 		"spinpanel.settle_time", "Time by which Partner Center's usage report lags at most.",
 		"Doubtful numbers need a second read this much later; changes are looked at again after it.",

@@ -16,6 +16,7 @@ extern char *spinpanel_allowed_hosts;
 extern char *spinpanel_proxy;
 extern int spinpanel_request_timeout; /* ms */
 extern int spinpanel_provisioning_timeout; /* s */
+extern int spinpanel_user_patience; /* s */
 extern int spinpanel_settle_time; /* s */
 extern int spinpanel_retry_max_delay; /* ms */
 extern int spinpanel_poll_interval; /* ms */

@@ -58,6 +58,7 @@
 typedef struct User
 {
 	const char *text; /* as asked for */
+	bool by_name; /* a upn, and no GUID */
 	bool has_id;
 	pg_uuid_t id;
 	char *upn; /* NULL = not known */
@@ -93,6 +94,7 @@ take_user(User *user, char *text, const char *parameter)
 	memset(user, 0, sizeof(*user));
 	user->text = text;
 	user->upn = spinpanel_name_user(text, parameter, &user->has_id, &user->id);
+	user->by_name = !user->has_id;
 }
 
 /* ---- users -------------------------------------------------------------------------------- */
@@ -359,10 +361,10 @@ insert_one(const char *kind, const Asking *asking, const User *user, bool waitin
 {
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.license_request AS q (kind, account_id, customer_id, user_id, upn, sku_id,"
-		" reference, waiting, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING q",
-		"tiuututbT", NULL
+		" reference, waiting, created_at, by_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING q",
+		"tiuututbTb", NULL
 	};
-	StateArg args[9];
+	StateArg args[10];
 
 	spinpanel_operation_share_pool(&asking->customer_id, &asking->sku_id);
 	args[0] = spinpanel_arg_text(kind);
@@ -374,6 +376,7 @@ insert_one(const char *kind, const Asking *asking, const User *user, bool waitin
 	args[6] = spinpanel_arg_text(reference);
 	args[7] = spinpanel_arg_bool(waiting);
 	args[8] = spinpanel_arg_time(spinpanel_now());
+	args[9] = spinpanel_arg_bool(user->by_name);
 	(void) spinpanel_state_run_generic(&insert, args);
 	spinpanel_wake_at_commit();
 	return answer();
@@ -552,18 +555,22 @@ insert_many(const Asking *asking, User *const *users, int count, const char *ref
 {
 	static StateQuery insert = {
 		"INSERT INTO spinpanel.license_request AS q (kind, account_id, customer_id, user_id, upn, sku_id,"
-		" reference, waiting, created_at)"
-		" SELECT 'assign', $1, $2, a.user_id, a.upn, $3, $4, a.waiting, $5"
-		" FROM unnest($6, $7, $8) WITH ORDINALITY AS a (user_id, upn, waiting, ord) ORDER BY a.ord RETURNING q",
-		"iuutTAuAtAb", NULL
+		" reference, waiting, created_at, by_name)"
+		" SELECT 'assign', $1, $2, a.user_id, a.upn, $3, $4, a.waiting, $5, a.by_name"
+		" FROM unnest($6, $7, $8, $9) WITH ORDINALITY AS a (user_id, upn, waiting, by_name, ord) ORDER BY a.ord RETURNING q",
+		"iuutTAuAtAbAb", NULL
 	};
 	Datum *waiting = palloc(sizeof(Datum) * count);
-	StateArg args[8];
+	Datum *by_name = palloc(sizeof(Datum) * count);
+	StateArg args[9];
 	int i;
 
 	spinpanel_operation_share_pool(&asking->customer_id, &asking->sku_id);
 	for (i = 0; i < count; i++)
+	{
 		waiting[i] = BoolGetDatum(reserves(users[i]));
+		by_name[i] = BoolGetDatum(users[i]->by_name);
+	}
 	args[0] = spinpanel_arg_int(asking->account_id);
 	args[1] = spinpanel_arg_uuid(&asking->customer_id);
 	args[2] = spinpanel_arg_uuid(&asking->sku_id);
@@ -571,6 +578,7 @@ insert_many(const Asking *asking, User *const *users, int count, const char *ref
 	args[4] = spinpanel_arg_time(spinpanel_now());
 	users_as_arrays(users, count, &args[5], &args[6]);
 	args[7] = array_of(waiting, NULL, count, BOOLOID, 1, true, TYPALIGN_CHAR);
+	args[8] = array_of(by_name, NULL, count, BOOLOID, 1, true, TYPALIGN_CHAR);
 	(void) spinpanel_state_run_generic(&insert, args);
 	spinpanel_wake_at_commit();
 }

@@ -66,6 +66,30 @@ extern bool spinpanel_mirror_user_licenses(const pg_uuid_t *customer_id, const p
 extern bool spinpanel_mirror_user(const pg_uuid_t *customer_id, Jsonb *body,
 								  TimestampTz started_at);
 extern void spinpanel_mirror_user_gone(const pg_uuid_t *customer_id, const pg_uuid_t *user_id);
+
+/* What the mirror knows of a user; texts and ids in context. */
+typedef struct MirrorUser
+{
+	bool known;
+	const char *usage_location; /* NULL = none */
+	TimestampTz licenses_read_at; /* DT_NOBEGIN = never */
+	pg_uuid_t *held; /* SKUs */
+	int held_count;
+} MirrorUser;
+
+extern void spinpanel_mirror_user_known(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
+										MirrorUser *user, MemoryContext context);
+/* Who had that name when something that began at since, or later, was read. */
+extern bool spinpanel_mirror_user_named(const pg_uuid_t *customer_id, const char *upn,
+										TimestampTz since, pg_uuid_t *user_id);
+extern int spinpanel_mirror_users_count(const pg_uuid_t *customer_id);
+/*
+ * The name belongs to this user (NULL: to nobody): whoever has it in the mirror
+ * beside them was renamed or deleted, and stands there under their GUID from now
+ * on.  Their ids, palloc'd: each is to be read.
+ */
+extern int spinpanel_mirror_name_taken(const pg_uuid_t *customer_id, const char *upn,
+									   const pg_uuid_t *user_id, pg_uuid_t **others);
 extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t *customer_id,
 											   TimestampTz started_at);
 

@@ -120,6 +120,89 @@ spinpanel_mirror_users_complete(int32 account_id, const pg_uuid_t *customer_id,
 	spinpanel_mirror_read(account_id, customer_id, MIRROR_USERS, started_at, NULL);
 }
 
+void
+spinpanel_mirror_user_known(const pg_uuid_t *customer_id, const pg_uuid_t *user_id,
+							MirrorUser *user, MemoryContext context)
+{
+	static StateQuery select = {
+		"SELECT u.usage_location, u.licenses_read_at, array(SELECT l.sku_id FROM spinpanel.user_license l"
+		"  WHERE l.customer_id = u.customer_id AND l.user_id = u.user_id)"
+		" FROM spinpanel.customer_user u WHERE u.customer_id = $1 AND u.user_id = $2",
+		"uu", NULL
+	};
+	StateArg args[2];
+	ArrayType *held;
+	bool isnull;
+
+	memset(user, 0, sizeof(*user));
+	user->licenses_read_at = DT_NOBEGIN;
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(user_id);
+	if (spinpanel_state_run(&select, args, 1) == 0)
+		return;
+	user->known = true;
+	user->usage_location = spinpanel_row_text(0, 1, context);
+	user->licenses_read_at = spinpanel_row_time(0, 2, DT_NOBEGIN);
+	held =
+		DatumGetArrayTypeP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	user->held_count = ArrayGetNItems(ARR_NDIM(held), ARR_DIMS(held));
+	user->held = MemoryContextAlloc(context, sizeof(pg_uuid_t) * (user->held_count + 1));
+	memcpy(user->held, ARR_DATA_PTR(held), sizeof(pg_uuid_t) * user->held_count);
+}
+
+bool
+spinpanel_mirror_user_named(const pg_uuid_t *customer_id, const char *upn, TimestampTz since,
+							pg_uuid_t *user_id)
+{
+	static StateQuery select = {
+		"SELECT user_id FROM spinpanel.customer_user WHERE customer_id = $1"
+		" AND lower(upn) = lower($2) AND listed_at >= $3",
+		"utT", NULL
+	};
+	StateArg args[3];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_text(upn);
+	args[2] = spinpanel_arg_time(since);
+	return spinpanel_state_run(&select, args, 0) == 1 && spinpanel_row_uuid(0, 1, user_id);
+}
+
+int
+spinpanel_mirror_users_count(const pg_uuid_t *customer_id)
+{
+	static StateQuery select = {
+		"SELECT count(*)::int FROM spinpanel.customer_user WHERE customer_id = $1", "u", NULL
+	};
+	StateArg args[1];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	spinpanel_state_run(&select, args, 0);
+	return spinpanel_row_int(0, 1);
+}
+
+int
+spinpanel_mirror_name_taken(const pg_uuid_t *customer_id, const char *upn, const pg_uuid_t *user_id,
+							pg_uuid_t **others)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.customer_user SET upn = user_id::text, licenses_read_at = NULL"
+		" WHERE customer_id = $1 AND lower(upn) = lower($2) AND user_id IS DISTINCT FROM $3 RETURNING user_id",
+		"utu", NULL
+	};
+	StateArg args[3];
+	uint64 rows;
+	uint64 row;
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_text(upn);
+	args[2] = spinpanel_arg_uuid(user_id);
+	rows = spinpanel_state_run(&update, args, 0);
+	*others = palloc(sizeof(pg_uuid_t) * (rows + 1));
+	for (row = 0; row < rows; row++)
+		spinpanel_row_uuid(row, 1, &(*others)[row]);
+	return (int) rows;
+}
+
 int
 spinpanel_mirror_users_list(const pg_uuid_t *customer_id, pg_uuid_t **users, MemoryContext context)
 {

@@ -38,7 +38,7 @@
 	"  JOIN spinpanel.account y ON y.account_id = x.account_id" \
 	"  WHERE x.customer_id = o.customer_id AND x.account_id <> o.account_id" \
 	"  AND x.gone_at IS NULL AND y.status <> 'disconnected')," \
-	" o.error_code, o.troubled_at"
+	" o.error_code, o.troubled_at, o.error"
 
 /* How many there are; so many of them as there is room for. */
 static int
@@ -89,6 +89,7 @@ operation_from_row(uint64 row, MemoryContext context)
 	op->other_count = other_accounts(row, 24, op->other_accounts);
 	op->error_code = spinpanel_row_text(row, 25, context);
 	op->troubled_at = spinpanel_row_time(row, 26, 0);
+	op->error = spinpanel_row_text(row, 27, context);
 	return op;
 }
 
@@ -109,6 +110,7 @@ spinpanel_operation_copy(const Operation *operation, MemoryContext context)
 	copy->purpose = pstrdup(operation->purpose);
 	copy->status = pstrdup(operation->status);
 	copy->error_code = operation->error_code ? pstrdup(operation->error_code) : NULL;
+	copy->error = operation->error ? pstrdup(operation->error) : NULL;
 	copy->wanted = copy_jsonb(operation->wanted);
 	copy->base = copy_jsonb(operation->base);
 	copy->body = copy_jsonb(operation->body);
@@ -190,6 +192,9 @@ spinpanel_operation_add(const Operation *operation)
 	" AND (r.paused_at IS NULL OR o.status <> 'queued' OR o.purpose IN ('restore', 'buy_back'))"
 #define DUE_ORDER " ORDER BY (o.purpose IN ('restore', 'buy_back')) DESC, o.operation_id LIMIT $2"
 
+/* One that a caller is changing (disconnect_account()) is none that is due. */
+#define DUE_LOCK " FOR NO KEY UPDATE OF o SKIP LOCKED"
+
 int
 spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_count,
 						const pg_uuid_t *busy, int busy_count, int limit, Operation ***operations,
@@ -214,11 +219,11 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		/* + 0: by the user's index, not by the primary key. */
 		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id)))"
 		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
-		" ORDER BY o.operation_id LIMIT $2",
+		" ORDER BY o.operation_id LIMIT $2" DUE_LOCK,
 		"TiAiAu", NULL
 	};
 	static StateQuery orders = { "SELECT " OPERATION_COLUMNS DUE_WHERE
-								 " AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER,
+								 " AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER DUE_LOCK,
 								 "TiAiAu", NULL };
 	StateArg args[4];
 	Datum *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));

@@ -52,7 +52,8 @@ typedef struct Operation
 	TimestampTz sent_at; /* 0 = never */
 	int32 attempts;
 	int32 http_status;
-	const char *error_code; /* as found by due(): of the last answer; NULL = none */
+	const char *error_code; /* as found by due(): what was said last; NULL = nothing */
+	const char *error;
 	TimestampTz troubled_at; /* since when it is tried in vain; 0 = it is not */
 	int32 seats;
 	TimestampTz created_at;

@@ -26,6 +26,9 @@
  * case nobody could tell it that the operation ended. */
 #define OPERATION_PATIENCE (60 * USECS_PER_SEC)
 
+/* Whoever asked for one thing of a user may just be asking for another. */
+#define JUST_ASKED (10 * USECS_PER_SEC)
+
 /* Purchases within this time count towards the limit. */
 #define LIMIT_TIME USECS_PER_DAY
 
@@ -144,7 +147,8 @@ spinpanel_request_next_due(void)
 	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status," \
 	" coalesce((SELECT c.status FROM spinpanel.operation c WHERE c.after_operation = q.buy_operation" \
 	"  AND c.kind = 'checkout'), b.status)," \
-	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)" \
+	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)," \
+	" q.by_name" \
 	" FROM spinpanel.license_request q" \
 	" LEFT JOIN spinpanel.customer_user u ON u.customer_id = q.customer_id AND u.user_id = q.user_id" \
 	" LEFT JOIN spinpanel.license_request f ON f.request_id = q.follows" \
@@ -199,6 +203,7 @@ request_from_row(uint64 row, DemandRequest *r)
 	r->operation_status = spinpanel_row_text(row, 33, context);
 	r->buy_status = spinpanel_row_text(row, 34, context);
 	r->subscription_mapped = spinpanel_row_uuid(row, 35, &r->subscription_sku);
+	r->by_name = spinpanel_row_bool(row, 36);
 }
 
 static void
@@ -444,23 +449,55 @@ spinpanel_request_hold(const Operation *op, int wanted)
 	return held < (uint64) wanted ? DEMAND_CHANGED : DEMAND_READY;
 }
 
+bool
+spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id)
+{
+	static StateQuery select = {
+		"SELECT 1 FROM spinpanel.license_request m WHERE m.operation_id = $3 AND (m.created_at > $5"
+		" OR m.created_at > $4 AND EXISTS (SELECT FROM spinpanel.license_request q WHERE (q.customer_id = $1) IS TRUE"
+		"  AND q.user_id = $2 AND q.finished_at IS NULL AND q.user_id IS NOT NULL AND (q.status IN " OPEN_STATES
+		"  ) IS TRUE AND q.operation_id IS DISTINCT FROM $3))",
+		"uuITT", NULL
+	};
+	StateArg args[5];
+
+	args[0] = spinpanel_arg_uuid(&op->customer_id);
+	args[1] = spinpanel_arg_uuid(user_id);
+	args[2] = spinpanel_arg_int64(op->operation_id);
+	args[3] = spinpanel_arg_time(spinpanel_now() -
+								 (int64) spinpanel_provisioning_timeout * USECS_PER_SEC);
+	args[4] = spinpanel_arg_time(spinpanel_now() - JUST_ASKED);
+	return spinpanel_state_run(&select, args, 1) > 0;
+}
+
 void
 spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn, const pg_uuid_t *user_id,
 						 TimestampTz looked_at)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.license_request SET user_id = $3, looked_at = $4 WHERE request_id IN"
-		" (SELECT q.request_id FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.status = 'queued'"
-		"  AND (q.user_id = $3 OR q.user_id IS NULL AND lower(q.upn) = lower($2)) FOR UPDATE SKIP LOCKED)",
-		"utuT", NULL
+	/* The predicates leave the planner no choice but the user's index. */
+	static StateQuery by_id = {
+		"UPDATE spinpanel.license_request SET looked_at = $3 WHERE request_id IN"
+		" (SELECT q.request_id FROM spinpanel.license_request q WHERE q.finished_at IS NULL AND q.user_id = $2"
+		"  AND q.user_id IS NOT NULL AND (q.customer_id = $1) IS TRUE AND (q.status = 'queued') IS TRUE"
+		"  AND NOT q.by_name FOR UPDATE SKIP LOCKED)",
+		"uuT", NULL
+	};
+	static StateQuery by_name = {
+		"UPDATE spinpanel.license_request SET user_id = $2, looked_at = $3 WHERE request_id IN"
+		" (SELECT q.request_id FROM spinpanel.license_request q WHERE q.finished_at IS NULL AND lower(q.upn) = lower($4)"
+		"  AND q.upn IS NOT NULL AND (q.customer_id = $1) IS TRUE AND (q.status = 'queued') IS TRUE"
+		"  AND (q.by_name OR q.user_id IS NULL) FOR UPDATE SKIP LOCKED)",
+		"uuTt", NULL
 	};
 	StateArg args[4];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_text(upn);
-	args[2] = spinpanel_arg_uuid(user_id);
-	args[3] = spinpanel_arg_time(looked_at);
-	spinpanel_state_run(&update, args, 0);
+	args[1] = spinpanel_arg_uuid(user_id);
+	args[2] = spinpanel_arg_time(looked_at);
+	args[3] = spinpanel_arg_text(upn);
+	spinpanel_state_run(&by_id, args, 0);
+	if (upn != NULL)
+		spinpanel_state_run(&by_name, args, 0);
 }
 
 /* ---- writing ---------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ typedef struct DemandRequest
 	bool has_user;
 	pg_uuid_t user_id;
 	char *upn; /* as asked for, or NULL */
+	bool by_name; /* upn decides who it is: user_id is a guess until it was looked at */
 	pg_uuid_t sku_id;
 	const char *status;
 	bool seat_bought;
@@ -144,7 +145,16 @@ typedef enum DemandHold
  */
 extern DemandHold spinpanel_request_hold(const Operation *op, int wanted);
 
-/* A user was looked at: every request that means them knows. */
+/*
+ * Does another request of this user wait or go on, or may one just be asked for?
+ * Not for ever: two that
+ * exclude each other would wait for each other, so that those of this operation
+ * must be younger than spinpanel.provisioning_timeout.
+ */
+extern bool spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id);
+
+/* A user was looked at, by that name (NULL: by the GUID): every request that
+ * means them knows. */
 extern void spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn,
 									 const pg_uuid_t *user_id, TimestampTz looked_at);
 

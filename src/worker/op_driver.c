@@ -181,6 +181,12 @@ spinpanel_driver_verdict(const Operation *op, const PartnerAnswer *answer)
 	return verdict;
 }
 
+bool
+spinpanel_driver_no_such_user(int http_status, const char *error_code)
+{
+	return http_status == 404 && error_code != NULL && strcmp(error_code, "60002") == 0;
+}
+
 /* ---- places ------------------------------------------------------------------------------ */
 
 static DriverPlace *

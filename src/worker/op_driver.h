@@ -49,6 +49,9 @@ typedef struct DriverVerdict
 } DriverVerdict;
 
 extern DriverVerdict spinpanel_driver_verdict(const Operation *op, const PartnerAnswer *answer);
+/* Only by this code says Partner Center that a user does not exist: a 404 may be
+ * about the tenant, the SKU, or come from a proxy. */
+extern bool spinpanel_driver_no_such_user(int http_status, const char *error_code);
 /* It has been tried, or looked for, as long as its purpose allows. */
 extern bool spinpanel_driver_patience_over(const Operation *op);
 

@@ -4,11 +4,14 @@
  * Drives purchases of new subscriptions (kinds create_cart and checkout): one
  * Order in memory per operation under way.
  *
- *     create_cart:  (availability) ─► send ─► the cart's id is stored, together
- *                                             with the checkout it is for
- *     checkout:     read cart and orders ─► send ─► read back ─► done
- *                            ▲               │
- *                            └── unknown ◄───┘
+ *     create_cart:  (availability), seats ─► judge ─► send ─► the cart's id is stored,
+ *                                            together with the checkout it is for
+ *     checkout:     cart, orders, seats ─► judge ─► send ─► read back ─► done
+ *                            ▲                       │
+ *                            └────── unknown ◄───────┘
+ *
+ * Each of the two is judged again right before it is sent (buying.h): whether
+ * somebody still needs the seats, and may have them.
  *
  * The cart is the key: it can be ordered once.  A cart alone costs nothing, so
  * one whose answer was lost is simply made again; no checkout can have been
@@ -38,8 +41,10 @@
 #include "state/mirror.h"
 #include "state/operation.h"
 #include "state/request.h"
+#include "state/reseller.h"
 #include "state/statement.h"
 #include "state/unit.h"
+#include "worker/buying.h"
 #include "worker/op_driver.h"
 #include "worker/op_order.h"
 
@@ -48,7 +53,9 @@
 
 /* A lost cart is asked for with the same id so often, then with a fresh one. */
 #define SAME_CART_ATTEMPTS 3
-#define CART_ATTEMPTS_ALLOWED 30
+
+/* A rule may name an availability that is not offered any more. */
+#define AVAILABILITY_GONE "400019"
 
 /*
  * Partner Center lists an order after 15 minutes at the latest, it says.  Only
@@ -86,6 +93,7 @@ typedef struct Order
 	int subscriptions_read;
 	int subscription_read;
 	int skus_read;
+	int units_read; /* before sending: subscribed SKUs */
 	PlacedOrder placed; /* what was found out */
 	char *answer; /* of what was sent */
 	Size answer_length;
@@ -95,9 +103,10 @@ typedef struct Order
 } Order;
 
 static Order *orders = NULL;
-static DriverPlaces places = { ORDERS_AT_ONCE };
+static DriverPlaces places = { .of_account = ORDERS_AT_ONCE };
 static MemoryContext orders_context = NULL;
 
+static char *base_text(const Operation *op, const char *name);
 static void order_read(Order *order, OrderStep step);
 static void order_read_back(Order *order);
 static void order_send(Order *order);
@@ -146,6 +155,13 @@ keep_placed(Order *order, const PlacedOrder *placed)
 		placed->subscription_id ? pstrdup(placed->subscription_id) : NULL;
 	order->placed.status = placed->status ? pstrdup(placed->status) : NULL;
 	MemoryContextSwitchTo(old);
+}
+
+/* An earlier attempt may have been carried out. */
+static bool
+is_unsure(const Operation *op)
+{
+	return base_text(op, "unsure") != NULL;
 }
 
 static char *
@@ -284,9 +300,42 @@ is_held(Order *order)
 		case DEMAND_CHANGED:
 			break;
 	}
-	if (op->sent_at != 0)
+	if (is_unsure(op))
 		return true;
 	over(order, "cancelled", 0, NULL, "a request that it serves was cancelled");
+	return false;
+}
+
+/* What was read goes into the mirror, and then: may it still go? */
+static bool
+may_be_sent(Order *order)
+{
+	Operation *op = order->op;
+	ReadAnswer *units = &order->reads.answers[order->units_read];
+	ReadAnswer *subscriptions = &order->reads.answers[order->subscriptions_read];
+	char reason[400];
+	int32 seats;
+
+	if (!spinpanel_mirror_subscriptions(op->account_id, &op->customer_id, subscriptions->json,
+										subscriptions->digest, subscriptions->started_at) ||
+		!spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, units->json,
+										  units->digest, units->started_at))
+	{
+		spinpanel_operation_requeue(op, 0, NULL, "the customer's seats could not all be read",
+									next_look(op), false);
+		return false;
+	}
+	if (op->request_id == 0)
+		return true; /* nobody's request: a person queued it */
+	reason[0] = '\0';
+	seats = spinpanel_buying_judge(op, NULL, reason, sizeof(reason));
+	if (seats >= order->purchase.quantity)
+		return is_held(order);
+	if (is_unsure(op) && spinpanel_now() - begun(op) < ORDER_PATIENCE)
+		spinpanel_operation_requeue(op, 0, NULL, "an earlier attempt may still show as an order",
+									next_look(op), false);
+	else
+		over(order, "cancelled", 0, NULL, reason[0] ? reason : "fewer seats are needed by now");
 	return false;
 }
 
@@ -312,7 +361,15 @@ do_judge_cart(void *arg)
 			return;
 		}
 	}
-	if (!is_held(order))
+	if (!spinpanel_reseller_of(op->account_id, &op->customer_id, op->has_sku ? &op->sku_id : NULL,
+							   &order->purchase.reseller, order->context))
+	{
+		over(
+			order, "refused", 0, "no_reseller",
+			"the customer's reseller of record is not known, which an order of an indirect provider has to name: its first subscription has to be ordered in Partner Center");
+		return;
+	}
+	if (!may_be_sent(order))
 		return;
 	op->base =
 		spinpanel_driver_keep(order->context, spinpanel_purchase_cart_base(item, term, cycle));
@@ -328,8 +385,11 @@ do_resolve_cart(void *arg)
 	Judging *judging = arg;
 	Operation *op = judging->order->op;
 
-	if (op->attempts >= CART_ATTEMPTS_ALLOWED)
-		over(judging->order, "failed", 0, "given_up", "given up after many attempts");
+	if (spinpanel_driver_patience_over(op))
+		over(judging->order, "failed", op->http_status,
+			 op->error_code ? op->error_code : "given_up",
+			 psprintf("given up after days of trying: %s",
+					  op->error ? op->error : "Partner Center gave no answer"));
 	else if (op->attempts >= SAME_CART_ATTEMPTS || op->body == NULL)
 		spinpanel_operation_requeue(op, 0, NULL, "no cart is known to have been made", 0, true);
 	else
@@ -390,7 +450,7 @@ wait_unknown(Order *order, const char *why)
 			 psprintf("%s; whether something was bought has to be looked up in Partner Center",
 					  why));
 	else
-		spinpanel_operation_unknown(order->op, order->op->http_status, NULL, why,
+		spinpanel_operation_unknown(order->op, order->op->http_status, order->op->error_code, why,
 									next_look(order->op));
 }
 
@@ -427,7 +487,7 @@ do_judge(void *arg)
 	char *code;
 	char *words;
 
-	if (subscriptions != NULL)
+	if (subscriptions != NULL && !queued)
 	{
 		ReadAnswer *answer = &order->reads.answers[order->subscriptions_read];
 
@@ -524,7 +584,7 @@ do_judge(void *arg)
 				spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), false);
 			return;
 		}
-		if (!is_held(order))
+		if (!may_be_sent(order))
 			return;
 		/* From before it was sent for the first time. */
 		if (op->base == NULL || spinpanel_json_container(&op->base->root, "ordersBefore") == NULL)
@@ -539,11 +599,21 @@ do_judge(void *arg)
 	}
 	if (op->http_status == 202 && spinpanel_now() - begun(op) < ACCEPTED_PATIENCE)
 		spinpanel_operation_unknown(op, 202, NULL, "accepted; does not show yet", next_look(op));
-	else if (too_long(op))
-		over(order, "failed", 0, "given_up",
-			 "the cart could not be ordered, and nothing was bought");
+	else if (spinpanel_driver_patience_over(op))
+		over(order, "failed", op->http_status, op->error_code ? op->error_code : "given_up",
+			 psprintf("the cart could not be ordered in days, and nothing was bought: %s",
+					  op->error ? op->error : "Partner Center gave no answer"));
 	else
+	{
+		if (!is_unsure(op))
+		{
+			op->base = spinpanel_driver_keep(
+				order->context, spinpanel_json_with(op->base ? op->base : spinpanel_json_of("{}"),
+													"unsure", text_jsonb("yes")));
+			(void) spinpanel_operation_learned(op);
+		}
 		judging->send = spinpanel_operation_resend(op);
+	}
 }
 
 /* ---- bought ----------------------------------------------------------------------------------- */
@@ -620,25 +690,50 @@ judge_and_send(Order *order, void (*judge)(void *arg), const char *activity)
 		order_end(order);
 }
 
+/*
+ * A list that was read; else the answer says why not.  Partner Center answers
+ * some refusals with status 200.
+ */
+static bool
+is_list(ReadAnswer *list, const char *what)
+{
+	Items items;
+	char *code;
+	char *words;
+
+	if (list->outcome != PARTNER_OK)
+		return false;
+	if (list->json != NULL && spinpanel_items_begin(&items, &list->json->root, "items"))
+		return true;
+	list->outcome = PARTNER_UNKNOWN;
+	code = list->json == NULL ? NULL : spinpanel_json_text(&list->json->root, "code");
+	words = list->json == NULL ? NULL : spinpanel_json_text(&list->json->root, "description");
+	if (code != NULL)
+		strlcpy(list->error_code, code, sizeof(list->error_code));
+	strlcpy(list->error, words ? words : psprintf("the answer is no list of %s", what),
+			sizeof(list->error));
+	return false;
+}
+
 /* The read that cannot be done without, and is missing. */
 static ReadAnswer *
 missing_read(Order *order)
 {
 	ReadAnswer *answers = order->reads.answers;
-	Items items;
 
-	if (!order->checkout)
+	if (order->availabilities_read >= 0)
 	{
 		ReadAnswer *offers = &answers[order->availabilities_read];
 
-		if (offers->outcome == PARTNER_OK &&
-			(offers->json == NULL || !spinpanel_items_begin(&items, &offers->json->root, "items")))
-		{
-			offers->outcome = PARTNER_UNKNOWN;
-			strlcpy(offers->error, "the answer is no list of availabilities",
-					sizeof(offers->error));
-		}
-		return offers->outcome == PARTNER_OK ? NULL : offers;
+		if (!is_list(offers, "availabilities"))
+			return offers;
+	}
+	if (order->units_read >= 0)
+	{
+		if (!is_list(&answers[order->units_read], "subscribed SKUs"))
+			return &answers[order->units_read];
+		if (!is_list(&answers[order->subscriptions_read], "subscriptions"))
+			return &answers[order->subscriptions_read];
 	}
 	if (order->cart_read >= 0)
 	{
@@ -660,16 +755,8 @@ missing_read(Order *order)
 	}
 	if (order->orders_read >= 0)
 	{
-		ReadAnswer *list = &answers[order->orders_read];
-
-		if (list->outcome == PARTNER_OK &&
-			(list->json == NULL || !spinpanel_items_begin(&items, &list->json->root, "items")))
-		{
-			list->outcome = PARTNER_UNKNOWN;
-			strlcpy(list->error, "the answer is no list of orders", sizeof(list->error));
-		}
-		if (list->outcome != PARTNER_OK)
-			return list;
+		if (!is_list(&answers[order->orders_read], "orders"))
+			return &answers[order->orders_read];
 	}
 	if (order->order_read >= 0 && answers[order->order_read].outcome != PARTNER_OK &&
 		answers[order->order_read].outcome != PARTNER_NOT_FOUND &&
@@ -707,7 +794,15 @@ reads_done(void *arg)
 		(bad->outcome != PARTNER_NOT_FOUND || bad->error_code[0] != '\0'))
 		move_row(order, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
 	else if (strcmp(op->status, "queued") == 0)
-		move_row(order, "queued", bad->http_status, bad->error_code, bad->error, when, false);
+	{
+		/* An outage is waited out; what Partner Center says is not, without an end. */
+		bool spoke = bad->error_code[0] != '\0' && bad->outcome != PARTNER_THROTTLED;
+
+		if (spoke && !is_unsure(op) && spinpanel_driver_patience_over(op))
+			move_row(order, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
+		else
+			move_row(order, "queued", bad->http_status, bad->error_code, bad->error, when, spoke);
+	}
 	else if (too_long(op))
 		move_row(
 			order, "failed", bad->http_status, "order_unknown",
@@ -716,7 +811,8 @@ reads_done(void *arg)
 				bad->error),
 			0, true);
 	else
-		move_row(order, "unknown", op->http_status, NULL, bad->error, when, true);
+		move_row(order, "unknown", op->http_status, op->error_code,
+				 op->error_code ? op->error : bad->error, when, true);
 }
 
 static void
@@ -728,15 +824,25 @@ order_read(Order *order, OrderStep step)
 	order->step = step;
 	spinpanel_reads_again(&order->reads);
 	order->availabilities_read = order->cart_read = order->orders_read = order->order_read =
-		order->subscriptions_read = order->subscription_read = order->skus_read = -1;
+		order->subscriptions_read = order->subscription_read = order->skus_read =
+			order->units_read = -1;
+	if (step == STEP_READ)
+	{
+		order->units_read =
+			spinpanel_reads_ask(&order->reads, psprintf("%s/subscribedskus", customer), NULL);
+		order->subscriptions_read =
+			spinpanel_reads_ask(&order->reads, psprintf("%s/subscriptions", customer), NULL);
+	}
 	if (!order->checkout)
 	{
-		order->availabilities_read =
-			spinpanel_reads_ask(&order->reads,
-								psprintf("%s/products/%s/skus/%s/availabilities", customer,
-										 spinpanel_purchase_encoded(order->purchase.product),
-										 spinpanel_purchase_encoded(order->purchase.sku)),
-								NULL);
+		if (order->purchase.availability == NULL || order->purchase.term == NULL ||
+			order->purchase.cycle == NULL)
+			order->availabilities_read =
+				spinpanel_reads_ask(&order->reads,
+									psprintf("%s/products/%s/skus/%s/availabilities", customer,
+											 spinpanel_purchase_encoded(order->purchase.product),
+											 spinpanel_purchase_encoded(order->purchase.sku)),
+									NULL);
 		return;
 	}
 	if (known != NULL)
@@ -752,7 +858,7 @@ order_read(Order *order, OrderStep step)
 		order->orders_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/orders", customer), NULL);
 	}
-	if (step == STEP_RESOLVE || order->op->base != NULL)
+	if (order->subscriptions_read < 0 && (step == STEP_RESOLVE || order->op->base != NULL))
 		order->subscriptions_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/subscriptions", customer), NULL);
 }
@@ -822,9 +928,7 @@ static void
 sent(void *arg, const PartnerAnswer *answer)
 {
 	Order *order = arg;
-	Operation *op = order->op;
-	int64 delay =
-		answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
+	DriverVerdict verdict = spinpanel_driver_verdict(order->op, answer);
 
 	order->reads.pending--; /* see order_send() */
 	if (order->finished)
@@ -832,9 +936,9 @@ sent(void *arg, const PartnerAnswer *answer)
 	spinpanel_driver_keep_answer(order->context, answer, &order->sent, &order->answer,
 								 &order->answer_length);
 
-	switch (answer->outcome)
+	switch (verdict.next)
 	{
-		case PARTNER_OK:
+		case DRIVER_CARRIED_OUT:
 			if (order->checkout && answer->json != NULL)
 				checkout_answered(order, &answer->json->root);
 			else if (order->checkout)
@@ -845,38 +949,23 @@ sent(void *arg, const PartnerAnswer *answer)
 				order_end(order);
 			}
 			break;
-		case PARTNER_NOT_SENT:
-		case PARTNER_THROTTLED:
-			move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-					 spinpanel_driver_later(delay), false);
-			break;
-		case PARTNER_ACCOUNT_STOPPED:
-			move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-					 spinpanel_driver_later(spinpanel_retry_max_delay), false);
-			break;
-		case PARTNER_CONFLICT:
-		case PARTNER_STALE:
+		case DRIVER_AGAIN:
 			/* Not carried out; another call may be at that cart: it is read first. */
-			if (op->attempts >= CART_ATTEMPTS_ALLOWED && !order->checkout)
-				move_row(order, "refused", answer->http_status, answer->error_code, answer->error,
+			if (order->checkout && strcmp(answer->error_code, AVAILABILITY_GONE) == 0 &&
+				!is_unsure(order->op))
+				/* Another cart is made, of what is offered now. */
+				move_row(order, "cancelled", answer->http_status, answer->error_code, answer->error,
 						 0, true);
 			else
 				move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-						 spinpanel_driver_later(delay), true);
+						 verdict.not_before, verdict.counts);
 			break;
-		case PARTNER_ACCEPTED:
-		case PARTNER_UNAVAILABLE:
-		case PARTNER_UNKNOWN:
+		case DRIVER_LOOK:
 			move_row(order, "unknown", answer->http_status, answer->error_code, answer->error,
-					 spinpanel_driver_later(delay), true);
+					 verdict.not_before, verdict.counts);
 			break;
-		case PARTNER_NO_ACCESS:
-		case PARTNER_NOT_FOUND:
-		case PARTNER_REFUSED:
-			if (answer->http_status == 401)
-				move_row(order, "queued", answer->http_status, answer->error_code, answer->error,
-						 spinpanel_driver_later(delay), true);
-			else if (!order->checkout)
+		case DRIVER_OVER:
+			if (!order->checkout)
 				move_row(order, "refused", answer->http_status, answer->error_code, answer->error,
 						 0, true);
 			else
@@ -938,9 +1027,11 @@ take_up(const Operation *found)
 
 	order->context = context;
 	order->op = spinpanel_operation_copy(found, context);
-	order->availabilities_read = -1;
 	order->checkout = strcmp(found->kind, "checkout") == 0;
 	good = spinpanel_purchase_of(&order->purchase, order->op->wanted, order->checkout);
+	if (good && !order->checkout && found->error_code != NULL &&
+		strcmp(found->error_code, AVAILABILITY_GONE) == 0)
+		order->purchase.availability = NULL;
 	MemoryContextSwitchTo(old);
 	spinpanel_reads_start(&order->reads, context, spinpanel_partner_find(found->account_id),
 						  PARTNER_URGENT, reads_done, order);
@@ -958,13 +1049,10 @@ take_up(const Operation *found)
 							 found->operation_id)));
 	if (order->checkout)
 		order_read(order, queued ? STEP_READ : STEP_RESOLVE);
-	else if (!queued)
-		judge_and_send(order, do_resolve_cart, "resolving a cart");
-	else if (order->purchase.availability == NULL || order->purchase.term == NULL ||
-			 order->purchase.cycle == NULL)
+	else if (queued)
 		order_read(order, STEP_READ);
 	else
-		judge_and_send(order, do_judge_cart, "judging a cart");
+		judge_and_send(order, do_resolve_cart, "resolving a cart");
 }
 
 void

@@ -81,7 +81,7 @@ typedef struct Change
 } Change;
 
 static Change *changes = NULL;
-static DriverPlaces places = { CHANGES_AT_ONCE };
+static DriverPlaces places = { .of_account = CHANGES_AT_ONCE };
 static MemoryContext changes_context = NULL;
 
 static void change_read(Change *change, ChangeStep step);

@@ -4,10 +4,14 @@
  * Drives operations on users (kinds assign, unassign, set_usage_location): one
  * UserChange in memory per operation under way, one of a user at a time.
  *
- *     read ──► judge ──► send ──► read back ──► done
- *               │         │         └ refused
- *               │         └ unknown ─► (later) read ─► as wanted: done
- *               └ done, refused, waits               └─► send the same again
+ *     (read) ──► judge ──► send ──► read back ──► done
+ *                 │         │         └ refused
+ *                 │         └ unknown ─► (later) read ─► as wanted: done
+ *                 └ done, refused, waits               └─► send the same again
+ *
+ * Calls are few: before the first attempt what the request's own look at the
+ * user put into the mirror will do, and of user and licences that is read which
+ * decides.  "Done" is believed when it shows.
  *
  * What is wanted is absolute (these SKUs held, or not held; a location where
  * there is none), so that what is sent twice has the effect of once.  Between
@@ -44,7 +48,8 @@
 /* Operations of one account that are driven at the same time. */
 #define USERS_AT_ONCE 32
 
-#define ATTEMPTS_ALLOWED 50
+/* What a request's look at its user found out holds this long. */
+#define LOOK_HOLDS (10 * USECS_PER_MINUTE)
 
 /* SKUs in one operation. */
 #define SKUS_MAX 64
@@ -82,8 +87,9 @@ typedef struct UserChange
 	int sku_count;
 	UserStep step;
 	Reads reads;
-	int user_read;
+	int user_read; /* -1 = not asked */
 	int licenses_read; /* -1 = not asked */
+	MirrorUser known; /* the mirror's, with what the last reads said */
 	char *answer; /* of the change itself */
 	Size answer_length;
 	PartnerAnswer sent; /* its outcome; body and token are not kept */
@@ -100,7 +106,7 @@ typedef enum Look
 } Look;
 
 static UserChange *changes = NULL;
-static DriverPlaces places = { USERS_AT_ONCE };
+static DriverPlaces places = { .of_account = USERS_AT_ONCE };
 static MemoryContext changes_context = NULL;
 
 static void change_read(UserChange *change, UserStep step);
@@ -214,19 +220,11 @@ is_in(const pg_uuid_t *id, const pg_uuid_t *ids, int count)
 	return false;
 }
 
-static Jsonb *
-user_of(UserChange *change)
-{
-	return change->reads.answers[change->user_read].json;
-}
-
 /* The user's location, NULL where there is none. */
-static char *
+static const char *
 location_of(UserChange *change)
 {
-	char *location = spinpanel_json_text(&user_of(change)->root, "usageLocation");
-
-	return location != NULL && location[0] != '\0' ? location : NULL;
+	return change->known.usage_location;
 }
 
 /* SKUs held according to the read; palloc'd. */
@@ -262,17 +260,13 @@ count_open(UserChange *change, const pg_uuid_t *held, int held_count)
 	return open;
 }
 
-/* How much is left to do according to the last reads. */
+/* How much is left to do as far as is known. */
 static int
 left_to_do(UserChange *change)
 {
-	pg_uuid_t *held;
-	int held_count;
-
 	if (change->kind == USER_LOCATION)
 		return location_of(change) == NULL ? 1 : 0;
-	held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
-	return count_open(change, held, held_count);
+	return count_open(change, change->known.held, change->known.held_count);
 }
 
 static void
@@ -291,14 +285,11 @@ static Jsonb *
 result_of(UserChange *change)
 {
 	StringInfoData buffer;
-	pg_uuid_t *held;
-	int held_count;
-	char *location;
+	const char *location = location_of(change);
 
 	initStringInfo(&buffer);
 	if (change->kind == USER_LOCATION)
 	{
-		location = location_of(change);
 		appendStringInfoString(&buffer, "{\"usageLocation\": ");
 		if (location == NULL)
 			appendStringInfoString(&buffer, "null");
@@ -307,9 +298,8 @@ result_of(UserChange *change)
 	}
 	else
 	{
-		held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
 		appendStringInfoString(&buffer, "{\"held\": ");
-		append_ids(&buffer, held, held_count);
+		append_ids(&buffer, change->known.held, change->known.held_count);
 	}
 	appendStringInfoChar(&buffer, '}');
 	return spinpanel_json_of(buffer.data);
@@ -340,11 +330,16 @@ done(UserChange *change, const char *remark)
 		spinpanel_request_operation_over(change->op, "done", NULL, remark, result_of(change));
 }
 
+/* Who does not exist holds nothing. */
 static void
 user_gone(UserChange *change, int http_status)
 {
 	spinpanel_mirror_user_gone(&change->op->customer_id, &change->user_id);
-	over(change, "refused", http_status, "no_such_user", "the user does not exist (any more)");
+	change->known.held_count = 0;
+	if (change->kind == USER_UNASSIGN)
+		done(change, "the user does not exist (any more)");
+	else
+		over(change, "refused", http_status, "no_such_user", "the user does not exist (any more)");
 }
 
 typedef struct Move
@@ -399,24 +394,51 @@ move_row(UserChange *change, const char *status, int http_status, const char *co
 static void
 check_answers(UserChange *change)
 {
-	ReadAnswer *user = &change->reads.answers[change->user_read];
-	ReadAnswer *licenses =
-		change->licenses_read < 0 ? NULL : &change->reads.answers[change->licenses_read];
 	pg_uuid_t id;
 	int count;
 
-	if (user->outcome == PARTNER_OK &&
-		(user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
-		 memcmp(&id, &change->user_id, sizeof(id)) != 0))
+	if (change->user_read >= 0)
 	{
-		user->outcome = PARTNER_UNKNOWN;
-		strlcpy(user->error, "the answer is not that user", sizeof(user->error));
+		ReadAnswer *user = &change->reads.answers[change->user_read];
+
+		if (user->outcome == PARTNER_OK &&
+			(user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
+			 memcmp(&id, &change->user_id, sizeof(id)) != 0))
+		{
+			user->outcome = PARTNER_UNKNOWN;
+			strlcpy(user->error, "the answer is not that user", sizeof(user->error));
+		}
 	}
-	if (licenses != NULL && licenses->outcome == PARTNER_OK &&
-		held_of(licenses->json, &count) == NULL)
+	if (change->licenses_read >= 0)
 	{
-		licenses->outcome = PARTNER_UNKNOWN;
-		strlcpy(licenses->error, "the answer is no list of licences", sizeof(licenses->error));
+		ReadAnswer *licenses = &change->reads.answers[change->licenses_read];
+
+		if (licenses->outcome == PARTNER_OK && held_of(licenses->json, &count) == NULL)
+		{
+			licenses->outcome = PARTNER_UNKNOWN;
+			strlcpy(licenses->error, "the answer is no list of licences", sizeof(licenses->error));
+		}
+	}
+}
+
+static Look
+look_at(const ReadAnswer *answer)
+{
+	switch (answer->outcome)
+	{
+		case PARTNER_OK:
+			return LOOK_WELL;
+		case PARTNER_NOT_FOUND:
+			if (spinpanel_driver_no_such_user(answer->http_status, answer->error_code))
+				return LOOK_GONE;
+			/* Of Partner Center, no proxy: the tenant, or a thing we do not know. */
+			return answer->error_code[0] != '\0' ? LOOK_REFUSED : LOOK_FAILED;
+		case PARTNER_REFUSED:
+			return LOOK_REFUSED;
+		case PARTNER_NO_ACCESS:
+			return answer->http_status == 401 ? LOOK_FAILED : LOOK_REFUSED;
+		default:
+			return LOOK_FAILED;
 	}
 }
 
@@ -424,53 +446,53 @@ check_answers(UserChange *change)
 static Look
 look(UserChange *change, ReadAnswer **bad)
 {
-	ReadAnswer *user = &change->reads.answers[change->user_read];
-	char *state;
+	Look seen = LOOK_WELL;
 
-	*bad = user;
-	if (user->outcome == PARTNER_NOT_FOUND)
+	*bad = NULL;
+	if (change->user_read >= 0)
 	{
-		/* Partner Center says so, no proxy; and it is not the customer. */
-		if (strcmp(user->error_code, "60003") == 0)
-			return LOOK_REFUSED;
-		return user->error_code[0] != '\0' ? LOOK_GONE : LOOK_FAILED;
-	}
-	if (user->outcome == PARTNER_OK)
-	{
-		state = spinpanel_json_text(&user->json->root, "state");
-		if (state != NULL && pg_strcasecmp(state, "inactive") == 0)
+		char *state;
+
+		*bad = &change->reads.answers[change->user_read];
+		seen = look_at(*bad);
+		if (seen == LOOK_WELL &&
+			(state = spinpanel_json_text(&(*bad)->json->root, "state")) != NULL &&
+			pg_strcasecmp(state, "inactive") == 0)
 			return LOOK_GONE;
-		if (change->licenses_read < 0)
-			return LOOK_WELL;
-		*bad = &change->reads.answers[change->licenses_read];
 	}
-	switch ((*bad)->outcome)
+	if (seen == LOOK_WELL && change->licenses_read >= 0)
 	{
-		case PARTNER_OK:
-			return LOOK_WELL;
-		case PARTNER_REFUSED:
-			return LOOK_REFUSED;
-		case PARTNER_NO_ACCESS:
-			return (*bad)->http_status == 401 ? LOOK_FAILED : LOOK_REFUSED;
-		default:
-			return LOOK_FAILED;
+		*bad = &change->reads.answers[change->licenses_read];
+		seen = look_at(*bad);
 	}
+	return seen;
 }
 
-/* The mirror learns what was read, users it did not know included. */
+/* Mirror and change learn what was read, users they did not know included. */
 static void
 take_in(UserChange *change)
 {
-	ReadAnswer *user = &change->reads.answers[change->user_read];
+	MemoryContext old;
 
-	if (!spinpanel_mirror_user(&change->op->customer_id, user->json, user->started_at))
-		return;
+	if (change->user_read >= 0)
+	{
+		ReadAnswer *user = &change->reads.answers[change->user_read];
+		char *location = spinpanel_json_text(&user->json->root, "usageLocation");
+
+		(void) spinpanel_mirror_user(&change->op->customer_id, user->json, user->started_at);
+		change->known.usage_location = location != NULL && location[0] != '\0'
+										   ? MemoryContextStrdup(change->context, location)
+										   : NULL;
+	}
 	if (change->licenses_read >= 0)
 	{
 		ReadAnswer *licenses = &change->reads.answers[change->licenses_read];
 
-		spinpanel_mirror_user_licenses(&change->op->customer_id, &change->user_id, licenses->json,
-									   licenses->started_at);
+		(void) spinpanel_mirror_user_licenses(&change->op->customer_id, &change->user_id,
+											  licenses->json, licenses->started_at);
+		old = MemoryContextSwitchTo(change->context);
+		change->known.held = held_of(licenses->json, &change->known.held_count);
+		MemoryContextSwitchTo(old);
 	}
 }
 
@@ -493,7 +515,7 @@ write_base(UserChange *change)
 {
 	Operation *op = change->op;
 	StringInfoData buffer;
-	char *location = location_of(change);
+	const char *location = location_of(change);
 	char *first = op->base == NULL ? NULL : spinpanel_json_text(&op->base->root, "firstSentAt");
 	char now[MAXDATELEN + 1];
 
@@ -509,11 +531,8 @@ write_base(UserChange *change)
 		escape_json(&buffer, location);
 	if (change->kind != USER_LOCATION)
 	{
-		int held_count;
-		pg_uuid_t *held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
-
 		appendStringInfoString(&buffer, ", \"held\": ");
-		append_ids(&buffer, held, held_count);
+		append_ids(&buffer, change->known.held, change->known.held_count);
 	}
 	appendStringInfoChar(&buffer, '}');
 	op->base = spinpanel_json_of(buffer.data);
@@ -525,8 +544,6 @@ write_body(UserChange *change)
 {
 	Operation *op = change->op;
 	StringInfoData buffer;
-	int held_count;
-	pg_uuid_t *held;
 	int written = 0;
 	int i;
 
@@ -539,11 +556,10 @@ write_body(UserChange *change)
 		op->body = spinpanel_json_of(buffer.data);
 		return;
 	}
-	held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
 	appendStringInfoString(&buffer, change->kind == USER_ASSIGN ? "{\"licensesToAssign\": ["
 																: "{\"licensesToRemove\": [");
 	for (i = 0; i < change->sku_count; i++)
-		if (is_open(change, i, held, held_count))
+		if (is_open(change, i, change->known.held, change->known.held_count))
 			appendStringInfo(&buffer,
 							 change->kind == USER_ASSIGN
 								 ? "%s{\"excludedPlans\": null, \"skuId\": \"%s\"}"
@@ -633,6 +649,25 @@ speaks_of(const char *text, const char *word)
 	return false;
 }
 
+/*
+ * Partner Center says that service plans exclude each other, or that one needs
+ * another: that may be about a licence of the user that is just asked for or
+ * released, before or after this one.
+ */
+static bool
+is_about_another(UserChange *change)
+{
+	static const char *const words[] = { "MutuallyExclusive", "mutually exclusive",
+										 "DependencyViolation", "depends on another" };
+	int i;
+
+	for (i = 0; i < (int) lengthof(words); i++)
+		if (speaks_of(change->sent.error, words[i]) ||
+			(change->answer != NULL && speaks_of(change->answer, words[i])))
+			return true;
+	return false;
+}
+
 static void
 refused(UserChange *change)
 {
@@ -654,6 +689,9 @@ refused(UserChange *change)
 			psprintf(
 				"the licence is held through a group and cannot be taken from the user directly (%s: %s)",
 				change->sent.error_code, words));
+	else if (is_about_another(change) && spinpanel_request_others_of_user(op, &change->user_id))
+		over(change, "cancelled", change->sent.http_status, change->sent.error_code,
+			 psprintf("waits for another request of the same user: %s", words));
 	else
 		over(change, "refused", change->sent.http_status, change->sent.error_code, words);
 }
@@ -680,10 +718,8 @@ do_follow_up(void *arg)
 static bool
 changed_by_others(UserChange *change)
 {
-	pg_uuid_t *held;
 	pg_uuid_t *before;
 	JsonbContainer *list;
-	int held_count;
 	int before_count;
 	int i;
 
@@ -696,9 +732,9 @@ changed_by_others(UserChange *change)
 	before = palloc(sizeof(pg_uuid_t) * (JsonContainerSize(list) + 1));
 	if (!guids_of(list, NULL, before, (int) JsonContainerSize(list), &before_count))
 		return true;
-	held = held_of(change->reads.answers[change->licenses_read].json, &held_count);
 	for (i = 0; i < change->sku_count; i++)
-		if (is_open(change, i, held, held_count) != is_open(change, i, before, before_count))
+		if (is_open(change, i, change->known.held, change->known.held_count) !=
+			is_open(change, i, before, before_count))
 			return true;
 	return false;
 }
@@ -726,8 +762,10 @@ do_resolve(void *arg)
 			over(change, "failed", op->http_status, "not_applied",
 				 "Partner Center said that it was carried out, but it does not show");
 	}
-	else if (op->attempts >= ATTEMPTS_ALLOWED)
-		over(change, "failed", 0, "given_up", "given up after many attempts");
+	else if (spinpanel_driver_patience_over(op))
+		over(change, "failed", op->http_status, op->error_code ? op->error_code : "given_up",
+			 psprintf("given up after days of trying: %s",
+					  op->error ? op->error : "Partner Center gave no answer"));
 	else if (changed_by_others(change))
 		spinpanel_operation_requeue(op, 0, NULL, "somebody changed the user's licences meanwhile",
 									spinpanel_driver_later(spinpanel_driver_delay(op->attempts)),
@@ -745,7 +783,8 @@ reads_missing(UserChange *change, Look seen, ReadAnswer *bad)
 	Operation *op = change->op;
 	TimestampTz when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000
 																   : spinpanel_driver_delay(3));
-	bool was_refused = change->step == STEP_READ_BACK && change->sent.outcome != PARTNER_OK;
+	bool read_back = change->step == STEP_READ_BACK;
+	bool was_refused = read_back && change->sent.outcome != PARTNER_OK;
 
 	if (seen == LOOK_GONE)
 		move_row(change, "gone", bad->http_status, NULL, NULL, 0, true);
@@ -753,21 +792,22 @@ reads_missing(UserChange *change, Look seen, ReadAnswer *bad)
 		move_row(change, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
 	else if (change->step == STEP_READ)
 		move_row(change, "queued", bad->http_status, bad->error_code, bad->error, when, false);
-	else if (was_refused && (seen == LOOK_REFUSED || op->attempts >= ATTEMPTS_ALLOWED))
+	else if (was_refused && (seen == LOOK_REFUSED || spinpanel_driver_patience_over(op)))
 		move_row(change, "refused", change->sent.http_status, change->sent.error_code,
 				 change->sent.error, 0, true);
 	else if (was_refused)
 		/* Nothing was carried out: it starts again with the reads. */
 		move_row(change, "queued", change->sent.http_status, change->sent.error_code,
 				 change->sent.error, when, true);
-	else if (spinpanel_now() - op->sent_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
-		move_row(change, "failed", bad->http_status, "given_up",
+	else if (spinpanel_driver_patience_over(op))
+		move_row(change, "failed", op->http_status, op->error_code ? op->error_code : "given_up",
 				 psprintf("what became of it could not be read: %s", bad->error), 0, true);
+	else if (read_back)
+		move_row(change, "unknown", change->sent.http_status, NULL, bad->error, when, true);
 	else
 		/* What is known of the outcome stays on record, not the read's trouble. */
-		move_row(change, "unknown",
-				 change->step == STEP_READ_BACK ? change->sent.http_status : op->http_status, NULL,
-				 bad->error, when, true);
+		move_row(change, "unknown", op->http_status, op->error_code,
+				 op->error ? op->error : bad->error, when, true);
 }
 
 static void
@@ -818,14 +858,23 @@ user_path(UserChange *change)
 					spinpanel_uuid_text(&change->user_id));
 }
 
+/*
+ * The user is read where the location decides, or where the mirror does not know
+ * them; everything else is in the list of licences.
+ */
 static void
 change_read(UserChange *change, UserStep step)
 {
 	char *user = user_path(change);
+	bool location = change->kind == USER_LOCATION ||
+					(change->kind == USER_ASSIGN &&
+					 (change->known.usage_location == NULL ||
+					  (step == STEP_READ_BACK && change->sent.outcome != PARTNER_OK)));
 
 	change->step = step;
 	spinpanel_reads_again(&change->reads);
-	change->user_read = spinpanel_reads_ask(&change->reads, user, NULL);
+	change->user_read =
+		location || !change->known.known ? spinpanel_reads_ask(&change->reads, user, NULL) : -1;
 	change->licenses_read =
 		change->kind == USER_LOCATION
 			? -1
@@ -839,9 +888,8 @@ static void
 sent(void *arg, const PartnerAnswer *answer)
 {
 	UserChange *change = arg;
-	Operation *op = change->op;
-	int64 delay =
-		answer->retry_after > 0 ? answer->retry_after * 1000 : spinpanel_driver_delay(op->attempts);
+	DriverVerdict verdict = spinpanel_driver_verdict(change->op, answer);
+	int http_status = answer->http_status;
 
 	change->reads.pending--; /* see change_send() */
 	if (change->finished)
@@ -849,54 +897,31 @@ sent(void *arg, const PartnerAnswer *answer)
 	spinpanel_driver_keep_answer(change->context, answer, &change->sent, &change->answer,
 								 &change->answer_length);
 
-	switch (answer->outcome)
+	switch (verdict.next)
 	{
-		case PARTNER_OK:
-		case PARTNER_REFUSED:
+		case DRIVER_CARRIED_OUT:
 			change_read(change, STEP_READ_BACK);
 			break;
-		case PARTNER_ACCEPTED:
-			move_row(change, "unknown", answer->http_status, NULL, "accepted; does not show yet",
-					 spinpanel_driver_later(Min(1000, spinpanel_retry_max_delay)), true);
+		case DRIVER_AGAIN:
+			move_row(change, "queued", http_status, answer->error_code, answer->error,
+					 verdict.not_before, verdict.counts);
 			break;
-		case PARTNER_NOT_SENT:
-		case PARTNER_THROTTLED:
-			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-					 spinpanel_driver_later(delay), false);
-			break;
-		case PARTNER_ACCOUNT_STOPPED:
-			move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-					 spinpanel_driver_later(spinpanel_retry_max_delay), false);
-			break;
-		case PARTNER_CONFLICT:
-		case PARTNER_STALE:
-			if (op->attempts >= ATTEMPTS_ALLOWED)
-				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
-						 0, true);
-			else
-				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-						 spinpanel_driver_later(delay), true);
-			break;
-		case PARTNER_UNAVAILABLE:
-		case PARTNER_UNKNOWN:
+		case DRIVER_LOOK:
 			/* No status: a 2xx that could not be read counts as no answer. */
-			move_row(change, "unknown", answer->http_status >= 300 ? answer->http_status : 0,
-					 answer->error_code, answer->error, spinpanel_driver_later(delay), true);
+			move_row(change, "unknown", http_status == 202 || http_status >= 300 ? http_status : 0,
+					 answer->error_code,
+					 answer->outcome == PARTNER_ACCEPTED ? "accepted; does not show yet"
+														 : answer->error,
+					 verdict.not_before, verdict.counts);
 			break;
-		case PARTNER_NOT_FOUND:
-			if (answer->error_code[0] == '\0' || strcmp(answer->error_code, "60003") == 0)
-				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
-						 0, true);
+		case DRIVER_OVER:
+			if (spinpanel_driver_no_such_user(http_status, answer->error_code))
+				move_row(change, "gone", http_status, NULL, NULL, 0, true);
+			else if (answer->outcome == PARTNER_REFUSED)
+				change_read(change, STEP_READ_BACK);
 			else
-				move_row(change, "gone", answer->http_status, NULL, NULL, 0, true);
-			break;
-		case PARTNER_NO_ACCESS:
-			if (answer->http_status == 401 && op->attempts < ATTEMPTS_ALLOWED)
-				move_row(change, "queued", answer->http_status, answer->error_code, answer->error,
-						 spinpanel_driver_later(delay), true);
-			else
-				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
-						 0, true);
+				move_row(change, "refused", http_status, answer->error_code, answer->error, 0,
+						 true);
 			break;
 	}
 }
@@ -940,7 +965,7 @@ under_way(UserChange *candidate)
 	return false;
 }
 
-static void
+static UserChange *
 take_up(const Operation *found)
 {
 	MemoryContext context =
@@ -951,13 +976,14 @@ take_up(const Operation *found)
 
 	change->context = context;
 	change->op = spinpanel_operation_copy(found, context);
+	change->user_read = change->licenses_read = -1;
 	good = understand(change);
 	MemoryContextSwitchTo(old);
 	if ((good && under_way(change)) ||
 		!spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
 	{
 		MemoryContextDelete(context);
-		return;
+		return NULL;
 	}
 	spinpanel_reads_start(&change->reads, context, spinpanel_partner_find(found->account_id),
 						  PARTNER_URGENT, reads_done, change);
@@ -967,19 +993,74 @@ take_up(const Operation *found)
 	if (!good)
 	{
 		move_row(change, "failed", 0, "bad_operation", "the operation makes no sense", 0, true);
-		return;
+		return NULL;
 	}
 	if (strcmp(found->status, "sending") == 0)
 		ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
 							 ", which was being sent when the worker ended",
 							 found->operation_id)));
-	change_read(change, strcmp(found->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
+	return change;
+}
+
+typedef struct Taken
+{
+	UserChange **changes;
+	int count;
+} Taken;
+
+/* What the mirror knows of their users. */
+static void
+do_know(void *arg)
+{
+	Taken *taken = arg;
+	int i;
+
+	for (i = 0; i < taken->count; i++)
+	{
+		UserChange *change = taken->changes[i];
+
+		spinpanel_mirror_user_known(&change->op->customer_id, &change->user_id, &change->known,
+									change->context);
+	}
+}
+
+/* The request looked at its user, and nothing was sent since. */
+static bool
+is_known(const UserChange *change)
+{
+	const Operation *op = change->op;
+
+	return op->request_id != 0 && strcmp(op->status, "queued") == 0 && op->attempts == 0 &&
+		   op->troubled_at == 0 && change->kind != USER_LOCATION && change->known.known &&
+		   (change->kind == USER_UNASSIGN || change->known.usage_location != NULL) &&
+		   spinpanel_now() - change->known.licenses_read_at < LOOK_HOLDS &&
+		   count_open((UserChange *) change, change->known.held, change->known.held_count) ==
+			   change->sku_count;
+}
+
+static void
+start(UserChange *change)
+{
+	Judging judging;
+
+	if (!is_known(change))
+	{
+		change_read(change, strcmp(change->op->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
+		return;
+	}
+	judging.change = change;
+	judging.send = false;
+	if (spinpanel_unit("judging an operation", do_judge, &judging, UNIT_DURABLE) && judging.send)
+		change_send(change);
+	else
+		change_end(change);
 }
 
 void
 spinpanel_userchange_work(void)
 {
 	DriverDue due;
+	Taken taken;
 	int i;
 
 	if (changes_context == NULL)
@@ -988,9 +1069,21 @@ spinpanel_userchange_work(void)
 	sweep();
 	spinpanel_driver_due(&due, OUTBOX_USERS, &places, changes_context,
 						 "looking for operations on users");
+	taken.changes = MemoryContextAlloc(due.context, sizeof(UserChange *) * (due.count + 1));
+	taken.count = 0;
 	for (i = 0; i < due.count; i++)
-		if (spinpanel_account_usable(due.operations[i]->account_id))
-			take_up(due.operations[i]);
+	{
+		UserChange *change = spinpanel_account_usable(due.operations[i]->account_id)
+								 ? take_up(due.operations[i])
+								 : NULL;
+
+		if (change != NULL)
+			taken.changes[taken.count++] = change;
+	}
+	if (taken.count > 0)
+		(void) spinpanel_unit("looking up users of operations", do_know, &taken, UNIT_REPEATABLE);
+	for (i = 0; i < taken.count; i++)
+		start(taken.changes[i]);
 	MemoryContextDelete(due.context);
 }
 

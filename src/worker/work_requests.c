@@ -3,7 +3,7 @@
  *
  * Drives requests: one Errand in memory per customer that has some due.
  *
- *     load ──► look users up that nobody looked at
+ *     load ──► look users up that nobody looked at: many named ones by the list
  *          ──► read pools and subscriptions, if somebody needs a seat
  *          ──► look up SKUs of offers not met before ──► decide
  *
@@ -41,32 +41,45 @@
 /* Customers of one account at the same time. */
 #define ERRANDS_AT_ONCE 32
 
-/* Users looked up side by side: two reads each. */
-#define USERS_AT_ONCE (READS_MAX / 2)
+/* Users on a page of the list. */
+#define PAGE_SIZE 500
 
-/* A user made a moment ago may not be known everywhere. */
-#define USER_PATIENCE (60 * USECS_PER_SEC)
+/* Fewer named users than this are looked up one by one. */
+#define LIST_WORTH 4
 
 typedef enum ErrandStep
 {
+	ERRAND_LIST, /* who has which name */
 	ERRAND_USERS,
 	ERRAND_LICENSES, /* of users known by name only till now */
 	ERRAND_POOLS,
 	ERRAND_OFFERS /* of subscriptions that nobody met before */
 } ErrandStep;
 
+/*
+ * One user to look at.  Who is asked for by a name is who has it at Partner
+ * Center now: what the mirror says is a guess until that was read.
+ */
 typedef struct Look
 {
-	char *upn;
-	bool has_user;
+	char *upn; /* NULL = asked for by the GUID */
+	bool has_user; /* named ones: a guess */
 	pg_uuid_t user_id;
-	TimestampTz created_at;
-	int32 attempts;
+	TimestampTz created_at; /* of the request */
+	bool located; /* the mirror has a usage location of the user */
+	bool displaced; /* no request's: whose name went to somebody else */
 	/* this time */
-	int user_read;
-	int licenses_read;
-	bool user_taken;
+	int user_read; /* -1 = not asked */
+	int licenses_read; /* -1 = not asked */
+	pg_uuid_t licenses_of;
+	bool user_taken; /* who it is has been read, or need not be */
+	bool licenses_taken;
 	bool failed;
+	/* what is to be said to its requests; NULL = nothing */
+	const char *problem;
+	bool final;
+	bool gone; /* there is no such user */
+	long retry_after;
 } Look;
 
 typedef struct Errand
@@ -78,8 +91,16 @@ typedef struct Errand
 	Reads reads;
 	Look *looks;
 	int look_count;
+	int look_size;
 	int look_next;
 	int look_asked;
+	int named; /* of the looks */
+	int users; /* that the mirror knows */
+	bool listed; /* the list was read, or cannot be */
+	TimestampTz list_started_at;
+	int pages;
+	int64 received;
+	char *page_token; /* NULL = the first page */
 	bool units;
 	bool subscriptions;
 	int found; /* requests, but those that a caller has */
@@ -98,7 +119,7 @@ typedef struct Errand
 } Errand;
 
 static Errand *errands = NULL;
-static DriverPlaces places = { ERRANDS_AT_ONCE };
+static DriverPlaces places = { .of_account = ERRANDS_AT_ONCE };
 static MemoryContext errands_context = NULL;
 
 static void errand_next(Errand *errand);
@@ -144,24 +165,41 @@ sweep(void)
 
 /* ---- not this time ------------------------------------------------------------------- */
 
+static bool
+is_about(const DemandRequest *r, const Look *look)
+{
+	if (look->upn != NULL)
+		return r->by_name && r->upn != NULL && pg_strcasecmp(r->upn, look->upn) == 0;
+	return !r->by_name && r->has_user &&
+		   memcmp(&look->user_id, &r->user_id, sizeof(pg_uuid_t)) == 0;
+}
+
+static void
+put_request_off(Demand *demand, DemandRequest *r, const char *reason, bool final, long retry_after)
+{
+	if (final && !r->seat_bought)
+	{
+		spinpanel_request_finish(demand, r, "failed", reason);
+		return;
+	}
+	r->attempts++;
+	spinpanel_request_put_off(demand, r,
+							  retry_after > 0 ? retry_after * 1000
+											  : spinpanel_backoff_delay(r->attempts, 1000,
+																		spinpanel_retry_max_delay,
+																		SpinpanelRandom()),
+							  reason);
+}
+
 typedef struct Setback
 {
 	Errand *errand;
-	const Look *look; /* NULL = all that are due */
 	const char *reason;
 	bool final;
 	long retry_after;
 } Setback;
 
-static bool
-is_about(const DemandRequest *r, const Look *look)
-{
-	if (look->has_user && r->has_user)
-		return memcmp(&look->user_id, &r->user_id, sizeof(pg_uuid_t)) == 0;
-	return !r->has_user && r->upn != NULL && look->upn != NULL &&
-		   pg_strcasecmp(r->upn, look->upn) == 0;
-}
-
+/* All that are due. */
 static void
 do_setback(void *arg)
 {
@@ -173,39 +211,53 @@ do_setback(void *arg)
 	{
 		DemandRequest *r = &demand->requests[i];
 
-		if (r->moved || r->not_before > demand->now)
-			continue;
-		if (setback->look != NULL &&
-			(strcmp(r->status, "queued") != 0 || !is_about(r, setback->look)))
-			continue;
-		if (setback->final && !r->seat_bought)
-		{
-			spinpanel_request_finish(demand, r, "failed", setback->reason);
-			continue;
-		}
-		r->attempts++;
-		spinpanel_request_put_off(demand, r,
-								  setback->retry_after > 0
-									  ? setback->retry_after * 1000
-									  : spinpanel_backoff_delay(r->attempts, 1000,
-																spinpanel_retry_max_delay,
-																SpinpanelRandom()),
-								  setback->reason);
+		if (!r->moved && r->not_before <= demand->now)
+			put_request_off(demand, r, setback->reason, setback->final, setback->retry_after);
 	}
 }
 
 static void
-put_off(Errand *errand, const Look *look, const char *reason, bool final, long retry_after)
+put_off(Errand *errand, const char *reason, bool final, long retry_after)
 {
 	Setback setback;
 
 	setback.errand = errand;
-	setback.look = look;
 	setback.reason = reason;
 	setback.final = final;
 	setback.retry_after = retry_after;
 	(void) spinpanel_unit("putting requests off", do_setback, &setback,
 						  final ? UNIT_DURABLE : UNIT_REPEATABLE);
+}
+
+/* Those whose users could not be looked at, of the looks of this round. */
+static void
+do_tell_looks(void *arg)
+{
+	Errand *errand = arg;
+	Demand *demand = spinpanel_request_load(&errand->customer.customer_id);
+	int i;
+	int j;
+
+	for (i = 0; i < demand->count; i++)
+	{
+		DemandRequest *r = &demand->requests[i];
+
+		if (r->moved || r->not_before > demand->now || strcmp(r->status, "queued") != 0)
+			continue;
+		for (j = 0; j < errand->look_asked; j++)
+		{
+			const Look *look = &errand->looks[errand->look_next + j];
+
+			if (look->problem == NULL || look->displaced || !is_about(r, look))
+				continue;
+			/* Who does not exist holds nothing. */
+			if (look->gone && look->final && r->release)
+				spinpanel_request_finish(demand, r, "done", look->problem);
+			else
+				put_request_off(demand, r, look->problem, look->final, look->retry_after);
+			break;
+		}
+	}
 }
 
 static char *
@@ -234,58 +286,35 @@ encoded(const char *text)
 	return buffer.data;
 }
 
-/* The mirror learns of a user, and every request that means them. */
+/* Somebody whose name went to another user: were they renamed, or deleted? */
 static void
-do_take_users(void *arg)
+add_displaced(Errand *errand, const char *upn, const pg_uuid_t *user_id)
 {
-	Errand *errand = arg;
-	DemandCustomer *c = &errand->customer;
+	pg_uuid_t *others;
+	int count = spinpanel_mirror_name_taken(&errand->customer.customer_id, upn, user_id, &others);
 	int i;
 
-	for (i = 0; i < errand->look_asked; i++)
+	for (i = 0; i < count; i++)
 	{
-		Look *look = &errand->looks[errand->look_next + i];
-		ReadAnswer *user = look->user_read < 0 ? NULL : &errand->reads.answers[look->user_read];
-		ReadAnswer *licenses =
-			look->licenses_read < 0 ? NULL : &errand->reads.answers[look->licenses_read];
+		Look *look;
 
-		if (look->failed)
-			continue;
-		if (user != NULL && user->outcome == PARTNER_OK && !look->user_taken)
-		{
-			pg_uuid_t id;
-
-			if (user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
-				(look->has_user && memcmp(&id, &look->user_id, sizeof(id)) != 0) ||
-				!spinpanel_mirror_user(&c->customer_id, user->json, user->started_at))
-			{
-				user->outcome = PARTNER_UNKNOWN;
-				strlcpy(user->error, "the answer is not that user", sizeof(user->error));
-				continue;
-			}
-			look->user_id = id;
-			look->has_user = true;
-			look->user_taken = true;
-		}
-		if (look->user_taken && licenses != NULL && licenses->outcome == PARTNER_OK)
-		{
-			JsonbContainer *items = licenses->json == NULL
-										? NULL
-										: spinpanel_json_container(&licenses->json->root, "items");
-
-			if (items == NULL || !JsonContainerIsArray(items))
-			{
-				licenses->outcome = PARTNER_UNKNOWN;
-				strlcpy(licenses->error, "the answer is no list of licences",
-						sizeof(licenses->error));
-				continue;
-			}
-			spinpanel_mirror_user_licenses(&c->customer_id, &look->user_id, licenses->json,
-										   licenses->started_at);
-			spinpanel_request_looked(&c->customer_id, look->upn, &look->user_id,
-									 licenses->started_at);
-		}
+		if (errand->look_count == errand->look_size)
+			return; /* the next list of users tells */
+		look = &errand->looks[errand->look_count++];
+		memset(look, 0, sizeof(*look));
+		look->has_user = true;
+		look->user_id = others[i];
+		look->displaced = true;
 	}
+}
+
+static void
+problem(Errand *errand, Look *look, const char *words, bool final, long retry_after)
+{
+	look->failed = true;
+	look->problem = MemoryContextStrdup(errand->context, words);
+	look->final = final;
+	look->retry_after = retry_after;
 }
 
 /* Partner Center's own "no", and not a proxy's, or that of a token. */
@@ -305,42 +334,139 @@ is_final(const ReadAnswer *answer)
 	}
 }
 
+/*
+ * There is nobody of that name or GUID.  Whom the mirror knew was deleted, or
+ * renamed; a user made a moment ago may not be known everywhere.
+ */
+static void
+user_gone(Errand *errand, Look *look)
+{
+	DemandCustomer *c = &errand->customer;
+	bool was_known = look->has_user;
+
+	if (look->upn != NULL)
+		add_displaced(errand, look->upn, NULL);
+	else
+		spinpanel_mirror_user_gone(&c->customer_id, &look->user_id);
+	problem(errand, look,
+			psprintf("user %s does not exist",
+					 look->upn ? look->upn : spinpanel_uuid_text(&look->user_id)),
+			was_known || spinpanel_now() - look->created_at >=
+							 (int64) spinpanel_user_patience * USECS_PER_SEC,
+			-1);
+	look->gone = true;
+}
+
 /* What an unsuccessful read of a user means for their requests. */
 static void
-user_failed(Errand *errand, Look *look, const ReadAnswer *answer)
+look_failed(Errand *errand, Look *look, const ReadAnswer *answer)
 {
-	if (look->failed || answer == NULL || answer->outcome == PARTNER_OK)
-		return;
-	look->failed = true;
-	if (!is_final(answer))
+	if (spinpanel_driver_no_such_user(answer->http_status, answer->error_code))
+		user_gone(errand, look);
+	else if (is_final(answer))
+		problem(errand, look, psprintf("the user cannot be read: %s", in_words(answer)), true, -1);
+	else
+		problem(errand, look, in_words(answer), false, answer->retry_after);
+}
+
+/* False: the answer is no such thing as was asked for. */
+static bool
+take_user(Errand *errand, Look *look, const ReadAnswer *user)
+{
+	DemandCustomer *c = &errand->customer;
+	char *state;
+	pg_uuid_t id;
+
+	if (user->json == NULL || !spinpanel_json_uuid(&user->json->root, "id", &id) ||
+		(look->upn == NULL && memcmp(&id, &look->user_id, sizeof(id)) != 0))
+		return false;
+	state = spinpanel_json_text(&user->json->root, "state");
+	if (state != NULL && pg_strcasecmp(state, "inactive") == 0)
 	{
-		put_off(errand, look, in_words(answer), false, answer->retry_after);
-		return;
+		if (look->upn != NULL)
+			spinpanel_mirror_user_gone(&c->customer_id, &id);
+		user_gone(errand, look);
+		return true;
 	}
-	switch (answer->outcome)
+	if (!spinpanel_mirror_user(&c->customer_id, user->json, user->started_at))
+		return false;
+	if (look->upn != NULL)
+		add_displaced(errand, look->upn, &id);
+	look->user_id = id;
+	look->has_user = true;
+	look->user_taken = true;
+	return true;
+}
+
+/* The mirror learns of users, and every request that means them. */
+static void
+do_take_users(void *arg)
+{
+	static const char *const unusable = "the answer is not that user, or no list of licences";
+	Errand *errand = arg;
+	DemandCustomer *c = &errand->customer;
+	int i;
+
+	for (i = 0; i < errand->look_asked; i++)
 	{
-		case PARTNER_NOT_FOUND:
-			put_off(errand, look,
-					psprintf("user %s does not exist",
-							 look->upn ? look->upn : spinpanel_uuid_text(&look->user_id)),
-					spinpanel_now() - look->created_at >= USER_PATIENCE, -1);
-			break;
-		default:
-			put_off(errand, look,
-					psprintf("the user's licences cannot be read: %s", in_words(answer)), true, -1);
-			break;
+		Look *look = &errand->looks[errand->look_next + i];
+		ReadAnswer *user = look->user_read < 0 ? NULL : &errand->reads.answers[look->user_read];
+		ReadAnswer *licenses =
+			look->licenses_read < 0 ? NULL : &errand->reads.answers[look->licenses_read];
+
+		if (look->failed)
+			continue;
+		if (user != NULL && user->outcome != PARTNER_OK)
+			look_failed(errand, look, user);
+		else if (user != NULL && !take_user(errand, look, user))
+			problem(errand, look, unusable, false, -1);
+		if (look->failed || !look->user_taken || licenses == NULL ||
+			memcmp(&look->licenses_of, &look->user_id, sizeof(pg_uuid_t)) != 0)
+			continue;
+		if (licenses->outcome != PARTNER_OK)
+			look_failed(errand, look, licenses);
+		else
+		{
+			JsonbContainer *items = licenses->json == NULL
+										? NULL
+										: spinpanel_json_container(&licenses->json->root, "items");
+
+			if (items == NULL || !JsonContainerIsArray(items))
+			{
+				problem(errand, look, unusable, false, -1);
+				continue;
+			}
+			(void) spinpanel_mirror_user_licenses(&c->customer_id, &look->user_id, licenses->json,
+												  licenses->started_at);
+			spinpanel_request_looked(&c->customer_id, look->upn, &look->user_id,
+									 licenses->started_at);
+			look->licenses_taken = true;
+		}
 	}
+}
+
+static int
+ask_licenses(Errand *errand, Look *look)
+{
+	look->licenses_of = look->user_id;
+	return spinpanel_reads_ask(
+		&errand->reads,
+		psprintf("/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
+				 spinpanel_uuid_text(&errand->customer.customer_id),
+				 spinpanel_uuid_text(&look->user_id)),
+		NULL);
 }
 
 static void
 users_read(Errand *errand)
 {
+	bool trouble = false;
 	bool again = false;
 	int i;
 
 	if (!spinpanel_unit("taking in users of requests", do_take_users, errand, UNIT_REPEATABLE))
 	{
-		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
+		put_off(errand, spinpanel_unit_error(), false, -1);
 		errand_rest(errand);
 		return;
 	}
@@ -348,12 +474,8 @@ users_read(Errand *errand)
 	{
 		Look *look = &errand->looks[errand->look_next + i];
 
-		if (look->user_read >= 0)
-			user_failed(errand, look, &errand->reads.answers[look->user_read]);
-		if (look->licenses_read >= 0)
-			user_failed(errand, look, &errand->reads.answers[look->licenses_read]);
-		if (!look->failed && look->licenses_read < 0)
-			again = true;
+		trouble = trouble || look->problem != NULL;
+		again = again || (!look->failed && !look->licenses_taken && !look->displaced);
 	}
 	if (again && errand->step == ERRAND_USERS)
 	{
@@ -362,23 +484,70 @@ users_read(Errand *errand)
 		for (i = 0; i < errand->look_asked; i++)
 		{
 			Look *look = &errand->looks[errand->look_next + i];
-			bool wanted = !look->failed && look->licenses_read < 0;
 
 			look->user_read = -1;
-			look->licenses_read = -1;
-			if (wanted)
-				look->licenses_read = spinpanel_reads_ask(
-					&errand->reads,
-					psprintf(
-						"/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
-						spinpanel_uuid_text(&errand->customer.customer_id),
-						spinpanel_uuid_text(&look->user_id)),
-					NULL);
+			look->licenses_read = look->failed || look->licenses_taken || look->displaced
+									  ? -1
+									  : ask_licenses(errand, look);
 		}
 		return;
 	}
+	if (trouble)
+		(void) spinpanel_unit("putting requests off", do_tell_looks, errand, UNIT_DURABLE);
 	errand->look_next += errand->look_asked;
 	errand->step = ERRAND_USERS;
+	errand_next(errand);
+}
+
+/* ---- many names: by the list ------------------------------------------------------------- */
+
+/* One page; with the last it is known who has which name. */
+static void
+do_take_list(void *arg)
+{
+	Errand *errand = arg;
+	DemandCustomer *c = &errand->customer;
+	ReadAnswer *page = &errand->reads.answers[0];
+	char *token;
+	int count;
+	int i;
+
+	(void) spinpanel_mirror_users_page(c->account_id, &c->customer_id, &page->json->root,
+									   errand->list_started_at, &errand->received);
+	token = spinpanel_json_next_page(&page->json->root);
+	/* No more pages than users to look up; a list that does not end has more. */
+	if (token != NULL && ++errand->pages <= errand->named)
+	{
+		errand->page_token = MemoryContextStrdup(errand->context, token);
+		return;
+	}
+	errand->listed = true;
+	count = errand->look_count;
+	for (i = 0; i < count; i++)
+	{
+		pg_uuid_t id;
+
+		/* Who is not in the list is asked for by name. */
+		if (errand->looks[i].upn == NULL ||
+			!spinpanel_mirror_user_named(&c->customer_id, errand->looks[i].upn,
+										 errand->list_started_at, &id))
+			continue;
+		errand->looks[i].user_id = id;
+		errand->looks[i].has_user = true;
+		errand->looks[i].user_taken = true;
+		add_displaced(errand, errand->looks[i].upn, &id);
+	}
+}
+
+static void
+list_read(Errand *errand)
+{
+	ReadAnswer *page = &errand->reads.answers[0];
+
+	/* Without the list each is looked up alone. */
+	if (page->outcome != PARTNER_OK || page->json == NULL ||
+		!spinpanel_unit("taking in the list of users", do_take_list, errand, UNIT_REPEATABLE))
+		errand->listed = true;
 	errand_next(errand);
 }
 
@@ -489,12 +658,12 @@ decide(Errand *errand)
 	}
 	if (!good)
 	{
-		put_off(errand, NULL, spinpanel_unit_error(), false, -1);
+		put_off(errand, spinpanel_unit_error(), false, -1);
 		errand_rest(errand);
 		return;
 	}
 	if (errand->trouble != NULL)
-		put_off(errand, NULL, errand->trouble, errand->trouble_final, errand->retry_after);
+		put_off(errand, errand->trouble, errand->trouble_final, errand->retry_after);
 	errand_end(errand);
 }
 
@@ -507,6 +676,9 @@ reads_done(void *arg)
 		return; /* forgotten meanwhile */
 	switch (errand->step)
 	{
+		case ERRAND_LIST:
+			list_read(errand);
+			break;
 		case ERRAND_USERS:
 		case ERRAND_LICENSES:
 			users_read(errand);
@@ -526,28 +698,44 @@ errand_next(Errand *errand)
 	int i;
 
 	spinpanel_reads_again(&errand->reads);
+	if (!errand->listed && errand->named >= LIST_WORTH &&
+		errand->named > 2 * (1 + errand->users / PAGE_SIZE))
+	{
+		errand->step = ERRAND_LIST;
+		if (errand->page_token == NULL)
+			errand->list_started_at = spinpanel_now();
+		(void) spinpanel_reads_ask(
+			&errand->reads,
+			errand->page_token == NULL
+				? psprintf("/customers/%s/users?size=%d", customer, PAGE_SIZE)
+				: psprintf("/customers/%s/users?seekOperation=Next", customer),
+			errand->page_token);
+		return;
+	}
 	if (errand->look_next < errand->look_count)
 	{
 		errand->step = ERRAND_USERS;
-		errand->look_asked = Min(USERS_AT_ONCE, errand->look_count - errand->look_next);
-		for (i = 0; i < errand->look_asked; i++)
+		for (i = 0; errand->look_next + i < errand->look_count; i++)
 		{
 			Look *look = &errand->looks[errand->look_next + i];
-			const char *name =
-				look->has_user ? spinpanel_uuid_text(&look->user_id) : encoded(look->upn);
 
-			look->user_read = spinpanel_reads_ask(
-				&errand->reads, psprintf("/customers/%s/users/%s", customer, name), NULL);
-			look->licenses_read =
-				!look->has_user
-					? -1
-					: spinpanel_reads_ask(
-						  &errand->reads,
-						  psprintf(
-							  "/customers/%s/users/%s/licenses?licenseGroupIds=group1&licenseGroupIds=group2",
-							  customer, name),
-						  NULL);
+			if (errand->reads.count + 2 > READS_MAX)
+				break;
+			look->user_read = look->licenses_read = -1;
+			/* Whom the list or their GUID tells need not be read, if the mirror has the rest. */
+			if (look->upn == NULL && look->located && !look->displaced)
+				look->user_taken = true;
+			if (!look->user_taken)
+				look->user_read = spinpanel_reads_ask(
+					&errand->reads,
+					psprintf("/customers/%s/users/%s", customer,
+							 look->upn == NULL ? spinpanel_uuid_text(&look->user_id)
+											   : encoded(look->upn)),
+					NULL);
+			if (look->has_user && !look->displaced)
+				look->licenses_read = ask_licenses(errand, look);
 		}
+		errand->look_asked = i;
 		return;
 	}
 
@@ -579,7 +767,9 @@ do_begin(void *arg)
 	errand->units = wanted.units;
 	errand->subscriptions = wanted.subscriptions;
 	errand->look_count = 0;
-	errand->looks = MemoryContextAllocZero(errand->context, sizeof(Look) * (wanted.look_count + 1));
+	errand->named = 0;
+	errand->look_size = 2 * wanted.look_count;
+	errand->looks = MemoryContextAllocZero(errand->context, sizeof(Look) * (errand->look_size + 1));
 	for (i = 0; i < wanted.look_count; i++)
 	{
 		const DemandRequest *r = wanted.looks[i];
@@ -587,12 +777,19 @@ do_begin(void *arg)
 
 		if (!r->has_user && r->upn == NULL)
 			continue;
-		look->upn = r->upn == NULL ? NULL : MemoryContextStrdup(errand->context, r->upn);
+		look->upn = r->upn == NULL || (r->has_user && !r->by_name)
+						? NULL
+						: MemoryContextStrdup(errand->context, r->upn);
 		look->has_user = r->has_user;
 		look->user_id = r->user_id;
 		look->created_at = r->created_at;
+		look->located = r->user_known && r->usage_location != NULL && r->usage_location[0] != '\0';
 		errand->look_count++;
+		if (look->upn != NULL)
+			errand->named++;
 	}
+	if (errand->named >= LIST_WORTH)
+		errand->users = spinpanel_mirror_users_count(&errand->customer.customer_id);
 }
 
 typedef struct Due

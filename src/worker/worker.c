@@ -219,7 +219,8 @@ start_session(void)
 	set_session("idle_in_transaction_session_timeout", "0");
 	set_session_if_known("idle_session_timeout", "0");
 	set_session_if_known("transaction_timeout", "0");
-	set_session("lock_timeout", "2s");
+	/* Whoever has a lock for longer is a caller, and met again. */
+	set_session("lock_timeout", "50ms");
 	set_session("timezone", "UTC");
 	set_session("datestyle", "ISO, YMD");
 	set_session("jit", "off");
