@@ -8,9 +8,12 @@ CREATE TABLE customer_account (
     relationship           text,
     listed_at              timestamptz,    -- in the list whose reading began then
     gone_at                timestamptz,
+    looked_at              timestamptz,    -- read, or tried in vain
     license_access         boolean,        -- NULL = not tried yet
     subscriptions_read_at  timestamptz,
     subscriptions_hash     bytea,
+    subscriptions_fetched_at timestamptz,  -- read_at may be later: nothing spoke for a change then
+    audited_at             timestamptz,    -- last change that the audit records tell of
     subscriptions_error    text,
     subscribed_skus_read_at timestamptz,
     subscribed_skus_hash   bytea,
@@ -21,16 +24,19 @@ CREATE TABLE customer_account (
     licenses_error         text,
     PRIMARY KEY (customer_id, account_id)
 ) WITH (fillfactor = 70);
-CREATE INDEX customer_account_account_idx ON customer_account (account_id);
+CREATE INDEX customer_account_account_idx ON customer_account (account_id, customer_id);
 COMMENT ON TABLE customer_account IS 'which account sells to which customer, and when each kind of data was read (start of the reading)';
 COMMENT ON COLUMN customer_account.customer_id IS 'the customer';
 COMMENT ON COLUMN customer_account.account_id IS 'the account';
 COMMENT ON COLUMN customer_account.relationship IS 'relationshipToPartner, as Partner Center says';
 COMMENT ON COLUMN customer_account.listed_at IS 'in the list whose reading began then';
 COMMENT ON COLUMN customer_account.gone_at IS 'no longer listed since';
+COMMENT ON COLUMN customer_account.looked_at IS 'last read of its subscribed SKUs, or last attempt: runs begin with whom this is longest ago';
 COMMENT ON COLUMN customer_account.license_access IS 'licence usage can be read (GDAP); NULL: not tried yet';
 COMMENT ON COLUMN customer_account.subscriptions_read_at IS 'begin of the last whole read of subscriptions; NULL: never';
 COMMENT ON COLUMN customer_account.subscriptions_hash IS 'of that answer: an equal one changes nothing';
+COMMENT ON COLUMN customer_account.subscriptions_fetched_at IS 'begin of the last whole read of subscriptions that was sent';
+COMMENT ON COLUMN customer_account.audited_at IS 'last change of a subscription that Partner Center''s audit records tell of';
 COMMENT ON COLUMN customer_account.subscriptions_error IS 'why the last read failed; NULL: it did not';
 COMMENT ON COLUMN customer_account.subscribed_skus_read_at IS 'begin of the last whole read of subscribed SKUs';
 COMMENT ON COLUMN customer_account.subscribed_skus_hash IS 'of that answer';

@@ -22,6 +22,7 @@ CREATE TABLE run (
     attempts         int NOT NULL DEFAULT 0,
     not_before       timestamptz NOT NULL DEFAULT '-infinity',
     error            text,
+    same_as          bigint,                       -- an equal run, queued before, does its work
     CHECK ((kind = 'nightly') = (night IS NOT NULL))
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX run_night_idx ON run (night);
@@ -45,27 +46,32 @@ COMMENT ON COLUMN run.seats_removed IS 'by how many seats the quantities that ar
 COMMENT ON COLUMN run.listed_accounts IS 'accounts whose customers have been listed for it';
 COMMENT ON COLUMN run.attempts IS 'failed attempts to list customers';
 COMMENT ON COLUMN run.not_before IS 'the next attempt';
+COMMENT ON COLUMN run.same_as IS 'the equal run that was queued with it and does its work: it ends as that one does';
 COMMENT ON COLUMN run.error IS 'why it failed, or what went wrong on the way';
 
 -- What a run still has to do, and what of it failed for good.  A row goes when
 -- its customer is done, so the table is empty between runs.
 CREATE TABLE run_customer (
     run_id      bigint NOT NULL REFERENCES run ON DELETE CASCADE,
-    account_id  int NOT NULL REFERENCES account,
-    customer_id uuid NOT NULL REFERENCES customer,
+    account_id  int NOT NULL,                  -- both from customer_account
+    customer_id uuid NOT NULL,
     priority    int NOT NULL DEFAULT 0,        -- higher first
+    read_at     timestamptz NOT NULL DEFAULT '-infinity',
+    skus_first  boolean NOT NULL DEFAULT false, -- they can tell whether more has to be read
     failed      boolean NOT NULL DEFAULT false,
     attempts    int NOT NULL DEFAULT 0,
     not_before  timestamptz NOT NULL DEFAULT '-infinity',
     error       text,
     PRIMARY KEY (run_id, account_id, customer_id)
 ) WITH (fillfactor = 80);
-CREATE INDEX run_customer_order_idx ON run_customer (priority DESC, run_id, customer_id) WHERE NOT failed;
+CREATE INDEX run_customer_order_idx ON run_customer (priority DESC, read_at, customer_id) WHERE NOT failed;
 COMMENT ON TABLE run_customer IS 'what a run still has to do, and what of it failed';
 COMMENT ON COLUMN run_customer.run_id IS 'the run';
 COMMENT ON COLUMN run_customer.account_id IS 'the account';
 COMMENT ON COLUMN run_customer.customer_id IS 'the customer';
 COMMENT ON COLUMN run_customer.priority IS 'higher comes first';
+COMMENT ON COLUMN run_customer.read_at IS 'when it was looked at last, before this run: the longest ago comes first';
+COMMENT ON COLUMN run_customer.skus_first IS 'its subscriptions are read only where something speaks for a change: the audit records are known';
 COMMENT ON COLUMN run_customer.failed IS 'given up';
 COMMENT ON COLUMN run_customer.attempts IS 'failed attempts';
 COMMENT ON COLUMN run_customer.not_before IS 'the next attempt';

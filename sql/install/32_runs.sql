@@ -1,17 +1,29 @@
 -- Runs --------------------------------------------------------------------------------
 
+-- Called twice in a transaction it is one run.  Equal ones of other
+-- transactions are found by the worker, which starts them as one: it waits for
+-- no caller, and nobody is given a run that began before what they committed.
 CREATE FUNCTION _start_run(kind text, customer_id uuid, dry_run boolean) RETURNS bigint
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH started AS (
-        INSERT INTO spinpanel.run (kind, customer_id, dry_run, created_at)
-        VALUES ($1, $2, $3, spinpanel._now()) RETURNING run_id
-    )
+DECLARE
+    id bigint;
+BEGIN
+    SELECT r.run_id INTO id FROM spinpanel.run r
+    WHERE r.status = 'queued' AND r.kind = _start_run.kind AND r.customer_id IS NOT DISTINCT FROM _start_run.customer_id
+      AND r.dry_run = _start_run.dry_run AND r.xmin = pg_current_xact_id_if_assigned()::xid
+    LIMIT 1;
+    IF FOUND THEN
+        RETURN id;
+    END IF;
+    INSERT INTO spinpanel.run AS r (kind, customer_id, dry_run, created_at)
+    VALUES (_start_run.kind, _start_run.customer_id, _start_run.dry_run, spinpanel._now()) RETURNING r.run_id INTO id;
     INSERT INTO spinpanel.history (at, event, customer_id, run_id, reason)
-    SELECT spinpanel._now(), 'run queued', $2, started.run_id,
-           $1 || CASE WHEN $3 THEN ', dry run' ELSE '' END FROM started
-    RETURNING run_id
+    VALUES (spinpanel._now(), 'run queued', _start_run.customer_id, id,
+            _start_run.kind || CASE WHEN _start_run.dry_run THEN ', dry run' ELSE '' END);
+    RETURN id;
+END
 $$;
 COMMENT ON FUNCTION _start_run(text, uuid, boolean) IS 'internal: queues a run; its id';
 
@@ -27,7 +39,7 @@ END
 $$;
 COMMENT ON FUNCTION sync(text) IS
 'Asks the worker to read Partner Center, and returns the run''s id; nothing is changed there. customer: ''*'' for customers and, for each with partner_center_sync, its subscriptions, subscribed SKUs and users; a named one''s users'' licences, too.
-The run starts when the transaction commits; see wait_for_run.
+The run starts when the transaction commits; see wait_for_run. Equal runs that wait at the same time are carried out as one.
 Errors: P0002 or 22023 for the customer, 22004; 55000 where the library is not preloaded; 25006 on a standby.';
 
 CREATE FUNCTION adjust(customer text DEFAULT '*', dry_run boolean DEFAULT false) RETURNS bigint
@@ -43,7 +55,7 @@ END
 $$;
 COMMENT ON FUNCTION adjust(text, boolean) IS
 'Asks the worker for an adjustment now, and returns the run''s id: customers with partner_center_sync (or the named one) are read, and where auto_license_adjustment is on, unused seats are given back as the rules and limits allow. dry_run: decisions are only written down, as adjustments of status planned.
-The run starts when the transaction commits; see wait_for_run.
+The run starts when the transaction commits; see wait_for_run. Equal runs that wait at the same time are carried out as one.
 Errors: P0002 or 22023 for the customer, 22004; 55000 where the library is not preloaded; 25006 on a standby.';
 
 CREATE FUNCTION nightly() RETURNS bigint
@@ -68,7 +80,7 @@ BEGIN
     INSERT INTO spinpanel.run AS r (kind, night, created_at) VALUES ('nightly', today, moment)
     ON CONFLICT (night) DO UPDATE SET
         status = 'queued', started_at = NULL, finished_at = NULL, customers = 0, customers_failed = 0,
-        listed_accounts = '{}', attempts = 0, not_before = '-infinity', error = NULL
+        listed_accounts = '{}', attempts = 0, not_before = '-infinity', error = NULL, same_as = NULL
     WHERE r.status = 'failed'
     RETURNING r.run_id, r.created_at = moment INTO id, anew;
     IF NOT FOUND THEN           -- somebody else has just done it

@@ -30,6 +30,9 @@
 #define MAX_QUANTITY 10000000
 #define MAX_BATCHES 256
 
+/* Audit records of the time around a read may tell of what it did not show. */
+#define AUDIT_SLACK (10 * USECS_PER_MINUTE)
+
 /* From the begin of a term: a window of 168 hours, and up to a day until a renewal is complete. */
 #define WINDOW_AT_MOST (8 * USECS_PER_DAY + USECS_PER_HOUR)
 
@@ -134,12 +137,13 @@ spinpanel_mirror_read(int32 account_id, const pg_uuid_t *customer_id, MirrorKind
 					  TimestampTz started_at, const unsigned char *digest)
 {
 	static StateQuery subscriptions = {
-		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscriptions_hash = coalesce($4, subscriptions_hash),"
+		"UPDATE spinpanel.customer_account SET subscriptions_read_at = $3, subscriptions_fetched_at = $3, subscriptions_hash = coalesce($4, subscriptions_hash),"
 		" subscriptions_error = NULL WHERE customer_id = $1 AND account_id = $2",
 		"uiTB", NULL
 	};
 	static StateQuery skus = {
-		"UPDATE spinpanel.customer_account SET subscribed_skus_read_at = $3, subscribed_skus_hash = coalesce($4, subscribed_skus_hash),"
+		"UPDATE spinpanel.customer_account SET subscribed_skus_read_at = $3, looked_at = $3,"
+		" subscribed_skus_hash = coalesce($4, subscribed_skus_hash),"
 		" subscribed_skus_error = NULL, license_access = true WHERE customer_id = $1 AND account_id = $2",
 		"uiTB", NULL
 	};
@@ -185,7 +189,9 @@ void
 spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count)
 {
 	static StateQuery update = {
-		"UPDATE spinpanel.customer_account a SET subscriptions_read_at = c.subscriptions, subscribed_skus_read_at = c.skus,"
+		"UPDATE spinpanel.customer_account a SET subscriptions_read_at = CASE WHEN c.subscriptions > '-infinity' THEN c.subscriptions ELSE c.skus END,"
+		" subscriptions_fetched_at = CASE WHEN c.subscriptions > '-infinity' THEN c.subscriptions ELSE a.subscriptions_fetched_at END,"
+		" subscribed_skus_read_at = c.skus, looked_at = c.skus,"
 		" subscriptions_error = NULL, subscribed_skus_error = NULL, license_access = true"
 		" FROM unnest($1, $2, $3, $4) AS c (customer_id, account_id, subscriptions, skus)"
 		" WHERE a.customer_id = c.customer_id AND a.account_id = c.account_id",
@@ -216,28 +222,81 @@ spinpanel_mirror_unchanged_many(const MirrorUnchanged *customers, int count)
 	spinpanel_state_run(&update, args, 0);
 }
 
+/* ---- audit records ---------------------------------------------------------------- */
+
+typedef struct Audited
+{
+	int32 account_id;
+} Audited;
+
+static void
+take_record(JsonbContainer *item, int length, void *arg)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.customer_account SET audited_at = $3 WHERE customer_id = $1 AND account_id = $2"
+		" AND (audited_at IS NULL OR audited_at < $3) AND subscriptions_fetched_at <= $3",
+		"uiT", NULL
+	};
+	Audited *audited = arg;
+	StateArg args[3];
+	pg_uuid_t customer_id;
+	TimestampTz at;
+
+	if (item == NULL || !spinpanel_json_uuid(item, "customerId", &customer_id) ||
+		!spinpanel_json_time(item, "operationDate", &at))
+		return;
+	args[0] = spinpanel_arg_uuid(&customer_id);
+	args[1] = spinpanel_arg_int(audited->account_id);
+	/* Clocks differ; a customer too many is read. */
+	args[2] = spinpanel_arg_time(at + AUDIT_SLACK);
+	spinpanel_state_run(&update, args, 0);
+}
+
+bool
+spinpanel_mirror_audit_page(int32 account_id, JsonbContainer *collection)
+{
+	Audited audited;
+
+	audited.account_id = account_id;
+	return spinpanel_mirror_each(collection, take_record, &audited, NULL);
+}
+
+TimestampTz
+spinpanel_mirror_listed_at(int32 account_id)
+{
+	static StateQuery select = {
+		"SELECT customers_read_at FROM spinpanel.account WHERE account_id = $1", "i", NULL
+	};
+	StateArg args[1];
+
+	args[0] = spinpanel_arg_int(account_id);
+	if (spinpanel_state_run(&select, args, 1) == 0)
+		return DT_NOBEGIN;
+	return spinpanel_row_time(0, 1, DT_NOBEGIN);
+}
+
 void
 spinpanel_mirror_read_failed(int32 account_id, const pg_uuid_t *customer_id, MirrorKind kind,
 							 bool no_access, const char *code, const char *error)
 {
 	StateQuery update;
-	StateArg args[4];
+	StateArg args[5];
 	static SPIPlanPtr plans[4];
 
 	update.sql = psprintf(
-		"UPDATE spinpanel.customer_account SET %s_error = $3%s"
-		" WHERE customer_id = $1 AND account_id = $2 AND (%s_error IS DISTINCT FROM $3 OR $4)",
+		"UPDATE spinpanel.customer_account SET %s_error = $3, looked_at = greatest(looked_at, $5)%s"
+		" WHERE customer_id = $1 AND account_id = $2",
 		column_of(kind),
 		kind == MIRROR_SUBSCRIBED_SKUS
 			? ", license_access = CASE WHEN $4 THEN false ELSE license_access END"
-			: "",
-		column_of(kind));
-	update.types = "uitb";
+			: "");
+	update.types = "uitbT";
 	update.plan = plans[kind];
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_int(account_id);
 	args[2] = spinpanel_arg_text(psprintf("%s%s%s", code, code[0] ? ": " : "", error));
 	args[3] = spinpanel_arg_bool(no_access);
+	args[4] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&update, args, 0);
 	plans[kind] = update.plan;
 }

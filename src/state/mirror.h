@@ -96,12 +96,17 @@ extern void spinpanel_mirror_licenses_complete(int32 account_id, const pg_uuid_t
 /* The body is the same as last time: only the read time is written. */
 extern void spinpanel_mirror_unchanged(int32 account_id, const pg_uuid_t *customer_id,
 									   MirrorKind kind, TimestampTz started_at);
+/* A page of audit records: whose subscriptions were changed, and when; false = none. */
+extern bool spinpanel_mirror_audit_page(int32 account_id, JsonbContainer *page);
+/* When the account's last whole list of customers was begun; DT_NOBEGIN: never. */
+extern TimestampTz spinpanel_mirror_listed_at(int32 account_id);
+
 /* Both bodies of many customers are. */
 typedef struct MirrorUnchanged
 {
 	pg_uuid_t customer_id;
 	int32 account_id;
-	TimestampTz subscriptions_started_at;
+	TimestampTz subscriptions_started_at; /* DT_NOBEGIN: not read, nothing speaks for a change */
 	TimestampTz skus_started_at;
 } MirrorUnchanged;
 

@@ -445,9 +445,13 @@ bool
 spinpanel_operation_over(Operation *op, const char *status, int http_status, const char *code,
 						 const char *error, const Jsonb *answer)
 {
+	/* Given up without an answer of its own: what Partner Center said last stays. */
 	static StateQuery update = {
-		"UPDATE spinpanel.operation SET status = $2, http_status = nullif($3, 0), error_code = $4,"
-		" error = $5, finished_at = $6, body = NULL"
+		"UPDATE spinpanel.operation SET status = $2, finished_at = $6, body = NULL,"
+		" http_status = coalesce(nullif($3, 0), CASE WHEN $2 = 'failed' THEN http_status END),"
+		" error_code = CASE WHEN $2 = 'failed' AND $3 = 0 AND error_code IS NOT NULL THEN error_code ELSE $4 END,"
+		" error = CASE WHEN $2 = 'failed' AND $3 = 0 AND error_code IS NOT NULL"
+		"  THEN concat_ws('; the last answer: ', $5, error) ELSE $5 END"
 		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
 		"ItittT", NULL
 	};

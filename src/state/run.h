@@ -53,6 +53,7 @@ typedef struct RunCustomer
 	TimestampTz run_started_at;
 	/* hashes of the last bodies; meaningful where quiet */
 	bool quiet; /* no pool waits for a further read */
+	bool skus_alone; /* subscribed SKUs will tell whether more has to be read */
 	bool has_subscriptions_hash;
 	bool has_skus_hash;
 	unsigned char subscriptions_hash[16];
@@ -62,11 +63,17 @@ typedef struct RunCustomer
 /* Starts queued runs that are due; returns the open ones, oldest first. */
 extern int spinpanel_run_open(Run **runs, MemoryContext context);
 
-/* Takes the account's customers in the run's scope in; false = named customer
- * does not belong to the account. */
-extern void spinpanel_run_fill(const Run *run, int32 account_id);
-/* The same, but they all fail, for this reason. */
-extern void spinpanel_run_fill_failed(const Run *run, int32 account_id, const char *reason);
+/* As the last spinpanel_run_open() found it. */
+extern bool spinpanel_run_is_open(int64 run_id);
+
+/*
+ * Takes some of the account's customers in the run's scope in, with their number
+ * added to *customers; true when these were the last.  *after, all zero at
+ * first, tells where it stands.  failure: they all fail, for this reason.
+ * skus_first: audit records were read, so not all subscriptions have to be.
+ */
+extern bool spinpanel_run_fill(const Run *run, int32 account_id, const char *failure,
+							   bool skus_first, pg_uuid_t *after, int limit, uint64 *customers);
 /* Listing customers did not succeed this time. */
 extern void spinpanel_run_listing_failed(const Run *run, TimestampTz not_before,
 										 const char *reason);
@@ -77,7 +84,9 @@ extern void spinpanel_run_fail_account(int32 account_id, const char *reason);
 extern int spinpanel_run_due(int limit, RunCustomer **customers, MemoryContext context);
 extern TimestampTz spinpanel_run_next_due(void);
 
-extern void spinpanel_run_customers_done(const RunCustomer *const *customers, int count);
+/* wanted: the run still had it to do.  Else nothing may be decided in the run's name. */
+extern void spinpanel_run_customers_done(const RunCustomer *const *customers, int count,
+										 bool *wanted);
 extern void spinpanel_run_customer_later(const RunCustomer *customer, TimestampTz not_before,
 										 const char *reason, bool counts);
 extern void spinpanel_run_customer_failed(const RunCustomer *customer, const char *reason);

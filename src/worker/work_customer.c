@@ -3,7 +3,8 @@
  *
  * One Turn in memory per customer being worked on.
  *
- *     read subscriptions and subscribed SKUs side by side
+ *     read subscriptions and subscribed SKUs side by side; where the SKUs can
+ *     tell that nothing changed, these first, and alone if they are as before
  *       ──► take them into the mirror
  *       ──► look up SKUs of offers not met before (cached for all customers)
  *       ──► users, and their licences for a named customer   (sync only)
@@ -63,7 +64,7 @@ typedef struct Turn
 	RunCustomer customer;
 	Reads reads;
 	TurnStep step;
-	int subscriptions_read;
+	int subscriptions_read; /* -1: not asked for (yet) */
 	int skus_read;
 	/* offers to look up */
 	UnmappedOffer *offers;
@@ -98,6 +99,7 @@ static int claimed_count = 0;
 static int claimed_next = 0;
 
 static void turn_next(Turn *turn);
+static void ask_subscriptions(Turn *turn);
 static void database_trouble(Turn *turn);
 
 static void
@@ -216,7 +218,9 @@ setback_of(Turn *turn, const ReadAnswer *answer, bool essential)
 static void
 note_failure(Turn *turn, MirrorKind kind, const ReadAnswer *answer)
 {
-	if (answer->outcome != PARTNER_OK)
+	/* What is the account's trouble is shown there, and was no look at this customer. */
+	if (answer->outcome != PARTNER_OK && answer->outcome != PARTNER_NOT_SENT &&
+		answer->outcome != PARTNER_THROTTLED && answer->outcome != PARTNER_ACCOUNT_STOPPED)
 		spinpanel_mirror_read_failed(turn->customer.account_id, &turn->customer.customer_id, kind,
 									 answer->outcome == PARTNER_NO_ACCESS, answer->error_code,
 									 answer->error);
@@ -264,20 +268,25 @@ finish(Turn **finished, int count)
 	const RunCustomer **customers = palloc(sizeof(RunCustomer *) * count);
 	const RunCustomer **planned = palloc(sizeof(RunCustomer *) * count);
 	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * count);
+	bool *wanted = palloc(sizeof(bool) * count);
 	int planning = 0;
 	int i;
 
 	for (i = 0; i < count; i++)
 	{
-		const RunCustomer *c = &finished[i]->customer;
-
-		customers[i] = c;
-		spinpanel_run_count_requests(c->run_id, finished[i]->reads.sent);
+		customers[i] = &finished[i]->customer;
+		spinpanel_run_count_requests(customers[i]->run_id, finished[i]->reads.sent);
 		finished[i]->reads.sent = 0;
-		if (!plans(c))
+	}
+
+	/* The run may be over: nothing is decided in its name any more. */
+	spinpanel_run_customers_done(customers, count, wanted);
+	for (i = 0; i < count; i++)
+	{
+		if (!wanted[i] || !plans(customers[i]))
 			continue;
-		planned[planning] = c;
-		ids[planning++] = c->customer_id;
+		planned[planning] = customers[i];
+		ids[planning++] = customers[i]->customer_id;
 	}
 	if (planning > 0)
 	{
@@ -286,7 +295,6 @@ finish(Turn **finished, int count)
 		for (i = 0; i < planning; i++)
 			plan_customer(planned[i], &pools[i], now);
 	}
-	spinpanel_run_customers_done(customers, count);
 }
 
 static void
@@ -322,7 +330,8 @@ do_quiet(void *arg)
 		unchanged[i].customer_id = turn->customer.customer_id;
 		unchanged[i].account_id = turn->customer.account_id;
 		unchanged[i].subscriptions_started_at =
-			turn->reads.answers[turn->subscriptions_read].started_at;
+			turn->subscriptions_read < 0 ? DT_NOBEGIN
+										 : turn->reads.answers[turn->subscriptions_read].started_at;
 		unchanged[i].skus_started_at = turn->reads.answers[turn->skus_read].started_at;
 	}
 	spinpanel_mirror_unchanged_many(unchanged, quiet->count);
@@ -546,12 +555,17 @@ reads_done(void *arg)
 	{
 		case TURN_READ:
 			/* The usual case: nothing new at all. */
-			if (turn->customer.kind != RUN_SYNC &&
-				turn->reads.answers[turn->subscriptions_read].unchanged &&
-				turn->reads.answers[turn->skus_read].unchanged)
+			if (turn->customer.kind != RUN_SYNC && turn->reads.answers[turn->skus_read].unchanged &&
+				(turn->subscriptions_read < 0 ||
+				 turn->reads.answers[turn->subscriptions_read].unchanged))
 			{
 				turn->quiet = true;
 				quiet_turns++;
+				return;
+			}
+			if (turn->subscriptions_read < 0)
+			{
+				ask_subscriptions(turn);
 				return;
 			}
 			if (!spinpanel_unit("taking in subscriptions and licence usage", do_take_in, turn,
@@ -601,6 +615,16 @@ reads_done(void *arg)
 			break;
 	}
 	turn_next(turn);
+}
+
+static void
+ask_subscriptions(Turn *turn)
+{
+	RunCustomer *c = &turn->customer;
+
+	turn->subscriptions_read = spinpanel_reads_ask_known(
+		&turn->reads, psprintf("/customers/%s/subscriptions", spinpanel_uuid_text(&c->customer_id)),
+		c->quiet && c->has_subscriptions_hash ? c->subscriptions_hash : NULL);
 }
 
 /* Asks for what the present step still needs, or goes on to the next one. */
@@ -680,9 +704,9 @@ turn_begin(const RunCustomer *customer)
 	turns_active++;
 
 	turn->step = TURN_READ;
-	turn->subscriptions_read = spinpanel_reads_ask_known(
-		&turn->reads, psprintf("/customers/%s/subscriptions", id),
-		customer->quiet && customer->has_subscriptions_hash ? customer->subscriptions_hash : NULL);
+	turn->subscriptions_read = -1;
+	if (!customer->skus_alone)
+		ask_subscriptions(turn);
 	turn->skus_read = spinpanel_reads_ask_known(
 		&turn->reads, psprintf("/customers/%s/subscribedskus", id),
 		customer->quiet && customer->has_skus_hash ? customer->skus_hash : NULL);
@@ -716,7 +740,8 @@ begin_claimed(void)
 	{
 		RunCustomer *customer = &claimed[claimed_next++];
 
-		if (!under_way(customer) && spinpanel_account_usable(customer->account_id))
+		if (spinpanel_run_is_open(customer->run_id) && !under_way(customer) &&
+			spinpanel_account_usable(customer->account_id))
 			turn_begin(customer);
 	}
 }

@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include "pgtime.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/backoff.h"
 #include "base/clock.h"
@@ -37,6 +39,9 @@ typedef struct Listing
 	Reads reads;
 	TimestampTz started_at;
 	char *token;
+	TimestampTz audit_from; /* whose subscriptions were changed since; DT_NOBEGIN: not asked */
+	bool audit; /* its pages are being read */
+	bool audited; /* all of them were */
 	Pages pages;
 	int64 received; /* items so far */
 	bool partial; /* a page had items that could not be read */
@@ -83,6 +88,68 @@ do_take_page(void *arg)
 		spinpanel_mirror_customers_complete(listing->account_id, listing->started_at);
 }
 
+/* ---- ... and the customers whose subscriptions somebody changed ------------------------ */
+
+static void
+ask_audit_page(Listing *listing)
+{
+	/* {"Field":"ResourceType","Value":"subscription","Operator":"equals"} */
+	static const char *const filter =
+		"%7B%22Field%22%3A%22ResourceType%22%2C%22Value%22%3A%22subscription%22%2C%22Operator%22%3A%22equals%22%7D";
+	struct pg_tm tm;
+	fsec_t fsec;
+
+	if (timestamp2tm(listing->audit_from, NULL, &tm, &fsec, NULL, NULL) != 0)
+		elog(ERROR, "timestamp out of range");
+	spinpanel_reads_again(&listing->reads);
+	spinpanel_reads_ask(&listing->reads,
+						psprintf("/auditrecords?startDate=%04d-%02d-%02d&size=%d&filter=%s",
+								 tm.tm_year, tm.tm_mon, tm.tm_mday, PAGE_SIZE, filter),
+						listing->token);
+}
+
+static void
+begin_audit(Listing *listing)
+{
+	listing->audit = true;
+	listing->pages.count = 0;
+	listing->token = NULL;
+	ask_audit_page(listing);
+}
+
+static void
+do_take_audit_page(void *arg)
+{
+	Listing *listing = arg;
+	Jsonb *body = listing->reads.answers[0].json;
+	char *token = body == NULL ? NULL : spinpanel_json_next_page(&body->root);
+
+	listing->token = NULL;
+	if (body == NULL || !spinpanel_mirror_audit_page(listing->account_id, &body->root))
+		return;
+	if (token == NULL)
+		listing->audited = true;
+	else if (spinpanel_pages_go_on(&listing->pages, token, listing->context))
+		listing->token = MemoryContextStrdup(listing->context, token);
+}
+
+/*
+ * The records say whom to read more of.  Without them everybody is read whole.
+ */
+static void
+audit_page_done(Listing *listing, const ReadAnswer *answer)
+{
+	if (answer->outcome != PARTNER_OK ||
+		!spinpanel_unit("taking in audit records", do_take_audit_page, listing, UNIT_REPEATABLE))
+		listing->audited = false;
+	else if (listing->token != NULL)
+	{
+		ask_audit_page(listing);
+		return;
+	}
+	listing->finished = true;
+}
+
 static void
 page_done(void *arg)
 {
@@ -91,6 +158,11 @@ page_done(void *arg)
 
 	if (listing->finished)
 		return; /* forgotten meanwhile */
+	if (listing->audit)
+	{
+		audit_page_done(listing, answer);
+		return;
+	}
 	if (answer->outcome == PARTNER_OK &&
 		!spinpanel_unit("taking in customers", do_take_page, listing, UNIT_REPEATABLE))
 	{
@@ -111,11 +183,26 @@ page_done(void *arg)
 	if (listing->token == NULL)
 	{
 		listing->succeeded = true;
-		listing->finished = true;
+		if (listing->audit_from != DT_NOBEGIN)
+			begin_audit(listing);
+		else
+			listing->finished = true;
 		return;
 	}
 	spinpanel_reads_again(&listing->reads);
 	spinpanel_reads_ask(&listing->reads, "/customers?seekOperation=Next", listing->token);
+}
+
+static void
+do_look_listed(void *arg)
+{
+	Listing *listing = arg;
+	TimestampTz listed_at = spinpanel_mirror_listed_at(listing->account_id);
+
+	/* Partner Center keeps the records for 90 days; by then all were read anew. */
+	if (listed_at != DT_NOBEGIN)
+		listing->audit_from =
+			Max(listed_at, listing->started_at - 14 * USECS_PER_DAY) - USECS_PER_HOUR;
 }
 
 static Listing *
@@ -130,7 +217,7 @@ find_listing(int32 account_id)
 }
 
 static void
-begin_listing(int32 account_id)
+begin_listing(int32 account_id, bool with_audit)
 {
 	MemoryContext context =
 		AllocSetContextCreate(night_context, "customer list", ALLOCSET_DEFAULT_SIZES);
@@ -141,6 +228,10 @@ begin_listing(int32 account_id)
 	listing->account_id = account_id;
 	listing->started_at = spinpanel_now();
 	listing->retry_after = -1;
+	listing->audit_from = DT_NOBEGIN;
+	if (with_audit)
+		(void) spinpanel_unit("looking when customers were listed", do_look_listed, listing,
+							  UNIT_REPEATABLE);
 	spinpanel_reads_start(&listing->reads, context, spinpanel_partner_find(account_id),
 						  PARTNER_READ, page_done, listing);
 	listing->next = listings;
@@ -172,11 +263,16 @@ typedef struct Course
 } Course;
 
 static void
+do_make_up(void *arg)
+{
+	spinpanel_run_make_up();
+}
+
+static void
 do_open(void *arg)
 {
 	Course *course = arg;
 
-	spinpanel_run_make_up();
 	spinpanel_adjustment_take_approved();
 	course->run_count = spinpanel_run_open(&course->runs, course->context);
 }
@@ -192,6 +288,67 @@ is_listed(const Run *run, int32 account_id)
 	return false;
 }
 
+/*
+ * A run takes its customers in some at a time, so that nobody else waits while
+ * it takes in hundreds of thousands.  A worker that is started anew begins anew.
+ */
+#define FILL_AT_ONCE 5000
+
+typedef struct Filling
+{
+	struct Filling *next;
+	int64 run_id;
+	int32 account_id;
+	bool skus_first;
+	pg_uuid_t after;
+	uint64 customers;
+} Filling;
+
+static Filling *fillings = NULL;
+
+static Filling *
+find_filling(int64 run_id, int32 account_id)
+{
+	Filling *filling;
+
+	for (filling = fillings; filling != NULL; filling = filling->next)
+		if (filling->run_id == run_id && filling->account_id == account_id)
+			return filling;
+	return NULL;
+}
+
+static Filling *
+begin_filling(int64 run_id, int32 account_id)
+{
+	Filling *filling = MemoryContextAllocZero(night_context, sizeof(Filling));
+
+	filling->run_id = run_id;
+	filling->account_id = account_id;
+	filling->next = fillings;
+	fillings = filling;
+	return filling;
+}
+
+/* That one (NULL: none in particular), those of runs that are over, or all. */
+static void
+end_fillings(const Filling *ended, bool all)
+{
+	Filling **link = &fillings;
+
+	while (*link != NULL)
+	{
+		Filling *filling = *link;
+
+		if (all || filling == ended || !spinpanel_run_is_open(filling->run_id))
+		{
+			*link = filling->next;
+			pfree(filling);
+		}
+		else
+			link = &filling->next;
+	}
+}
+
 typedef struct Step
 {
 	Course *course;
@@ -199,6 +356,10 @@ typedef struct Step
 	int32 account_id;
 	const char *failure;
 	const Listing *listing;
+	Filling *filling;
+	pg_uuid_t after;
+	uint64 customers;
+	bool filled;
 } Step;
 
 static void
@@ -206,12 +367,12 @@ do_fill(void *arg)
 {
 	Step *step = arg;
 
-	if (step->failure)
-		spinpanel_run_fill_failed(step->run, step->account_id, step->failure);
-	else
-		spinpanel_run_fill(step->run, step->account_id);
-	if (step->listing)
-		spinpanel_run_count_requests(step->run->run_id, step->listing->reads.sent);
+	/* A transaction that fails must leave no trace in memory. */
+	step->after = step->filling->after;
+	step->customers = step->filling->customers;
+	step->filled =
+		spinpanel_run_fill(step->run, step->account_id, step->failure, step->filling->skus_first,
+						   &step->after, FILL_AT_ONCE, &step->customers);
 }
 
 static void
@@ -255,28 +416,58 @@ work_on_account(Course *course, const Run *run, int32 account_id)
 	step.run = run;
 	step.account_id = account_id;
 
-	if (trouble != NULL)
-		step.failure = trouble;
-	else if (!run->named)
+	step.failure = trouble;
+	step.filling = find_filling(run->run_id, account_id);
+	if (step.filling == NULL)
 	{
-		if (listing == NULL)
+		if (trouble == NULL && !run->named)
 		{
-			if (run->not_before <= spinpanel_now() && spinpanel_account_usable(account_id))
-				begin_listing(account_id);
-			return;
+			if (listing == NULL)
+			{
+				if (run->not_before <= spinpanel_now() && spinpanel_account_usable(account_id))
+					begin_listing(account_id, run->kind == RUN_NIGHTLY);
+				return;
+			}
+			if (!listing->finished)
+				return;
+			step.listing = listing;
+			if (!listing->succeeded && (!listing->counts || run->attempts + 1 < LISTING_ATTEMPTS))
+			{
+				(void) spinpanel_unit("putting a customer list off", do_listing_failed, &step,
+									  UNIT_REPEATABLE);
+				return;
+			}
+			/* Given up: the customers known from before are worked on. */
+			spinpanel_run_count_requests(run->run_id, listing->reads.sent);
 		}
-		if (!listing->finished)
-			return;
-		step.listing = listing;
-		if (!listing->succeeded && (!listing->counts || run->attempts + 1 < LISTING_ATTEMPTS))
-		{
-			(void) spinpanel_unit("putting a customer list off", do_listing_failed, &step,
-								  UNIT_REPEATABLE);
-			return;
-		}
-		/* Given up: the customers known from before are worked on. */
+		step.filling = begin_filling(run->run_id, account_id);
+		step.filling->skus_first =
+			run->kind == RUN_NIGHTLY && listing != NULL && listing->succeeded && listing->audited;
 	}
-	(void) spinpanel_unit("taking a run's customers in", do_fill, &step, UNIT_REPEATABLE);
+	if (!spinpanel_unit("taking a run's customers in", do_fill, &step, UNIT_REPEATABLE))
+		return;
+	step.filling->after = step.after;
+	step.filling->customers = step.customers;
+	if (step.filled)
+		end_fillings(step.filling, false);
+}
+
+/* Lists that no open run waits for any more. */
+static void
+forget_listings(const Course *course)
+{
+	Listing *listing;
+	int r;
+
+	for (listing = listings; listing != NULL; listing = listing->next)
+	{
+		bool wanted = false;
+
+		for (r = 0; r < course->run_count; r++)
+			wanted |= !course->runs[r].named && !is_listed(&course->runs[r], listing->account_id);
+		if (!wanted)
+			listing->finished = listing->forgotten = true;
+	}
 }
 
 void
@@ -294,8 +485,15 @@ spinpanel_night_work(void)
 	course.context = AllocSetContextCreate(night_context, "open runs", ALLOCSET_SMALL_SIZES);
 	course.account_count = spinpanel_account_list(&course.accounts);
 
-	if (spinpanel_unit("looking for runs", do_open, &course, UNIT_REPEATABLE) &&
-		course.run_count > 0)
+	(void) spinpanel_unit("looking for a night that was missed", do_make_up, NULL, UNIT_REPEATABLE);
+	if (spinpanel_unit("looking for runs", do_open, &course, UNIT_REPEATABLE))
+	{
+		forget_listings(&course);
+		end_fillings(NULL, false);
+	}
+	else
+		course.run_count = 0;
+	if (course.run_count > 0)
 	{
 		for (r = 0; r < course.run_count; r++)
 			for (a = 0; a < course.account_count; a++)
@@ -337,7 +535,7 @@ spinpanel_night_active(void)
 
 	for (listing = listings; listing != NULL; listing = listing->next)
 		n++;
-	return n;
+	return fillings != NULL ? n + 1 : n;
 }
 
 void
@@ -347,4 +545,5 @@ spinpanel_night_forget(void)
 
 	for (listing = listings; listing != NULL; listing = listing->next)
 		listing->finished = listing->forgotten = true;
+	end_fillings(NULL, true);
 }

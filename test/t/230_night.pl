@@ -1,5 +1,5 @@
 # The night as pg_cron, callers and the worker see it: what is stored is what runs, one per day however it is called, the
-# urgent first, and a night over what has not changed costs two requests per customer and next to no writing.
+# urgent first, and a night over what has not changed costs few requests per customer and next to no writing.
 use strict;
 use warnings;
 
