@@ -4,7 +4,7 @@
 #
 #   test/check.sh               everything that takes less than ten minutes
 #   test/check.sh --full        the long ones, too
-#   test/check.sh STEP...       only these: rules, unit, emulator, regress, isolation, pgtap, tap
+#   test/check.sh STEP...       only these: rules, headers, unit, emulator, regress, isolation, pgtap, tap
 #   test/check.sh t/010_worker.pl    only this TAP file (also: 010, worker); SQL tests and isolation specs go by
 #                               their names, pgTAP files as pgtap/NAME.sql
 #   test/check.sh --list        what there is
@@ -17,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib/setup.sh
 . "$here/lib/setup.sh"
 
-STEPS="rules unit emulator regress isolation pgtap tap"
+STEPS="rules headers unit emulator regress isolation pgtap tap"
 full='' update='' wanted=()
 for argument in "$@"; do
 	case $argument in
@@ -135,6 +135,9 @@ for step in $STEPS; do
 			if [[ -z $warnings ]]; then passed=$((passed + 1)); else
 				failed=$((failed + 1)); echo "     FAILED compiler warnings"; indent <<<"$warnings"; fi
 			with_harness test/lib/rules.sh
+			;;
+		headers)
+			with_harness --timeout 600 test/lib/headers.sh
 			;;
 		unit)
 			# make writes everything, the tests write TAP

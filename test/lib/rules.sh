@@ -84,6 +84,8 @@ rule "no sleeping" "$(search '\b(pg_usleep|usleep|nanosleep|sleep|poll|select) *
 rule "no // comments" "$(grep -nE '(^|[[:space:];])//' $(sources))"
 rule "every source says at its top what it owns" "$(for file in $(sources); do
 	head -n 3 "$file" | grep -q " \* ${file##*/}" || echo "$file"; done)"
+rule "the code is formatted (make format)" "$(command -v clang-format >/dev/null || exit 0
+	sources | xargs clang-format --dry-run 2>&1 | grep -oE '^[^:]+:[0-9]+' | sort -u | head -n 20)"
 rule "no file above 1,200 lines" "$(sources | xargs wc -l | awk '$2 != "total" && $1 > 1200 { print $2 ": " $1 }')"
 
 if [[ -e spinpanel.so ]]; then
