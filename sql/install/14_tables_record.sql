@@ -17,20 +17,24 @@ CREATE TABLE adjustment (
     reason          text NOT NULL,
     status          text NOT NULL CHECK (status IN ('planned', 'awaiting_approval', 'queued', 'done', 'failed',
                                                     'skipped', 'rejected', 'superseded')),
+    counted         int NOT NULL DEFAULT 0,     -- towards the removal limit
     merge           int,                        -- same number in a run = one merge
     approved        boolean NOT NULL DEFAULT false,
     decided_by      name,
     decided_at      timestamptz,
     decision_reason text,
     error           text,
+    announced       boolean NOT NULL DEFAULT true,  -- NOTIFY of its final state was sent
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz
 ) WITH (fillfactor = 80);
 CREATE INDEX adjustment_run_idx ON adjustment (run_id);
 CREATE INDEX adjustment_customer_idx ON adjustment (customer_id, sku_id, created_at);
 CREATE UNIQUE INDEX adjustment_open_approval_idx ON adjustment (subscription_id) WHERE status = 'awaiting_approval';
-CREATE INDEX adjustment_approval_idx ON adjustment (customer_id) WHERE status = 'awaiting_approval';
-CREATE INDEX adjustment_open_idx ON adjustment (adjustment_id) WHERE status IN ('queued', 'awaiting_approval');
+CREATE INDEX adjustment_open_idx ON adjustment (customer_id) WHERE status IN ('queued', 'awaiting_approval');
+CREATE INDEX adjustment_approved_idx ON adjustment (run_id, customer_id) WHERE status = 'queued' AND approved;
+CREATE INDEX adjustment_rejected_idx ON adjustment (customer_id) WHERE decided_at IS NOT NULL;
+CREATE INDEX adjustment_announce_idx ON adjustment (adjustment_id) WHERE NOT announced;
 COMMENT ON TABLE adjustment IS 'decisions of runs, each with its reason';
 COMMENT ON COLUMN adjustment.adjustment_id IS 'id';
 COMMENT ON COLUMN adjustment.run_id IS 'the run that decided it';
@@ -43,6 +47,7 @@ COMMENT ON COLUMN adjustment.rule IS 'number of the planner''s rule';
 COMMENT ON COLUMN adjustment.from_quantity IS 'seats when it was decided';
 COMMENT ON COLUMN adjustment.to_quantity IS 'seats wanted';
 COMMENT ON COLUMN adjustment.seats IS 'seats given back (or, of a raise, added)';
+COMMENT ON COLUMN adjustment.counted IS 'seats that count towards the removal limit: what a schedule takes counts once; the raise of a merge counts below zero';
 COMMENT ON COLUMN adjustment.effective_on IS 'UTC date on which the seats go';
 COMMENT ON COLUMN adjustment.reason IS 'in words and numbers';
 COMMENT ON COLUMN adjustment.status IS 'planned (dry run), awaiting_approval, queued, done, failed, skipped, rejected, superseded';
@@ -52,6 +57,7 @@ COMMENT ON COLUMN adjustment.decided_by IS 'who';
 COMMENT ON COLUMN adjustment.decided_at IS 'when';
 COMMENT ON COLUMN adjustment.decision_reason IS 'what they said';
 COMMENT ON COLUMN adjustment.error IS 'why it was not carried out';
+COMMENT ON COLUMN adjustment.announced IS 'false until the worker has sent NOTIFY of a final state that somebody else caused';
 COMMENT ON COLUMN adjustment.created_at IS 'when it was decided';
 COMMENT ON COLUMN adjustment.finished_at IS 'when it reached a final state';
 

@@ -1,5 +1,10 @@
 -- Decisions of people -------------------------------------------------------------------
 
+CREATE FUNCTION _move_adjustments(ids bigint[], status text, why text) RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'spinpanel_sql_move_adjustments';
+COMMENT ON FUNCTION _move_adjustments(bigint[], text, text) IS 'internal: adjustments change their status, with history and NOTIFY; see adjustment.h for the moves that there are';
+
 CREATE FUNCTION _decide(adjustment_id bigint, approved boolean, reason text) RETURNS adjustment
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -28,23 +33,11 @@ BEGIN
     END IF;
 
     -- A merge is one thing: who decides about a step of it decides about all of it.
-    WITH changed AS (
-        UPDATE spinpanel.adjustment a SET
-            status = CASE WHEN _decide.approved THEN 'queued' ELSE 'rejected' END,
-            approved = _decide.approved, decided_by = session_user, decided_at = spinpanel._now(),
-            decision_reason = _decide.reason,
-            finished_at = CASE WHEN NOT _decide.approved THEN spinpanel._now() END
-        WHERE a.status = 'awaiting_approval'
-          AND (a.adjustment_id = decided.adjustment_id
-               OR a.run_id = decided.run_id AND a.customer_id = decided.customer_id AND a.merge = decided.merge)
-        RETURNING a.*
-    )
-    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
-                                   before, after, reason)
-    SELECT spinpanel._now(), CASE WHEN _decide.approved THEN 'adjustment approved' ELSE 'adjustment rejected' END,
-           c.account_id, c.customer_id, c.sku_id, c.subscription_id, c.run_id, c.adjustment_id,
-           jsonb_build_object('quantity', c.from_quantity), jsonb_build_object('quantity', c.to_quantity), _decide.reason
-    FROM changed c;
+    PERFORM spinpanel._move_adjustments(
+        ARRAY(SELECT a.adjustment_id FROM spinpanel.adjustment a
+              WHERE a.status = 'awaiting_approval' AND a.customer_id = decided.customer_id
+                AND (a.adjustment_id = decided.adjustment_id OR a.run_id = decided.run_id AND a.merge = decided.merge)),
+        CASE WHEN _decide.approved THEN 'queued' ELSE 'rejected' END, _decide.reason);
 
     SELECT a.* INTO decided FROM spinpanel.adjustment a WHERE a.adjustment_id = _decide.adjustment_id;
     RETURN decided;

@@ -266,13 +266,9 @@ BEGIN
     INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, request_id, reason)
     SELECT moment, 'request cancelled', q.account_id, q.customer_id, q.sku_id, q.subscription_id, q.request_id, why FROM over q;
 
-    WITH over AS (
-        UPDATE spinpanel.adjustment a SET status = 'skipped', finished_at = moment, error = why
-        WHERE a.status IN ('queued', 'awaiting_approval') RETURNING a.*
-    )
-    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id, reason)
-    SELECT moment, 'adjustment skipped', a.account_id, a.customer_id, a.sku_id, a.subscription_id, a.run_id, a.adjustment_id, why
-    FROM over a;
+    PERFORM spinpanel._move_adjustments(
+        ARRAY(SELECT a.adjustment_id FROM spinpanel.adjustment a WHERE a.status IN ('queued', 'awaiting_approval')),
+        'skipped', why);
 
     WITH over AS (
         UPDATE spinpanel.run r SET status = 'failed', finished_at = moment, error = why

@@ -428,22 +428,16 @@ spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene, int32_t subs
 	{
 		int32_t capacity = result->capacity > 0 ? result->capacity * 2 : 8;
 		PlanDecision *decisions;
-		int64_t *counts;
 
 		decisions = realloc(result->decisions, (size_t) capacity * sizeof(PlanDecision));
-		if (decisions != NULL)
-			result->decisions = decisions;
-		counts = realloc(builder->counted, (size_t) capacity * sizeof(int64_t));
-		if (counts != NULL)
-			builder->counted = counts;
-		if (decisions == NULL || counts == NULL)
+		if (decisions == NULL)
 		{
 			result->out_of_memory = true;
 			return NULL;
 		}
+		result->decisions = decisions;
 		result->capacity = capacity;
 	}
-	builder->counted[result->count] = counted;
 	d = &result->decisions[result->count++];
 	memset(d, 0, sizeof(*d));
 	d->pool = scene->pool_index;
@@ -453,6 +447,7 @@ spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene, int32_t subs
 	d->from_quantity = (int32_t) from;
 	d->to_quantity = (int32_t) to;
 	d->seats = (int32_t) (from > to ? from - to : to - from);
+	d->counted = (int32_t) counted;
 	d->effective = scene->now;
 	return d;
 }
@@ -728,7 +723,7 @@ apply_limits(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits
 	int32_t j;
 
 	for (i = 0; i < result->count; i++)
-		total += builder->counted[i];
+		total += result->decisions[i].counted;
 	held = total > 0 && total + limits->removed_recently > limits->removal_limit_seats &&
 		   (total + limits->removed_recently) * 100 >
 			   (int64_t) limits->removal_limit_percent * limits->owned_at_start;
@@ -741,7 +736,8 @@ apply_limits(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits
 		bool ends = d->action == PLAN_CANCEL || d->action == PLAN_END_AT_TERM;
 
 		/* What puts seats back, or only says again what stands, never waits. */
-		if (d->action == PLAN_NONE || (builder->counted[i] == 0 && d->action != PLAN_RAISE))
+		if (d->action == PLAN_NONE ||
+			(result->decisions[i].counted == 0 && d->action != PLAN_RAISE))
 			continue;
 		d->needs_approval =
 			held || !pool->sku_consumption_seen || (ends && (last || !pool->consumption_seen));
@@ -778,7 +774,6 @@ spinpanel_plan_customer(const PlanPool *pools, int32_t pool_count, const PlanLim
 		apply_limits(pools, pool_count, limits, options, &builder);
 	else
 		result->count = 0; /* half a plan is none */
-	free(builder.counted);
 }
 
 /* ---- the figures shown ---------------------------------------------------- */

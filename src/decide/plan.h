@@ -172,6 +172,9 @@ typedef struct PlanDecision
 	int32_t from_quantity;
 	int32_t to_quantity; /* 0 = suspended, cancelled or ended */
 	int32_t seats; /* removed (raise: added); 0 with PLAN_NONE */
+	int32_t counted; /* of these, what counts towards the removal limit: not
+								 * what a schedule of ours took before; of a
+								 * merge the raise counts below zero */
 	PlanTime effective; /* when it takes effect */
 	int32_t merge; /* same number > 0 = one merge, in this order:
 								 * the raise, then what it replaces */

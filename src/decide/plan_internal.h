@@ -88,11 +88,10 @@ typedef struct PlanChoice
 	int64_t cool; /* cool-down allowance it needs */
 } PlanChoice;
 
-/* Decisions being collected, with what each counts towards the limit. */
+/* Decisions being collected. */
 typedef struct PlanBuilder
 {
 	PlanResult *result;
-	int64_t *counted;
 	int32_t merges;
 } PlanBuilder;
 

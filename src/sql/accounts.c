@@ -26,6 +26,7 @@
 #include "partner/credential.h"
 #include "sql/names.h"
 #include "sql/require.h"
+#include "state/adjustment.h"
 #include "state/history.h"
 #include "state/mirror.h"
 #include "state/run.h"
@@ -383,22 +384,33 @@ drop_work(int32 account_id)
 {
 	static StateQuery operations = {
 		"WITH over AS (UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = $2,"
-		" error = 'the account was disconnected' WHERE o.account_id = $1 AND o.status = 'queued' RETURNING o.*),"
-		" skipped AS (UPDATE spinpanel.adjustment a SET status = 'skipped', finished_at = $2,"
-		" error = 'the account was disconnected' WHERE a.account_id = $1 AND a.status IN ('queued', 'awaiting_approval')"
-		" AND NOT EXISTS (SELECT FROM spinpanel.operation p WHERE p.adjustment_id = a.adjustment_id"
-		"  AND p.status IN ('sending', 'unknown')))"
+		" error = 'the account was disconnected' WHERE o.account_id = $1 AND o.status = 'queued' RETURNING o.*)"
 		" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id,"
 		" adjustment_id, operation_id, request_id, reason)"
 		" SELECT $2, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,"
 		" o.adjustment_id, o.operation_id, o.request_id, 'the account was disconnected' FROM over o",
 		"iT", NULL
 	};
+	static StateQuery adjustments = {
+		"SELECT a.adjustment_id FROM spinpanel.adjustment a WHERE a.account_id = $1"
+		" AND a.status IN ('queued', 'awaiting_approval') AND NOT EXISTS (SELECT FROM spinpanel.operation o"
+		"  WHERE o.customer_id = a.customer_id AND o.adjustment_id = a.adjustment_id AND o.status IN ('sending', 'unknown'))"
+		" ORDER BY a.adjustment_id FOR NO KEY UPDATE",
+		"i", NULL
+	};
 	StateArg args[2];
+	int64 *ids;
+	uint64 rows;
+	uint64 row;
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_time(spinpanel_now());
 	spinpanel_state_run(&operations, args, 0);
+	rows = spinpanel_state_run(&adjustments, args, 0);
+	ids = palloc(sizeof(int64) * (rows + 1));
+	for (row = 0; row < rows; row++)
+		ids[row] = spinpanel_row_int64(row, 1);
+	spinpanel_adjustment_move(ids, (int) rows, "skipped", "the account was disconnected");
 	spinpanel_run_fail_account(account_id, "the account was disconnected");
 }
 

@@ -267,6 +267,7 @@ put_decision(Listing *listing, const SpinpanelPools *customer, const PlanDecisio
 			set_column(&row, "effective_on", DateADTGetDatum(date_of(d->effective)));
 	}
 	set_column(&row, "seats", Int32GetDatum(d->seats));
+	set_column(&row, "counted", Int32GetDatum(d->counted));
 	set_column(&row, "reason",
 			   PointerGetDatum(cstring_to_text(
 				   d->needs_approval ? psprintf("%s; waits for approval", d->reason) : d->reason)));

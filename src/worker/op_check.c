@@ -558,7 +558,8 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known, Time
 		const PlanSubscription *oldest = &pool->subscriptions[index];
 
 		if (oldest->status != PLAN_ACTIVE || !pool->adjust || pool->doubt != NULL ||
-			wanted_quantity(op) > oldest->maximum || spinpanel_adjustment_from(op) != present)
+			wanted_quantity(op) > oldest->maximum || spinpanel_adjustment_from(op) != present ||
+			!spinpanel_adjustment_merge_stands(op))
 		{
 			strlcpy(reason, "the pool has changed since the merge was planned", reason_size);
 			return VERDICT_DROP;

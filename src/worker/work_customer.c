@@ -29,10 +29,10 @@
 #include "decide/plan.h"
 #include "partner/gets.h"
 #include "state/account.h"
-#include "state/adjustment.h"
 #include "state/mirror.h"
 #include "state/offer.h"
 #include "state/plan_input.h"
+#include "state/plan_output.h"
 #include "state/run.h"
 #include "state/statement.h"
 #include "state/unit.h"
@@ -257,7 +257,7 @@ plan_customer(const RunCustomer *c, SpinpanelPools *pools, TimestampTz now)
 		memcpy(decisions, result.decisions, sizeof(PlanDecision) * result.count);
 	count = result.count;
 	spinpanel_plan_free(&result);
-	spinpanel_adjustment_write(c, pools, decisions, count);
+	spinpanel_plan_output_write(c, pools, decisions, count);
 }
 
 /* Turns that have read all they need: plan for them and tick them off. */

@@ -21,6 +21,7 @@
 #include "state/account.h"
 #include "state/adjustment.h"
 #include "state/mirror.h"
+#include "state/plan_output.h"
 #include "state/run.h"
 #include "state/unit.h"
 #include "worker/op_subscription.h"
@@ -273,7 +274,8 @@ do_open(void *arg)
 {
 	Course *course = arg;
 
-	spinpanel_adjustment_take_approved();
+	spinpanel_adjustment_announce();
+	spinpanel_plan_output_take_approved();
 	course->run_count = spinpanel_run_open(&course->runs, course->context);
 }
 

@@ -325,8 +325,9 @@ CALL pg_temp.pool(2, 101, 40, 40, 25);
 CALL pg_temp.subscription(21, 2, 101, 40);
 UPDATE spinpanel.relationship SET removal_limit_seats = 20, removal_limit_percent = 10 WHERE customer_id = pg_temp.id(2);
 SELECT seats, reason LIKE '%approval%' AS waits FROM spinpanel.plan_adjustment('Limited');
-INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, seats, reason, status, merge, created_at, decided_at)
-    SELECT 0, pg_temp.id(2), pg_temp.id(102), action, seats, 'test', status, merge, at, decided
+INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, seats, counted, reason, status, merge, created_at, decided_at)
+    SELECT 0, pg_temp.id(2), pg_temp.id(102), action, seats, CASE WHEN action <> 'raise' THEN seats WHEN merge IS NOT NULL THEN - seats ELSE 0 END,
+        'test', status, merge, at, decided
     FROM (VALUES ('reduce', 5, 'done', NULL, timestamptz '2030-01-15 02:00', NULL::timestamptz),
                  ('reduce', 90, 'failed', NULL, '2030-01-15 02:00', NULL),
                  ('reduce', 90, 'done', NULL, '2030-01-14 02:00', NULL),
@@ -335,8 +336,8 @@ INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, seats, re
                  ('raise', 9, 'done', NULL, '2030-01-15 02:00', NULL)) AS v (action, seats, status, merge, at, decided);
 SELECT seats, reason LIKE '%approval%' AS waits FROM spinpanel.plan_adjustment('Limited');
 -- approved today, decided about last week
-INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, seats, reason, status, created_at, decided_at, approved)
-    VALUES (0, pg_temp.id(2), pg_temp.id(102), 'reduce', 1, 'test', 'done', '2030-01-08', '2030-01-15 03:00', true);
+INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, seats, counted, reason, status, created_at, decided_at, approved)
+    VALUES (0, pg_temp.id(2), pg_temp.id(102), 'reduce', 1, 1, 'test', 'done', '2030-01-08', '2030-01-15 03:00', true);
 SELECT seats, reason LIKE '%approval%' AS waits FROM spinpanel.plan_adjustment('Limited');
 ROLLBACK TO before;
 
