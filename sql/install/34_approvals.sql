@@ -66,7 +66,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION reject(bigint, text) IS
-'Ends an adjustment that awaits approval without carrying it out, and returns its row. reason: kept with it. A step of a merge stands for the whole merge. A later run may plan the same again; pause() or a rule keeps it from that.
+'Ends an adjustment that awaits approval without carrying it out, and returns its row. reason: kept with it. A step of a merge stands for the whole merge. For 90 days no run removes seats of that subscription down to the quantity shown, or less far; what goes further waits for approval, whatever the limits say. A later approval about the subscription ends that.
 Errors: P0002 no such adjustment; 55000 it does not wait; 22004; 25006 on a standby.';
 
 CREATE FUNCTION _set_pause(only_id uuid, pausing boolean, reason text) RETURNS int

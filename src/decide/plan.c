@@ -209,6 +209,23 @@ spinpanel_plan_untouchable(const PlanSubscription *s, PlanTime now)
 	return NULL;
 }
 
+/*
+ * Has a person rejected to take as much of it as was chosen, or more?  Then
+ * nothing of it goes, in smaller pieces neither.  (What has such a rejection
+ * is never part of a merge: a leaf of its own.)
+ */
+bool
+spinpanel_plan_is_rejected(const PlanScene *scene, const PlanLeaf *leaf, const PlanChoice *choice)
+{
+	const PlanSubscription *s = &scene->pool->subscriptions[leaf->members[0]];
+	int64_t first = choice->now > 0 ? choice->now : choice->later;
+
+	if (leaf->member_count != 1 || s->rejected_to < 0 || first == 0 ||
+		(choice->now == 0 && choice->later <= leaf->scheduled))
+		return false;
+	return s->quantity - first >= s->rejected_to;
+}
+
 /* ---- one pool at one moment --------------------------------------------- */
 
 typedef struct Aged
@@ -458,6 +475,7 @@ typedef struct Account
 	int64_t now; /* given back now */
 	int64_t later; /* newly scheduled */
 	int64_t standing; /* scheduled by us before, and still */
+	int64_t rejected; /* would go, if nobody had rejected it */
 	PlanTime when; /* earliest of the scheduled dates */
 	PlanTime next_renewal;
 	int64_t could_go_now; /* if it were not for the cool-down */
@@ -481,14 +499,26 @@ take_account(const PlanScene *scene, Account *account)
 		PlanChoice choice;
 		int64_t standing;
 
+		if (!spinpanel_plan_leaf_choice(scene, leaf, leaf->taken, leaf->cool, &choice))
+			continue;
+		if (spinpanel_plan_is_rejected(scene, leaf, &choice))
+		{
+			standing = least(leaf->scheduled, choice.now + choice.later);
+			account->could_go_now += leaf->kind != LEAF_NCE || leaf->whole
+										 ? leaf->quantity
+										 : leaf->refundable + leaf->added;
+			account->standing += standing;
+			account->rejected += choice.now + choice.later - standing;
+			if (standing > 0 && leaf->term_end < account->when)
+				account->when = leaf->term_end;
+			continue;
+		}
 		if (leaf->kind != LEAF_NCE)
 		{
 			account->now += leaf->taken;
 			account->could_go_now += leaf->quantity;
 			continue;
 		}
-		if (!spinpanel_plan_nce_choice(scene, leaf, leaf->taken, leaf->cool, &choice))
-			continue;
 		account->now += choice.now;
 		account->could_go_now += leaf->whole ? leaf->quantity : leaf->refundable + leaf->added;
 
@@ -537,7 +567,7 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 {
 	int64_t excess = scene->seats.excess;
 	int64_t rest = at_least_zero(excess - account->now - account->later - account->standing);
-	int64_t part;
+	int64_t part = least(rest, account->rejected);
 
 	if (account->now > 0)
 		spinpanel_plan_text_add(text, "; %lld returned now", (long long) account->now);
@@ -551,6 +581,13 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 		spinpanel_plan_text_add(text, "; %lld already scheduled for ",
 								(long long) account->standing);
 		spinpanel_plan_text_date(text, account->when);
+	}
+
+	if (part > 0)
+	{
+		spinpanel_plan_text_add(text, "; %lld kept as a person rejected their removal",
+								(long long) part);
+		rest -= part;
 	}
 
 	/* Seats that are needed when others have ended. */
@@ -593,17 +630,43 @@ explain_rest(const PlanScene *scene, const Account *account, PlanText *text)
 		spinpanel_plan_text_add(text, ", a person's decision stands");
 }
 
+/*
+ * More licences are assigned than we own seats: no plan of ours does that, and
+ * a person has to know.  A pool in which we own nothing is others' affair.
+ */
+static bool
+lacks_seats(const PlanPool *pool, const PlanSeats *seats)
+{
+	return pool->consumed > seats->owned && (seats->owned > 0 || pool->consumed > pool->active);
+}
+
+static void
+explain_lack(const PlanPool *pool, const PlanSeats *seats, PlanText *text)
+{
+	spinpanel_plan_text_add(text, "%d assigned, %lld owned", (int) pool->consumed,
+							(long long) seats->owned);
+	if (seats->foreign > 0)
+		spinpanel_plan_text_add(text, ", %lld of others", (long long) seats->foreign);
+	if (pool->consumed > seats->owned + seats->foreign)
+		spinpanel_plan_text_add(text, ": %lld too few",
+								(long long) (pool->consumed - seats->owned - seats->foreign));
+	else
+		spinpanel_plan_text_add(text, ": %lld use seats of others",
+								(long long) (pool->consumed - seats->owned));
+}
+
 static void
 explain(const PlanScene *scene, PlanBuilder *builder, const char *blocked)
 {
 	Account account;
+	bool lack = blocked == NULL && lacks_seats(scene->pool, &scene->seats);
 	bool short_by_person;
 	PlanDecision *d;
 	PlanText text;
 
 	take_account(scene, &account);
 	short_by_person = scene->slack < 0 && account.person_lowers && blocked == NULL;
-	if (!short_by_person &&
+	if (!short_by_person && !lack &&
 		(scene->seats.excess <= 0 ||
 		 (blocked == NULL && account.now + account.later >= scene->seats.excess)))
 		return;
@@ -613,13 +676,43 @@ explain(const PlanScene *scene, PlanBuilder *builder, const char *blocked)
 		return;
 	d->effective = PLAN_NEVER;
 	spinpanel_plan_text_begin(&text, d->reason, sizeof(d->reason));
-	spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
+	if (lack)
+		explain_lack(scene->pool, &scene->seats, &text);
+	else
+		spinpanel_plan_text_pool(&text, scene->pool, &scene->seats);
 	if (blocked != NULL)
 		spinpanel_plan_text_add(&text, "; left alone: %s", blocked);
-	else if (scene->slack < 0)
+	else if (scene->slack < 0 && short_by_person)
 		explain_shortage(scene, &account, &text);
-	else
+	else if (!lack)
 		explain_rest(scene, &account, &text);
+}
+
+/*
+ * The decisions of one leaf.  What goes further than a person has rejected is
+ * asked for, whatever the limits say.
+ */
+static void
+decide(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder)
+{
+	PlanResult *result = builder->result;
+	int32_t i = result->count;
+	PlanChoice choice;
+
+	if (!spinpanel_plan_leaf_choice(scene, leaf, leaf->taken, leaf->cool, &choice) ||
+		spinpanel_plan_is_rejected(scene, leaf, &choice))
+		return;
+	if (leaf->kind == LEAF_NCE)
+		spinpanel_plan_nce_decide(scene, leaf, builder, false);
+	else
+		spinpanel_plan_legacy_decide(scene, leaf, builder);
+	for (; i < result->count; i++)
+	{
+		const PlanDecision *d = &result->decisions[i];
+
+		if (scene->pool->subscriptions[d->subscription].rejected_to >= 0 && d->counted > 0)
+			result->decisions[i].needs_approval = true;
+	}
 }
 
 static void
@@ -663,10 +756,7 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanB
 
 			if ((leaf->last_chance > 0) != (i >= scene.leaf_count))
 				continue;
-			if (leaf->kind == LEAF_NCE)
-				spinpanel_plan_nce_decide(&scene, leaf, builder, false);
-			else
-				spinpanel_plan_legacy_decide(&scene, leaf, builder);
+			decide(&scene, leaf, builder);
 		}
 	}
 	explain(&scene, builder, blocked);
@@ -739,8 +829,8 @@ apply_limits(const PlanPool *pools, int32_t pool_count, const PlanLimits *limits
 		if (d->action == PLAN_NONE ||
 			(result->decisions[i].counted == 0 && d->action != PLAN_RAISE))
 			continue;
-		d->needs_approval =
-			held || !pool->sku_consumption_seen || (ends && (last || !pool->consumption_seen));
+		d->needs_approval = d->needs_approval || held || !pool->sku_consumption_seen ||
+							(ends && (last || !pool->consumption_seen));
 	}
 
 	/* A merge waits as a whole. */
@@ -798,7 +888,14 @@ reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 		return;
 	spinpanel_plan_choose(&scene);
 	for (i = 0; i < scene.leaf_count; i++)
-		at_any_time += scene.leaves[i].taken;
+	{
+		const PlanLeaf *leaf = &scene.leaves[i];
+		PlanChoice choice;
+
+		if (spinpanel_plan_leaf_choice(&scene, leaf, leaf->taken, leaf->cool, &choice) &&
+			!spinpanel_plan_is_rejected(&scene, leaf, &choice))
+			at_any_time += leaf->taken;
+	}
 	close_scene(&scene);
 	excess->reducible_at_renewal = (int32_t) least(
 		at_least_zero(at_any_time - excess->reducible_now), excess->excess - excess->reducible_now);
@@ -835,6 +932,9 @@ spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options, PlanExce
 	if (blocked == NULL && !pool->adjust && !options->ignore_switch)
 		blocked = "switched off";
 	spinpanel_plan_text_begin(&text, excess->blocked_by, sizeof(excess->blocked_by));
-	if (blocked != NULL)
+	if (must_not(pool, options->now) == NULL && lacks_seats(pool, &seats) &&
+		pool->consumed > seats.owned + seats.foreign)
+		explain_lack(pool, &seats, &text);
+	else if (blocked != NULL)
 		spinpanel_plan_text_add(&text, "%s", blocked);
 }

@@ -78,7 +78,6 @@ typedef struct PlanSubscription
 	bool auto_renew;
 	bool cancel_at_term; /* an explicit cancel is scheduled */
 	PlanWho end_by; /* who let it end (auto-renew off or cancel) */
-	PlanTime custom_end; /* co-termination date; PLAN_NEVER */
 	int32_t next_quantity; /* scheduled for the next term; -1 = none */
 	bool next_other_sku; /* the next term is of another product */
 	PlanWho next_by; /* who scheduled it */
@@ -92,6 +91,7 @@ typedef struct PlanSubscription
 								 * record, offer, term and billing cycle;
 								 * -1 = has no like */
 	int32_t changes; /* quantity and state changes in its life */
+	int32_t rejected_to; /* a person rejected to lower it to this; -1 */
 	const PlanBatch *batches;
 	int32_t batch_count;
 } PlanSubscription;

@@ -58,9 +58,9 @@ least(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-static bool
-leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken, int64_t cool,
-			PlanChoice *choice)
+bool
+spinpanel_plan_leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
+						   int64_t cool, PlanChoice *choice)
 {
 	if (leaf->kind == LEAF_NCE)
 		return spinpanel_plan_nce_choice(scene, leaf, taken, cool, choice);
@@ -128,7 +128,8 @@ add_leaf(Search *search, const PlanLeaf *leaf)
 			Cell *cell = &node->cells[(size_t) taken * search->cool_size + cool];
 			PlanChoice choice;
 
-			if (!leaf_choice(search->scene, leaf, taken, cool_of(search, cool), &choice))
+			if (!spinpanel_plan_leaf_choice(search->scene, leaf, taken, cool_of(search, cool),
+											&choice))
 				continue;
 			cell->gain = choice.gain;
 			cell->youth = choice.youth;
@@ -321,7 +322,7 @@ choose_greedily(PlanScene *scene)
 		{
 			PlanChoice choice;
 
-			if (!leaf_choice(scene, leaf, tries[t], cool, &choice) ||
+			if (!spinpanel_plan_leaf_choice(scene, leaf, tries[t], cool, &choice) ||
 				(found && choice.gain <= best.gain))
 				continue;
 			best = choice;

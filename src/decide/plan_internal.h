@@ -112,6 +112,8 @@ extern void spinpanel_plan_text_pool(PlanText *text, const PlanPool *pool, const
 /* plan.c */
 extern const char *spinpanel_plan_blocked(const PlanPool *pool, PlanTime now, bool ignore_switch);
 extern const char *spinpanel_plan_untouchable(const PlanSubscription *s, PlanTime now);
+extern bool spinpanel_plan_is_rejected(const PlanScene *scene, const PlanLeaf *leaf,
+									   const PlanChoice *choice);
 extern bool spinpanel_plan_is_ours(const PlanSubscription *s, PlanTime now);
 extern PlanDecision *spinpanel_plan_append(PlanBuilder *builder, const PlanScene *scene,
 										   int32_t subscription, PlanAction action, int32_t rule,
@@ -119,6 +121,8 @@ extern PlanDecision *spinpanel_plan_append(PlanBuilder *builder, const PlanScene
 
 /* plan_choice.c: sets taken and cool of every leaf */
 extern void spinpanel_plan_choose(PlanScene *scene);
+extern bool spinpanel_plan_leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
+									   int64_t cool, PlanChoice *choice);
 
 /* plan_legacy.c */
 extern bool spinpanel_plan_mergeable(const PlanPool *pool, const PlanSubscription *s, PlanTime now);

@@ -42,8 +42,9 @@ minimum_of(const PlanSubscription *s)
 bool
 spinpanel_plan_mergeable(const PlanPool *pool, const PlanSubscription *s, PlanTime now)
 {
-	return s->commerce == PLAN_LEGACY && s->duplicates >= 0 && spinpanel_seats_counts(s) &&
-		   !s->is_addon && !s->has_active_addon && spinpanel_plan_untouchable(s, now) == NULL &&
+	return s->commerce == PLAN_LEGACY && s->duplicates >= 0 && s->rejected_to < 0 &&
+		   spinpanel_seats_counts(s) && !s->is_addon && !s->has_active_addon &&
+		   spinpanel_plan_untouchable(s, now) == NULL &&
 		   spinpanel_seats_added(s, now, pool->cooldown) == 0;
 }
 

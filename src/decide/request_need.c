@@ -53,7 +53,7 @@ near(const PlanPool *pool, const PlanSubscription *s, PlanTime now)
 {
 	PlanTime end = spinpanel_seats_term_end(s);
 	bool ours = spinpanel_seats_ends(s, now) ? s->end_by == PLAN_OURS : s->next_by == PLAN_OURS;
-	PlanTime lead = ours && s->custom_end > end ? NEED_OUR_LEAD : pool->renewal_lead;
+	PlanTime lead = ours ? NEED_OUR_LEAD : pool->renewal_lead;
 
 	return end != PLAN_NEVER && end - now < lead;
 }

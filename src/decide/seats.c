@@ -44,7 +44,7 @@ spinpanel_seats_counts(const PlanSubscription *subscription)
 PlanTime
 spinpanel_seats_term_end(const PlanSubscription *subscription)
 {
-	return least(subscription->term_end, subscription->custom_end);
+	return subscription->term_end;
 }
 
 bool

@@ -535,6 +535,35 @@ commerce_of(JsonbContainer *item, const char *offer_id)
 	return "other";
 }
 
+static bool
+differs(JsonbContainer *action, const char *path, const char *from)
+{
+	char *value = spinpanel_json_text(action, path);
+
+	return value != NULL && (from == NULL || pg_strcasecmp(value, from) != 0);
+}
+
+/*
+ * An action that renews the same product for the same term, at the present
+ * quantity, says only what happens anyway: nobody has decided anything.
+ */
+static bool
+renews_as_it_is(JsonbContainer *action, Subscription *s, int64 quantity)
+{
+	char *product = spinpanel_json_text(action, "instructions.product.productId");
+	char *sku = spinpanel_json_text(action, "instructions.product.skuId");
+
+	if (product != NULL && s->offer_key != NULL &&
+		pg_strcasecmp(psprintf("%s:%s", product, sku ? sku : ""), s->offer_key) != 0)
+	{
+		s->next_other_product = true;
+		return false;
+	}
+	return quantity == s->quantity &&
+		   !differs(action, "instructions.product.termDuration", s->term_duration) &&
+		   !differs(action, "instructions.product.billingCycle", s->billing_cycle);
+}
+
 static void
 read_actions(JsonbContainer *item, Subscription *s)
 {
@@ -563,7 +592,8 @@ read_actions(JsonbContainer *item, Subscription *s)
 			s->next_other_product = true;
 		else if (pg_strcasecmp(type, "RenewToNewTerm") == 0 && s->next_quantity < 0 &&
 				 spinpanel_json_int(value.val.binary.data, "instructions.quantity", &quantity) &&
-				 quantity >= 0 && quantity <= MAX_QUANTITY)
+				 quantity >= 0 && quantity <= MAX_QUANTITY &&
+				 !renews_as_it_is(value.val.binary.data, s, quantity))
 			s->next_quantity = (int32) quantity;
 	}
 }
@@ -655,6 +685,18 @@ read_subscription(JsonbContainer *item, Subscription *s)
 		spinpanel_json_time(item, "cancellationAllowedUntilDate", &s->cancel_until);
 	s->has_parent = spinpanel_json_uuid(item, "parentSubscriptionId", &s->parent);
 	s->has_custom_end = spinpanel_json_time(item, "customTermEndDate", &s->custom_end);
+	/*
+	 * Samples show custom ends that are long past; the commitment's end is what
+	 * counts where it is given.
+	 */
+	if (!s->has_term_end && s->has_custom_end && s->custom_end > spinpanel_now() &&
+		!(s->has_start && s->custom_end <= s->effective_start))
+	{
+		s->has_term_end = true;
+		s->term_end = strcmp(s->commerce, "nce") == 0
+						  ? s->custom_end - (s->custom_end % USECS_PER_DAY) + USECS_PER_DAY
+						  : s->custom_end;
+	}
 
 	if (spinpanel_json_int(item, "scheduledNextTermInstructions.quantity", &quantity) &&
 		quantity >= 0 && quantity <= MAX_QUANTITY)

@@ -1,7 +1,7 @@
 /*
  * plan_input.c
  *
- * Loads pools from the tables into the planner's structs: four statements,
+ * Loads pools from the tables into the planner's structs: five statements,
  * however many customers.  It only reads, and decides nothing; who did what
  * (we or a person) follows from what our operations noted.
  *
@@ -37,6 +37,9 @@
 
 /* Approvals are looked for among adjustments not older than this. */
 #define APPROVAL_TIME (90 * USECS_PER_DAY)
+
+/* What a person rejected stays rejected for so long. */
+#define REJECTION_TIME (90 * USECS_PER_DAY)
 
 /* Readings that adjoin: the next begins where the last one ended. */
 #define READING_GAP (2 * USECS_PER_SEC)
@@ -495,7 +498,7 @@ load_subscriptions(Loading *loading, uint64 *count)
 		" s.account_id, s.commerce, s.status, s.is_trial OR coalesce(f.is_trial, false), s.quantity, f.minimum,"
 		" f.maximum, coalesce(s.created_at, s.first_seen_at), s.term_end, s.cancellation_allowed_until, s.auto_renew,"
 		" s.cancel_at_term, s.extended_term, s.our_end, s.our_suspension, coalesce(s.auto_renew_before, true),"
-		" s.custom_term_end, s.next_quantity, s.next_other_product, s.our_next_quantity, s.parent_subscription_id,"
+		" s.next_quantity, s.next_other_product, s.our_next_quantity, s.parent_subscription_id,"
 		" s.changes, s.refund_quantity, s.refund_until, s.renewed_at, s.effective_start,"
 		" concat_ws('|', s.account_id, coalesce(s.partner_id, ''), coalesce(s.offer_key, ''),"
 		"  coalesce(s.term_duration, ''), coalesce(s.billing_cycle, ''))"
@@ -531,7 +534,7 @@ load_subscriptions(Loading *loading, uint64 *count)
 		r->offer_key = spinpanel_row_text(row, 3, CurrentMemoryContext);
 		r->offer_name = spinpanel_row_text(row, 4, CurrentMemoryContext);
 		spinpanel_row_uuid(row, 5, &r->id);
-		r->likeness = spinpanel_row_text(row, 32, CurrentMemoryContext);
+		r->likeness = spinpanel_row_text(row, 31, CurrentMemoryContext);
 
 		s->account = spinpanel_row_int(row, 6);
 		s->commerce = strcmp(commerce, "nce") == 0      ? PLAN_NCE
@@ -550,15 +553,14 @@ load_subscriptions(Loading *loading, uint64 *count)
 		s->extended_term = spinpanel_row_bool(row, 18);
 		s->end_by =
 			end_by(s, spinpanel_row_bool(row, 19), our_suspension, spinpanel_row_bool(row, 21));
-		s->custom_end = spinpanel_row_time(row, 22, PLAN_NEVER);
-		s->next_quantity = spinpanel_row_isnull(row, 23) ? -1 : spinpanel_row_int(row, 23);
-		s->next_other_sku = spinpanel_row_bool(row, 24);
+		s->next_quantity = spinpanel_row_isnull(row, 22) ? -1 : spinpanel_row_int(row, 22);
+		s->next_other_sku = spinpanel_row_bool(row, 23);
 
 		/* Set, and not as we left it: a person did it. */
 		if (s->next_quantity < 0 && !s->next_other_sku)
 			s->next_by = PLAN_NOBODY;
-		else if (!s->next_other_sku && !spinpanel_row_isnull(row, 25) &&
-				 spinpanel_row_int(row, 25) == s->next_quantity)
+		else if (!s->next_other_sku && !spinpanel_row_isnull(row, 24) &&
+				 spinpanel_row_int(row, 24) == s->next_quantity)
 			s->next_by = PLAN_OURS;
 		else
 			s->next_by = PLAN_PERSON;
@@ -572,11 +574,12 @@ load_subscriptions(Loading *loading, uint64 *count)
 		 */
 		s->renewing = s->status == PLAN_ACTIVE && s->term_end <= loading->now &&
 					  s->term_end > loading->now - RENEWAL_TIME;
-		s->is_addon = spinpanel_row_uuid(row, 26, &r->parent);
-		s->changes = spinpanel_row_int(row, 27);
-		s->batches = read_batches(loading, row, 28, 29, s, spinpanel_row_time(row, 30, 0),
-								  spinpanel_row_time(row, 31, 0));
+		s->is_addon = spinpanel_row_uuid(row, 25, &r->parent);
+		s->changes = spinpanel_row_int(row, 26);
+		s->batches = read_batches(loading, row, 27, 28, s, spinpanel_row_time(row, 29, 0),
+								  spinpanel_row_time(row, 30, 0));
 		s->duplicates = -1;
+		s->rejected_to = -1;
 	}
 	return all;
 }
@@ -642,6 +645,44 @@ mark_bases(SubscriptionRow *all, uint64 count)
 		base = find_subscription(sorted, count, all[i].customer, &all[i].parent);
 		if (base != NULL && base != &all[i])
 			base->s.has_active_addon = true;
+	}
+}
+
+/* ---- what a person rejected ------------------------------------------------------------ */
+
+/*
+ * A rejection of a removal holds for a while, unless a later decision about the
+ * same subscription was an approval.
+ */
+static void
+load_rejections(Loading *loading, SubscriptionRow *subscriptions, uint64 count)
+{
+	static StateQuery select = {
+		"SELECT c.position::int, d.subscription_id, d.to_quantity FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
+		" CROSS JOIN LATERAL (SELECT DISTINCT ON (j.subscription_id) j.subscription_id, j.to_quantity, j.status"
+		"  FROM spinpanel.adjustment j WHERE j.customer_id = c.customer_id AND j.decided_at > $2 AND j.run_id IS NOT NULL"
+		"  AND j.subscription_id IS NOT NULL ORDER BY j.subscription_id, j.decided_at DESC, j.adjustment_id DESC) d"
+		" WHERE d.status = 'rejected' AND d.to_quantity IS NOT NULL",
+		NULL, NULL
+	};
+	static const Oid types[] = { UUIDARRAYOID, TIMESTAMPTZOID };
+	StateArg args[2];
+	uint64 rows;
+	uint64 row;
+	uint64 i;
+
+	args[0] = loading->ids;
+	args[1] = spinpanel_arg_time(loading->now - REJECTION_TIME);
+	rows = run(&select, types, lengthof(types), args, loading->snapshot);
+	for (row = 0; row < rows; row++)
+	{
+		pg_uuid_t subscription_id;
+
+		spinpanel_row_uuid(row, 2, &subscription_id);
+		for (i = 0; i < count; i++)
+			if (subscriptions[i].customer == customer_of(row) &&
+				memcmp(&subscriptions[i].id, &subscription_id, sizeof(pg_uuid_t)) == 0)
+				subscriptions[i].s.rejected_to = spinpanel_row_int(row, 3);
 	}
 }
 
@@ -937,6 +978,7 @@ load(const pg_uuid_t *customer_ids, int count, TimestampTz now, TimestampTz read
 	pools = load_pools(&loading, &pool_count);
 	subscriptions = load_subscriptions(&loading, &subscription_count);
 	mark_bases(subscriptions, subscription_count);
+	load_rejections(&loading, subscriptions, subscription_count);
 	load_operations(&loading, pools, pool_count, subscriptions, subscription_count);
 	assemble(&loading, pools, pool_count, subscriptions, subscription_count);
 	SPI_finish();

@@ -404,7 +404,12 @@ main(int argc, char **argv)
 		Random random = { (uint64_t) seed * UINT64_C(1000003) + (uint64_t) i * UINT64_C(7919) };
 		Fixture f;
 
+		int j;
+
 		fixture_random(&f, &random, MOST, MOST);
+		/* Rejections are dropped from the best plan: that is no other optimum. */
+		for (j = 0; j < f.pool.subscription_count; j++)
+			f.subscriptions[j].rejected_to = -1;
 		if (!compare(&f))
 		{
 			printf("# pool %ld of seed %ld\n", i, seed);

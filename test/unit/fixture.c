@@ -84,7 +84,7 @@ new_subscription(Fixture *f, PlanCommerce commerce)
 	s->created = FIXTURE_NOW - (1000 - 10 * i) * PLAN_DAY;
 	s->term_end = FIXTURE_NOW + 100 * PLAN_DAY;
 	s->auto_renew = true;
-	s->custom_end = PLAN_NEVER;
+	s->rejected_to = -1;
 	s->next_quantity = -1;
 	s->duplicates = -1;
 	s->batches = f->batches[i];
@@ -194,8 +194,8 @@ fixture_parse(Fixture *f, const char *text)
 			s->term_end = FIXTURE_NOW + parse_span(NEXT());
 		else if (IS("end_unknown"))
 			s->term_end = PLAN_NEVER;
-		else if (IS("custom"))
-			s->custom_end = FIXTURE_NOW + parse_span(NEXT());
+		else if (IS("rejected"))
+			s->rejected_to = NUMBER();
 		else if (IS("cancel_until"))
 			s->cancel_until = FIXTURE_NOW + parse_span(NEXT());
 		else if (IS("min"))
@@ -339,7 +339,7 @@ fixture_random(Fixture *f, Random *r, int32_t most_subscriptions, int32_t most_s
 		if (random_one_in(r, 15))
 			s->term_end = PLAN_NEVER;
 		if (random_one_in(r, 12))
-			s->custom_end = random_end(r);
+			s->rejected_to = (int32_t) random_below(r, (uint32_t) s->quantity + 1);
 		if (random_one_in(r, 2))
 		{
 			s->duplicates = (int32_t) random_below(r, 2);
@@ -467,12 +467,12 @@ fixture_print(const Fixture *f)
 	{
 		const PlanSubscription *s = &p->subscriptions[i];
 
-		printf("#  %d: %s %d%s%s account %d created %.0fh end %.0fh custom %.0fh"
+		printf("#  %d: %s %d%s%s account %d created %.0fh end %.0fh rejected %d"
 			   " cancel_until %.0fh min %d max %d renew %d cancelled %d by %d"
 			   " next %d other %d by %d dup %d%s%s%s%s changes %d",
 			   i, s->commerce == PLAN_NCE ? "nce" : "legacy", s->quantity,
 			   s->status == PLAN_ACTIVE ? "" : " inactive", s->trial ? " trial" : "", s->account,
-			   HOURS(s->created), HOURS(s->term_end), HOURS(s->custom_end), HOURS(s->cancel_until),
+			   HOURS(s->created), HOURS(s->term_end), s->rejected_to, HOURS(s->cancel_until),
 			   s->minimum, s->maximum, s->auto_renew, s->cancel_at_term, s->end_by,
 			   s->next_quantity, s->next_other_sku, s->next_by, s->duplicates,
 			   s->extended_term ? " extended" : "", s->renewing ? " renewing" : "",
@@ -599,7 +599,7 @@ plain_counts(const PlanSubscription *s)
 PlanTime
 plain_end(const PlanSubscription *s)
 {
-	return s->custom_end < s->term_end ? s->custom_end : s->term_end;
+	return s->term_end;
 }
 
 bool

@@ -137,7 +137,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		s->maximum = number();
 		s->created = moment();
 		s->term_end = moment();
-		s->custom_end = byte() < 200 ? PLAN_NEVER : moment();
+		s->rejected_to = byte() < 200 ? -1 : byte();
 		s->cancel_until = moment();
 		flags = byte();
 		s->auto_renew = flags % 4 != 0;

@@ -51,7 +51,7 @@ subscription(int32_t quantity, int days_left)
 	s.maximum = 300;
 	s.created = NOW - 100 * PLAN_DAY;
 	s.term_end = NOW + days_left * PLAN_DAY;
-	s.custom_end = PLAN_NEVER;
+	s.rejected_to = -1;
 	s.auto_renew = true;
 	s.next_quantity = -1;
 	return s;
