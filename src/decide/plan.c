@@ -737,7 +737,12 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanB
 	}
 	if (blocked == NULL || softens)
 	{
-		spinpanel_plan_choose(&scene);
+		if (!spinpanel_plan_choose(&scene))
+		{
+			builder->result->out_of_memory = true;
+			close_scene(&scene);
+			return;
+		}
 
 		/* What puts seats back comes before what takes them. */
 		for (i = 0; i < scene.leaf_count; i++)
@@ -875,19 +880,22 @@ reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 	PlanScene scene;
 	Account account;
 	int64_t at_any_time = 0;
+	bool chosen;
 	int32_t i;
 
 	if (!open_scene(&scene, pool, 0, options->now, options->at_renewal, false, false))
 		return;
-	spinpanel_plan_choose(&scene);
-	take_account(&scene, &account);
-	excess->reducible_now = (int32_t) least(account.now, excess->excess);
+	if (spinpanel_plan_choose(&scene))
+	{
+		take_account(&scene, &account);
+		excess->reducible_now = (int32_t) least(account.now, excess->excess);
+	}
 	close_scene(&scene);
 
 	if (!open_scene(&scene, pool, 0, options->now, true, true, false))
 		return;
-	spinpanel_plan_choose(&scene);
-	for (i = 0; i < scene.leaf_count; i++)
+	chosen = spinpanel_plan_choose(&scene);
+	for (i = 0; chosen && i < scene.leaf_count; i++)
 	{
 		const PlanLeaf *leaf = &scene.leaves[i];
 		PlanChoice choice;

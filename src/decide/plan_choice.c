@@ -12,16 +12,19 @@
  * seats that may go although a cool-down runs (settled).  The search fills a
  * table over both, subscription by subscription: exact, and small for the
  * pools of this world.  Where it would be large (thousands of seats to give
- * over many subscriptions) the youngest gives first, as much as it can; the
- * result is as safe, but perhaps not the very best.
+ * over many subscriptions) subscriptions share what may go two at a time, until
+ * no two can do better; the result is as safe, but perhaps not the very best.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "decide/plan_internal.h"
 
 /* Bounds of the table: some 20 MB and a few hundredths of a second */
+#ifndef MAX_CELLS
 #define MAX_CELLS 200000
 #define MAX_WORK INT64_C(5000000)
+#endif
 
 typedef struct Cell
 {
@@ -293,51 +296,273 @@ unfold(Search *search, int32_t node, int32_t taken, int32_t cool)
 	search->scene->leaves[node].cool = cool_of(search, cool);
 }
 
-static void
-choose_greedily(PlanScene *scene)
+/* ---- where the table would be too large ----------------------------------------- */
+
+/* Choices looked at: a hundredth of a second or two */
+#define MAX_LOOKS 400000
+
+/* What a leaf gives best lies at one of its bounds, or at the pool's. */
+#define MOST_CANDIDATES 16
+
+typedef struct Improver
 {
-	int64_t slack = scene->slack > 0 ? scene->slack : 0;
-	int64_t cool = scene->seats.settled;
+	PlanScene *scene;
+	int64_t slack; /* what the leaves leave over */
+	int64_t cool;
+	PlanChoice *choices; /* per leaf, what its taken and cool mean */
+	int64_t looks;
+} Improver;
+
+static int32_t
+candidates_of(const PlanScene *scene, const PlanLeaf *leaf, int64_t slack, int64_t cool,
+			  int64_t *candidates)
+{
+	int64_t most = least(slack, leaf->quantity);
+	int64_t part = leaf->quantity - leaf->minimum;
+	int64_t given = leaf->last_chance + cool;
+	int64_t lasts = leaf->kind != LEAF_NCE
+						? leaf->quantity
+						: spinpanel_seats_lasting(&scene->pool->subscriptions[leaf->members[0]],
+												  leaf->quantity, scene->now);
+	int64_t all[MOST_CANDIDATES];
+	int32_t count = 0;
+	int32_t i;
+	int32_t j;
+
+	all[0] = 0;
+	all[1] = most;
+	all[2] = part;
+	all[3] = given;
+	all[4] = leaf->last_chance;
+	all[5] = leaf->kind == LEAF_NCE ? leaf->refundable : cool;
+	all[6] = leaf->kind == LEAF_NCE ? least(given, leaf->refundable) : given;
+	all[7] = leaf->scheduled;
+	all[8] = leaf->quantity - leaf->added;
+	all[9] = least(part, leaf->quantity - leaf->added + leaf->added_last);
+	all[10] = leaf->quantity;
+	all[11] = leaf->kind == LEAF_NCE ? part - leaf->refundable : 0;
+	all[12] = lasts;
+	all[13] = least(part, leaf->refundable) - (leaf->quantity - lasts);
+	all[14] = given - (leaf->quantity - lasts);
+	all[15] = leaf->near ? given : 0;
+	for (i = 0; i < MOST_CANDIDATES; i++)
+	{
+		bool known = all[i] < 0 || all[i] > most;
+
+		for (j = 0; j < count && !known; j++)
+			known = candidates[j] == all[i];
+		if (!known)
+			candidates[count++] = all[i];
+	}
+	return count;
+}
+
+static void
+to_cell(const PlanChoice *choice, Cell *cell)
+{
+	cell->gain = choice->gain;
+	cell->youth = choice->youth;
+	cell->sooner = choice->sooner;
+	cell->changes = choice->changes;
+}
+
+/* The best that one leaf can do with so much; false: nothing, not even zero. */
+static bool
+best_alone(Improver *im, const PlanLeaf *leaf, int64_t slack, int64_t cool, int64_t *taken,
+		   PlanChoice *best)
+{
+	int64_t candidates[MOST_CANDIDATES];
+	int32_t count = candidates_of(im->scene, leaf, slack, cool, candidates);
+	bool found = false;
 	int32_t i;
 
-	for (i = 0; i < scene->leaf_count; i++)
+	for (i = 0; i < count; i++)
 	{
-		PlanLeaf *leaf = &scene->leaves[i];
-		int64_t most = least(slack, leaf->quantity);
-		int64_t tries[6];
-		PlanChoice best = { 0 };
-		bool found = false;
-		int32_t t;
+		PlanChoice choice;
+		Cell a;
+		Cell b;
 
-		tries[0] = most;
-		tries[1] = least(most, leaf->quantity - leaf->minimum);
-		tries[2] = least(tries[1], leaf->last_chance + cool);
-		tries[2] = leaf->kind == LEAF_NCE ? least(tries[2], leaf->refundable) : tries[2];
-		tries[3] = least(most, leaf->scheduled);
-		tries[4] = least(least(tries[1], leaf->last_chance + cool), leaf->quantity - leaf->added);
-		tries[5] = 0;
-		leaf->taken = 0;
-		leaf->cool = cool;
-		for (t = 0; t < 6; t++)
-		{
-			PlanChoice choice;
-
-			if (!spinpanel_plan_leaf_choice(scene, leaf, tries[t], cool, &choice) ||
-				(found && choice.gain <= best.gain))
-				continue;
-			best = choice;
-			found = true;
-			leaf->taken = tries[t];
-		}
+		im->looks++;
+		if (!spinpanel_plan_leaf_choice(im->scene, leaf, candidates[i], cool, &choice))
+			continue;
+		to_cell(&choice, &a);
 		if (found)
+			to_cell(best, &b);
+		if (found && !better(&a, &b, false))
+			continue;
+		*best = choice;
+		*taken = candidates[i];
+		found = true;
+	}
+	return found;
+}
+
+/* Two leaves share anew what they have and what is left over. */
+static bool
+improve_pair(Improver *im, int32_t one, int32_t other)
+{
+	PlanLeaf *a = &im->scene->leaves[one];
+	PlanLeaf *b = &im->scene->leaves[other];
+	bool youngest_first = a->age_group >= 0 && a->age_group == b->age_group;
+	int64_t slack = im->slack + a->taken + b->taken;
+	int64_t cool = im->cool + im->choices[one].cool + im->choices[other].cool;
+	int64_t candidates[MOST_CANDIDATES];
+	int32_t count = candidates_of(im->scene, a, slack, cool, candidates);
+	PlanChoice alone;
+	int64_t ignored;
+	int64_t shares[4];
+	int32_t share;
+	int32_t i;
+	bool improved = false;
+	Cell best;
+
+	shares[0] = cool;
+	shares[1] = 0;
+	shares[2] = best_alone(im, b, slack, cool, &ignored, &alone) ? cool - alone.cool : 0;
+	shares[3] = im->choices[one].cool;
+
+	best.gain = im->choices[one].gain + im->choices[other].gain;
+	best.youth = im->choices[one].youth + im->choices[other].youth;
+	best.sooner = im->choices[one].sooner + im->choices[other].sooner;
+	best.changes = im->choices[one].changes + im->choices[other].changes;
+	for (i = 0; i < count; i++)
+	{
+		for (share = 0; share < 4; share++)
 		{
-			slack -= leaf->taken;
-			cool -= best.cool;
+			PlanChoice first;
+			PlanChoice second;
+			int64_t taken;
+			Cell sum;
+
+			im->looks++;
+			if (!spinpanel_plan_leaf_choice(im->scene, a, candidates[i], shares[share], &first) ||
+				!best_alone(im, b, slack - candidates[i], cool - first.cool, &taken, &second))
+				continue;
+			sum.gain = first.gain + second.gain;
+			sum.youth = first.youth + second.youth;
+			sum.sooner = first.sooner + second.sooner;
+			sum.changes = first.changes + second.changes;
+			if (!better(&sum, &best, youngest_first))
+				continue;
+			best = sum;
+			a->taken = candidates[i];
+			a->cool = shares[share];
+			b->taken = taken;
+			b->cool = cool - first.cool;
+			im->choices[one] = first;
+			im->choices[other] = second;
+			improved = true;
+		}
+	}
+	if (improved)
+	{
+		im->slack = slack - a->taken - b->taken;
+		im->cool = cool - im->choices[one].cool - im->choices[other].cool;
+	}
+	return improved;
+}
+
+/* One leaf takes what is best for it, then each in turn, the youngest first. */
+static void
+take_in_turn(Improver *im, int32_t first)
+{
+	PlanScene *scene = im->scene;
+	int32_t i;
+
+	im->slack = scene->slack > 0 ? scene->slack : 0;
+	im->cool = scene->seats.settled;
+	for (i = -1; i < scene->leaf_count; i++)
+	{
+		int32_t me = i < 0 ? first : i;
+		PlanLeaf *leaf;
+
+		if (me < 0 || (i >= 0 && i == first))
+			continue;
+		leaf = &scene->leaves[me];
+		leaf->taken = 0;
+		leaf->cool = im->cool;
+		memset(&im->choices[me], 0, sizeof(PlanChoice));
+		if (!best_alone(im, leaf, im->slack, im->cool, &leaf->taken, &im->choices[me]))
+			continue;
+		im->slack -= leaf->taken;
+		im->cool -= im->choices[me].cool;
+	}
+}
+
+/* Two at a time share anew, until no two can do better. */
+static void
+share_anew(Improver *im, int64_t most_looks)
+{
+	int32_t count = im->scene->leaf_count;
+	bool improved = true;
+	int32_t distance;
+	int32_t i;
+
+	while (improved && im->looks < most_looks)
+	{
+		improved = false;
+		for (distance = 1; distance < count; distance++)
+		{
+			for (i = 0; i + distance < count && im->looks < most_looks; i++)
+			{
+				if (improve_pair(im, i, i + distance))
+					improved = true;
+				if (improve_pair(im, i + distance, i))
+					improved = true;
+			}
 		}
 	}
 }
 
-void
+/*
+ * From several beginnings, of which the best counts: the table's result to
+ * within a thousandth (test/unit/choice_test.c), and as safe.
+ */
+static bool
+choose_by_pairs(PlanScene *scene)
+{
+	size_t count = (size_t) scene->leaf_count;
+	Improver im;
+	PlanLeaf *best = malloc(count * sizeof(PlanLeaf));
+	Cell most;
+	int32_t first;
+	int32_t i;
+
+	memset(&im, 0, sizeof(im));
+	im.scene = scene;
+	im.choices = calloc(count, sizeof(PlanChoice));
+	most.changes = -1;
+	for (first = -1; first < scene->leaf_count && best != NULL && im.choices != NULL; first++)
+	{
+		Cell sum = { 0 };
+
+		/* Only what goes as a whole or not at all is worth beginning with. */
+		if (first >= 0 && !scene->leaves[first].whole)
+			continue;
+		if (im.looks >= MAX_LOOKS)
+			break;
+		take_in_turn(&im, first);
+		share_anew(&im, first < 0 ? MAX_LOOKS / 2 : MAX_LOOKS);
+		for (i = 0; i < scene->leaf_count; i++)
+		{
+			sum.gain += im.choices[i].gain;
+			sum.youth += im.choices[i].youth;
+			sum.sooner += im.choices[i].sooner;
+			sum.changes += im.choices[i].changes;
+		}
+		if (!better(&sum, &most, false))
+			continue;
+		most = sum;
+		memcpy(best, scene->leaves, count * sizeof(PlanLeaf));
+	}
+	if (most.changes >= 0)
+		memcpy(scene->leaves, best, count * sizeof(PlanLeaf));
+	free(best);
+	free(im.choices);
+	return most.changes >= 0;
+}
+
+bool
 spinpanel_plan_choose(PlanScene *scene)
 {
 	Search search;
@@ -348,7 +573,7 @@ spinpanel_plan_choose(PlanScene *scene)
 	int32_t i;
 
 	if (scene->leaf_count == 0)
-		return;
+		return true;
 	for (i = 0; i < scene->leaf_count; i++)
 	{
 		const PlanLeaf *leaf = &scene->leaves[i];
@@ -371,10 +596,7 @@ spinpanel_plan_choose(PlanScene *scene)
 	search.work = 0;
 	cells = (int64_t) search.taken_size * search.cool_size;
 	if (cells * scene->leaf_count > MAX_CELLS)
-	{
-		choose_greedily(scene);
-		return;
-	}
+		return choose_by_pairs(scene);
 
 	search.nodes = calloc((size_t) scene->leaf_count * 2, sizeof(Node));
 	fits = search.nodes != NULL && build(&search);
@@ -400,6 +622,5 @@ spinpanel_plan_choose(PlanScene *scene)
 	free(search.nodes);
 
 	/* Too much work, or no memory for the table: without it, then. */
-	if (!fits)
-		choose_greedily(scene);
+	return fits || choose_by_pairs(scene);
 }

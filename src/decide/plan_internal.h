@@ -119,8 +119,8 @@ extern PlanDecision *spinpanel_plan_append(PlanBuilder *builder, const PlanScene
 										   int32_t subscription, PlanAction action, int32_t rule,
 										   int64_t from, int64_t to, int64_t counted);
 
-/* plan_choice.c: sets taken and cool of every leaf */
-extern void spinpanel_plan_choose(PlanScene *scene);
+/* plan_choice.c: sets taken and cool of every leaf; false: out of memory */
+extern bool spinpanel_plan_choose(PlanScene *scene);
 extern bool spinpanel_plan_leaf_choice(const PlanScene *scene, const PlanLeaf *leaf, int64_t taken,
 									   int64_t cool, PlanChoice *choice);
 

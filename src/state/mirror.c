@@ -24,6 +24,7 @@
 #include "base/uuid.h"
 #include "state/mirror.h"
 #include "state/mirror_internal.h"
+#include "state/next_term.h"
 #include "state/pool.h"
 #include "state/statement.h"
 
@@ -474,9 +475,7 @@ typedef struct Subscription
 	pg_uuid_t parent;
 	bool has_custom_end;
 	TimestampTz custom_end;
-	int32 next_quantity; /* -1 = none */
-	bool next_other_product;
-	bool cancel_at_term;
+	NextTerm next_term;
 	bool extended_term;
 	int batch_count;
 	int32 batch_quantity[MAX_BATCHES];
@@ -535,69 +534,6 @@ commerce_of(JsonbContainer *item, const char *offer_id)
 	return "other";
 }
 
-static bool
-differs(JsonbContainer *action, const char *path, const char *from)
-{
-	char *value = spinpanel_json_text(action, path);
-
-	return value != NULL && (from == NULL || pg_strcasecmp(value, from) != 0);
-}
-
-/*
- * An action that renews the same product for the same term, at the present
- * quantity, says only what happens anyway: nobody has decided anything.
- */
-static bool
-renews_as_it_is(JsonbContainer *action, Subscription *s, int64 quantity)
-{
-	char *product = spinpanel_json_text(action, "instructions.product.productId");
-	char *sku = spinpanel_json_text(action, "instructions.product.skuId");
-
-	if (product != NULL && s->offer_key != NULL &&
-		pg_strcasecmp(psprintf("%s:%s", product, sku ? sku : ""), s->offer_key) != 0)
-	{
-		s->next_other_product = true;
-		return false;
-	}
-	return quantity == s->quantity &&
-		   !differs(action, "instructions.product.termDuration", s->term_duration) &&
-		   !differs(action, "instructions.product.billingCycle", s->billing_cycle);
-}
-
-static void
-read_actions(JsonbContainer *item, Subscription *s)
-{
-	JsonbContainer *actions = spinpanel_json_container(item, "scheduledActions");
-	JsonbIterator *it;
-	JsonbValue value;
-	JsonbIteratorToken token;
-
-	if (actions == NULL || !JsonContainerIsArray(actions))
-		return;
-	it = JsonbIteratorInit(actions);
-	(void) JsonbIteratorNext(&it, &value, false);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		char *type;
-		int64 quantity;
-
-		if (token != WJB_ELEM || value.type != jbvBinary)
-			continue;
-		type = spinpanel_json_text(value.val.binary.data, "actionType");
-		if (type == NULL)
-			continue;
-		if (pg_strcasecmp(type, "Cancel") == 0)
-			s->cancel_at_term = true;
-		else if (pg_strcasecmp(type, "Transition") == 0)
-			s->next_other_product = true;
-		else if (pg_strcasecmp(type, "RenewToNewTerm") == 0 && s->next_quantity < 0 &&
-				 spinpanel_json_int(value.val.binary.data, "instructions.quantity", &quantity) &&
-				 quantity >= 0 && quantity <= MAX_QUANTITY &&
-				 !renews_as_it_is(value.val.binary.data, s, quantity))
-			s->next_quantity = (int32) quantity;
-	}
-}
-
 static void
 read_batches(JsonbContainer *item, Subscription *s)
 {
@@ -633,7 +569,6 @@ read_subscription(JsonbContainer *item, Subscription *s)
 	char *product;
 
 	memset(s, 0, sizeof(*s));
-	s->next_quantity = -1;
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &s->id) ||
 		!spinpanel_json_int(item, "quantity", &quantity) || quantity < 0 || quantity > MAX_QUANTITY)
 		return false;
@@ -698,18 +633,11 @@ read_subscription(JsonbContainer *item, Subscription *s)
 						  : s->custom_end;
 	}
 
-	if (spinpanel_json_int(item, "scheduledNextTermInstructions.quantity", &quantity) &&
-		quantity >= 0 && quantity <= MAX_QUANTITY)
-		s->next_quantity = (int32) quantity;
-	product = spinpanel_json_text(item, "scheduledNextTermInstructions.product.productId");
-	if (product != NULL && s->offer_key != NULL)
-	{
-		char *sku = spinpanel_json_text(item, "scheduledNextTermInstructions.product.skuId");
-
-		if (pg_strcasecmp(psprintf("%s:%s", product, sku ? sku : ""), s->offer_key) != 0)
-			s->next_other_product = true;
-	}
-	read_actions(item, s);
+	s->next_term.product = s->offer_key;
+	s->next_term.term_duration = s->term_duration;
+	s->next_term.billing_cycle = s->billing_cycle;
+	s->next_term.running_quantity = s->quantity;
+	spinpanel_next_term_read(item, &s->next_term);
 	read_batches(item, s);
 
 	/*
@@ -822,9 +750,10 @@ write_subscription(int32 account_id, const pg_uuid_t *customer_id, JsonbContaine
 	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "promotionId", 128));
 	args[n++] = spinpanel_arg_text(spinpanel_mirror_text(item, "orderId", 128));
 	args[n++] = time_or_null(s->has_custom_end, s->custom_end);
-	args[n++] = s->next_quantity < 0 ? spinpanel_arg_null() : spinpanel_arg_int(s->next_quantity);
-	args[n++] = spinpanel_arg_bool(s->next_other_product);
-	args[n++] = spinpanel_arg_bool(s->cancel_at_term);
+	args[n++] =
+		s->next_term.quantity < 0 ? spinpanel_arg_null() : spinpanel_arg_int(s->next_term.quantity);
+	args[n++] = spinpanel_arg_bool(s->next_term.other_product);
+	args[n++] = spinpanel_arg_bool(s->next_term.cancel);
 	args[n++] = spinpanel_arg_bool(s->extended_term);
 	args[n++] = batch_array(s, false);
 	args[n++] = batch_array(s, true);

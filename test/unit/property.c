@@ -359,6 +359,8 @@ check(const Fixture *f, Random *random)
 	{
 		const PlanSubscription *s = &f->subscriptions[i];
 
+		/* Where a rejection was dropped from the best plan, another may be the best. */
+		exempt = exempt || s->rejected_to >= 0;
 		if (plain_last_chance(s, f->options.now) > 0 ||
 			(s->batch_count == 0 && s->cancel_until > f->options.now &&
 			 s->cancel_until < f->options.now + 26 * PLAN_HOUR))
