@@ -52,6 +52,15 @@ BEGIN
             HINT = 'Set cron.timezone to GMT.';
     END IF;
 
+    IF EXISTS (SELECT FROM generate_series(date_trunc('day', spinpanel._now()) + interval '1 day', spinpanel._now() + interval '400 days',
+                                           interval '1 day') AS d (midnight)
+               WHERE spinpanel._cron_previous(line, d.midnight) <= d.midnight - interval '24 hours') THEN
+        RAISE WARNING USING
+            MESSAGE = format('"%s" leaves days out', line),
+            DETAIL = 'The last run before a refund window closes, or before a renewal, is taken to be less than 26 hours before it.',
+            HINT = 'With days left out, unused seats miss their refund window. A line such as 0 20 * * * runs every day.';
+    END IF;
+
     -- One job, whoever made others of the name before. It belongs to, and runs as, the
     -- owner of the extension: with pg_cron 1.4 a job runs as who called cron.schedule.
     PERFORM cron.unschedule(j.jobid) FROM cron.job j

@@ -49,8 +49,6 @@ spinpanel_plan_action_name(PlanAction action)
 			return "end_at_term";
 		case PLAN_RAISE:
 			return "raise";
-		case PLAN_REACTIVATE:
-			return "reactivate";
 	}
 	return "none";
 }

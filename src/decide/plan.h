@@ -159,8 +159,7 @@ typedef enum PlanAction
 	PLAN_CANCEL,
 	PLAN_REDUCE_AT_RENEWAL,
 	PLAN_END_AT_TERM,
-	PLAN_RAISE,
-	PLAN_REACTIVATE
+	PLAN_RAISE
 } PlanAction;
 
 typedef struct PlanDecision

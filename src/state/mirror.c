@@ -566,7 +566,6 @@ read_subscription(JsonbContainer *item, Subscription *s)
 {
 	int64 quantity;
 	TimestampTz end;
-	char *product;
 
 	memset(s, 0, sizeof(*s));
 	if (item == NULL || !spinpanel_json_uuid(item, "id", &s->id) ||

@@ -61,6 +61,8 @@ rule "only http.c knows libcurl" "$(search '#include *[<"]curl/|\b(curl|CURL)_?[
 # The layer of state runs statements, and so do SQL functions, in their callers' transactions.  The worker opens and
 # closes SPI around calls of the state layer; it runs no statement itself.
 rule "statements are run only in state/ and sql/" "$(search '\bSPI_(execute|exec|prepare|cursor|getbinval|getvalue|keepplan)[a-z_]*\(' src/base/*.[ch] src/decide/*.[ch] src/partner/*.[ch] src/worker/*.[ch] src/*.c)"
+rule "only adjustment.c changes the status of adjustments (approval.c: purchases)" "$(
+	grep -rnE 'UPDATE spinpanel\.adjustment ([a-z]+ )?SET .*\bstatus *=' src sql/install --include=*.c --include=*.sql | grep -vE '^src/state/(adjustment|approval)\.c')"
 rule "only sql/ defines SQL functions" "$(grep -n PG_FUNCTION_INFO_V1 /dev/null src/base/* src/decide/* src/partner/* src/state/* src/worker/* src/*.c | grep -v '\.o:')"
 # shellcheck disable=SC2046
 rule "PG_VERSION_NUM only in compat.h" "$(search 'PG_VERSION_NUM' $(except base/compat.h))"

@@ -201,7 +201,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	{
 		int32_t a;
 
-		for (a = PLAN_NONE; a <= PLAN_REACTIVATE; a++)
+		for (a = PLAN_NONE; a <= PLAN_RAISE; a++)
 		{
 			int32_t lowest = spinpanel_plan_judge(&f.pool, i, (PlanAction) a, 0, &f.options, reason,
 												  sizeof(reason));
