@@ -3,7 +3,7 @@
 # renewal (legacy: at any time).
 #
 #   my $bound = Feasible::pool(days => 32, need => [...], plans => { id => {...} }, buy => [...]);
-#   $bound->{cost}; $bound->{seat_days}
+#   $bound->{cost}; $bound->{seat_days}                (undef: what is needed cannot be had)
 #
 # need: seats in use, per day.  A plan: price of a seat-day; seats on day 0; renewals => [days]; window => first day on
 # which seats of day 0 can no longer be given back (0: already today); any_time => 1 for legacy.  buy: per day, the plan
@@ -17,19 +17,21 @@ use warnings;
 
 use constant WINDOW => 7;    # days after buying or renewal on which seats can be given back
 
-# Cheapest flow of $amount from node 0 to node 1; arcs are [from, to, capacity, cost].  Successive shortest paths.
+# Cheapest flow of $amount from node 0 to node 1; arcs are [from, to, capacity, cost, days].  Successive shortest paths.
+# Returns the cost and the days of all units.
 sub cheapest_flow
 {
 	my ($nodes, $arcs, $amount) = @_;
-	my (@to, @left, @cost, @out);
+	my (@to, @left, @cost, @out, @days);
 	for my $arc (@$arcs)
 	{
-		my ($from, $to, $capacity, $cost) = @$arc;
+		my ($from, $to, $capacity, $cost, $days) = @$arc;
 		next if $capacity <= 0;
 		push @{ $out[$from] }, scalar @to;
 		push @to, $to;
 		push @left, $capacity;
 		push @cost, $cost;
+		push @days, $days // 0, 0;
 		push @{ $out[$to] }, scalar @to;
 		push @to, $from;
 		push @left, 0;
@@ -57,7 +59,7 @@ sub cheapest_flow
 				push @queue, $to[$arc];
 			}
 		}
-		return undef unless defined $best[1];
+		return unless defined $best[1];
 		my $part = $amount;
 		for (my $node = 1; $node != 0; $node = $to[ $by[$node] ^ 1 ]) { $part = $left[ $by[$node] ] if $left[ $by[$node] ] < $part }
 		for (my $node = 1; $node != 0; $node = $to[ $by[$node] ^ 1 ])
@@ -68,7 +70,9 @@ sub cheapest_flow
 		$total += $part * $best[1];
 		$amount -= $part;
 	}
-	return $total;
+	my $days = 0;
+	for (my $arc = 0; $arc < @to; $arc += 2) { $days += $left[ $arc + 1 ] * $days[$arc] }
+	return { cost => $total, seat_days => $days };
 }
 
 sub pool
@@ -96,9 +100,9 @@ sub pool
 		# held from one node to idle again, after so many days
 		my $leave = sub {
 			my ($node, $day, $until) = @_;
-			for my $end ($day .. ($until < $days ? $until : $days)) { push @arcs, [ $node, $idle[$end], $all, $price * ($end - $day) ] }
+			for my $end ($day .. ($until < $days ? $until : $days)) { push @arcs, [ $node, $idle[$end], $all, $price * ($end - $day), $end - $day ] }
 		};
-		push @arcs, [ $held{$id}[$_], $held{$id}[ $_ + 1 ], $all, $price ] for 0 .. $days - 1;
+		push @arcs, [ $held{$id}[$_], $held{$id}[ $_ + 1 ], $all, $price, 1 ] for 0 .. $days - 1;
 		if ($plan->{any_time}) { push @arcs, [ $held{$id}[$_], $idle[$_], $all, 0 ] for 0 .. $days - 1 }
 		for my $day (grep { $_ < $days } @{ $plan->{renewals} // [] }) { $leave->($held{$id}[$day], $day, $day + WINDOW - 1) }
 		if ($plan->{seats})

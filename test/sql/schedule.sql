@@ -26,7 +26,9 @@ SELECT kind, status, night = (now() AT TIME ZONE 'UTC')::date AS today FROM spin
 -- again: the same job, and switched on whatever somebody did to it
 SELECT jobid AS job FROM cron.job \gset
 SELECT cron.alter_job(:job, active := false);
+SET LOCAL client_min_messages = warning;
 SELECT spinpanel.schedule(' 30 21 * * mon-fri ') = :job AS same_job;
+SET LOCAL client_min_messages = error;
 SELECT schedule, active FROM cron.job;
 SELECT schedule FROM spinpanel.installation;
 SELECT ok, replace(regexp_replace(detail, '[0-9]+', 'N'), current_user, 'OWNER') AS detail FROM spinpanel.check_setup() WHERE item = 'pg_cron';

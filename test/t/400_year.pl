@@ -1,18 +1,22 @@
 # A year in an afternoon: a night a day, people coming and going in between, renewals, windows and schedules; then the
 # ledger is asked whether anybody ever lacked a seat, and what it cost.
 #
-# Short by default; SPINPANEL_FULL=1 runs 400 days over a few hundred customers.  The same comings and goings are played
-# once more without spinpanel, and the two bills are printed beside a lower bound that knows the future: only the
-# seat-days that were used, each at the least price at which such a seat was billed.
+# Short by default; SPINPANEL_FULL=1 runs 400 days over a few hundred customers, SPINPANEL_DAYS and SPINPANEL_CUSTOMERS
+# name other sizes.  The same comings and goings are played once more without spinpanel.  The two bills are printed beside
+# two bounds that know the future: what is feasible with the same plans, refund windows and renewals (Feasible.pm), and what
+# is not: only the seat-days that were used, each at the least price at which such a seat was billed.
 use strict;
 use warnings;
 
+use Feasible;
+use POSIX ();
 use SpinpanelTest;
 use Test::More;
+use Time::Local qw(timegm);
 
 my $full = $ENV{SPINPANEL_FULL};
-my $days = $full ? 400 : 32;
-my $count = $full ? 250 : 18;
+my $days = $ENV{SPINPANEL_DAYS} // ($full ? 400 : 32);
+my $count = $ENV{SPINPANEL_CUSTOMERS} // ($full ? 250 : 18);
 my $start = '2026-12-01T06:00:00Z';
 
 # --- the world: drawn from a seed, so that both plays are alike
@@ -121,16 +125,66 @@ sub live
 
 sub day_of { my ($day, $time) = @_; return POSIX::strftime("%Y-%m-%dT$time", gmtime(1796083200 + 86400 * $day)); }    # 2026-12-01 + day
 
+# --- what the bound has to know: which plans there were, and in which one a technician would have added a seat that day
+my $origin = 1796083200;    # 2026-12-01
+my %seen;                   # pool => subscription => { first => as first seen, renewals => {day => 1}, last => [y, m, d] }
+my %pick;                   # pool => [subscription of each day]
+sub midnight { my ($time) = @_; my ($y, $m, $d) = $time =~ /^(\d+)-(\d+)-(\d+)/; return timegm(0, 0, 0, $d, $m - 1, $y) }
+sub watch
+{
+	my ($day) = @_;
+	for my $customer (@{ $t->state()->{customers} })
+	{
+		my %first;
+		for my $sub (@{ $customer->{subscriptions} })
+		{
+			my $pool = "$customer->{name}|$sub->{part_number}";
+			my $known = $seen{$pool}{ $sub->{id} } //= { first => $sub, day => $day, renewals => {} };
+			next unless $sub->{status} eq 'active';
+			if ($sub->{term_end} && $sub->{commerce} eq 'nce')
+			{
+				$known->{renewals}{ (midnight($sub->{term_end}) - $origin) / 86400 } = 1;
+				$known->{last} = $sub->{term_end};
+			}
+			next unless $sub->{auto_renew};
+			my $end = $sub->{term_end} // '9';
+			$first{$pool} = [ $end, $sub->{id} ] if !$first{$pool} || $end lt $first{$pool}[0];
+		}
+		$pick{$_}[$day] = $first{$_}[1] for keys %first;
+	}
+	return;
+}
+
+# Days on which a subscription's terms begin anew: as seen, then by its term
+sub renewals_of
+{
+	my ($known) = @_;
+	my %days = %{ $known->{renewals} };
+	if (my $last = $known->{last})
+	{
+		my ($y, $m, $d) = $last =~ /^(\d+)-(\d+)-(\d+)/;
+		while ((timegm(0, 0, 0, 1, $m - 1, $y) - $origin) / 86400 < $days)
+		{
+			if ($known->{first}{term} eq 'P1M') { $m++; ($y, $m) = ($y + 1, 1) if $m > 12 } else { $y++ }
+			my $length = (timegm(0, 0, 0, 1, $m % 12, $m == 12 ? $y + 1 : $y) - timegm(0, 0, 0, 1, $m - 1, $y)) / 86400;
+			$days{ (timegm(0, 0, 0, $d < $length ? $d : $length, $m - 1, $y) - $origin) / 86400 } = 1;
+		}
+	}
+	return [ sort { $a <=> $b } grep { $_ >= 0 } keys %days ];
+}
+
 # --- with spinpanel
 $t->advance_to(day_of(0, '07:00:00Z'));
 is($t->run_and_wait('sync')->{status}, 'done', 'the first reading');
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true, removal_limit_percent => 100, removal_limit_seats => 1000)});
+watch(0);
 my ($overdrawn, $failed, $nights) = (0, 0, 0);
 my @problems;
 for my $day (1 .. $days)
 {
 	$t->advance_to(day_of($day, '09:00:00Z'));
 	push @problems, "day $day, morning: $_->{name} $_->{part_number} $_->{active} < $_->{consumed}" for @{ $t->emulator('GET', 'invariants')->{overdrawn_pools} };
+	watch($day);
 	live($day);
 	$t->advance_to(day_of($day, '20:00:00Z'));
 	my $run = $t->run_and_wait('nightly', undef, seconds => 120);
@@ -213,6 +267,76 @@ my ($used_days, $bound) = (0, 0);
 		}
 	}
 }
+# --- what is feasible: pool by pool
+my %price;    # of a seat-day, by subscription
+my %spent;    # pool => what spinpanel's play cost
+for my $bill ($without, $with)
+{
+	for my $customer (@{ $bill->{customers} })
+	{
+		for my $sub (@{ $customer->{subscriptions} })
+		{
+			$price{ $sub->{subscription} } = $sub->{amount} / $sub->{seat_days} if $sub->{seat_days};
+			next unless $bill == $with;
+			$spent{"$customer->{name}|$sub->{part_number}"}{amount} += $sub->{amount};
+			$spent{"$customer->{name}|$sub->{part_number}"}{seat_days} += $sub->{seat_days};
+		}
+	}
+}
+my ($feasible, $feasible_days) = (0, 0);
+my %missed;    # by the kind of plans in the pool
+my ($unused, $dearer) = (0, 0);
+my @impossible;
+{
+	my %need;
+	my %now = %holders;
+	for my $day (0 .. $days - 1)
+	{
+		if ($day) { $now{"$_->[0]|$_->[1]"} += $_->[2] for @{ $moves[$day] // [] } }
+		push @{ $need{$_} }, $now{$_} for keys %now;
+	}
+	for my $pool (sort keys %seen)
+	{
+		my ($part) = $pool =~ /\|(.*)/;
+		my $subs = $seen{$pool};
+		my (%plans, %kinds);
+		my ($yearly) = grep { defined } map { $price{$_} } grep { ($subs->{$_}{first}{term} // '') eq 'P1Y' } sort keys %$subs;
+		for my $id (sort keys %$subs)
+		{
+			my $first = $subs->{$id}{first};
+			my $length = $first->{term_end} ? (midnight($first->{term_end}) - midnight($first->{term_start})) / 86400 : 30;
+			my $window = 0;
+			for (@{ $first->{batches} }) { my $day = int((midnight($_->{until}) - $origin) / 86400) + 1; $window = $day if $day > $window }
+			$plans{$id} = {
+				price => $price{$id} // $first->{unit_price} / ($length || 30),
+				seats => $subs->{$id}{day} == 0 && $first->{status} eq 'active' ? $first->{quantity} : 0,
+				renewals => $first->{commerce} eq 'nce' ? renewals_of($subs->{$id}) : [],
+				window => $window > 0 ? $window : 0,
+				any_time => $first->{commerce} eq 'legacy' };
+			$kinds{ $first->{commerce} eq 'legacy' ? 'legacy' : $first->{term} } = 1;
+		}
+		$plans{new} = { price => $yearly // $least{$part} * 1.2, seats => 0, renewals => [] };
+		my $bound = Feasible::pool(days => $days, need => $need{$pool} // [ (0) x $days ], plans => \%plans,
+			buy => [ map { $pick{$pool}[$_] // 'new' } 0 .. $days - 1 ]);
+		if (!$bound) { push @impossible, $pool; next }
+		$feasible += $bound->{cost};
+		$feasible_days += $bound->{seat_days};
+		my $is = $spent{$pool} // { amount => 0, seat_days => 0 };
+		my $by_unused = $is->{seat_days} ? ($is->{seat_days} - $bound->{seat_days}) * $is->{amount} / $is->{seat_days} : 0;
+		$unused += $by_unused;
+		$dearer += $is->{amount} - $bound->{cost} - $by_unused;
+		$missed{ join ' and ', sort keys %kinds } += $is->{amount} - $bound->{cost};
+	}
+}
+is(join(', ', @impossible), '', 'what was needed could be had in every pool');
+my $reached = 100 * ($without->{amount} - $with->{amount}) / ($without->{amount} - $feasible);
+cmp_ok($with->{amount}, '>=', $feasible * 0.999, 'the bill is not below what is feasible');
+cmp_ok($reached, '>=', 90, 'nearly all that is feasible is saved') if $days >= 200;
+note(sprintf "feasible: %.0f (%d seat-days) with the future known; %.1f %% of what is feasible was saved, %.0f were missed: %.0f for seats that "
+	  . "could have gone earlier, %.0f for seats in a dearer plan than need be; by the plans of the pool: %s",
+	$feasible, $feasible_days, $reached, $with->{amount} - $feasible, $unused, $dearer,
+	join(', ', map { sprintf '%s %.0f', $_, $missed{$_} } sort { $missed{$b} <=> $missed{$a} } keys %missed));
+
 cmp_ok($with->{amount}, '<', $without->{amount}, 'the bill is lower than without');
 cmp_ok($with->{amount}, '>=', $bound * 0.999, 'and not below what is possible');
 note(sprintf "figures: %d customers, %d days: without %.0f (%d seat-days, %d seats bought), with spinpanel %.0f (%d seat-days, %d seats bought), "

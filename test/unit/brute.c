@@ -5,7 +5,8 @@
  * every quantity at the next term for every subscription of a small pool, and
  * keeps the best of what the rules allow.  It shares no line with the planner
  * but the struct definitions.  Compared: seat-days that remain over 400 days;
- * where no rule asks for "youngest first", also the number of changes.
+ * where no rule asks for "youngest first", also the ties: fewest changes,
+ * then the earliest effect, then the youngest subscriptions.
  */
 #include "fixture.h"
 
@@ -33,6 +34,8 @@ typedef struct Brute
 	bool found;
 	int64_t best; /* seat-seconds that remain */
 	int fewest;
+	int64_t soonest; /* seconds until each scheduled change, summed up */
+	int64_t youngest; /* seats, weighed with the rank of their subscription */
 } Brute;
 
 static bool
@@ -294,6 +297,49 @@ changes(const Brute *b, int i)
 	return count + (y < n && (n != s->quantity || y < stands));
 }
 
+static int64_t
+until_end(const PlanSubscription *s, PlanTime now)
+{
+	PlanTime until = plain_end(s) - now;
+
+	return (until < HORIZON ? until : HORIZON) / PLAN_SECOND;
+}
+
+/* How late the changes of one subscription take effect: those made now do not count. */
+static int64_t
+delay(const Brute *b, int i)
+{
+	const PlanSubscription *s = &b->f->subscriptions[i];
+
+	return (changes(b, i) - (b->current.now[i] != s->quantity)) *
+		   (b->open[i] ? until_end(s, b->f->options.now) : 0);
+}
+
+/* The younger the greater; add-ons before all others. */
+static int64_t
+rank_of(const Fixture *f, int i)
+{
+	int64_t rank = f->subscriptions[i].is_addon ? f->pool.subscription_count : 0;
+	int j;
+
+	for (j = 0; j < f->pool.subscription_count; j++)
+	{
+		PlanTime a = f->subscriptions[j].created;
+		PlanTime mine = f->subscriptions[i].created;
+
+		rank += a < mine || (a == mine && j <= i);
+	}
+	return rank;
+}
+
+static int64_t
+youth(const Brute *b, int i, int64_t n, int64_t y)
+{
+	int64_t q = b->f->subscriptions[i].quantity;
+
+	return rank_of(b->f, i) * (b->open[i] ? q - (n == 0 ? 0 : y) : q - n);
+}
+
 static void
 attempt(Brute *b, int i)
 {
@@ -305,6 +351,8 @@ attempt(Brute *b, int i)
 	if (i == p->subscription_count)
 	{
 		int64_t sum = 0;
+		int64_t late = 0;
+		int64_t young = 0;
 		int count = 0;
 
 		if (!allowed(b))
@@ -316,11 +364,19 @@ attempt(Brute *b, int i)
 				continue;
 			sum += remains(s, b->current.now[i], b->current.next[i], b->f->options.now);
 			count += changes(b, i);
+			late += delay(b, i);
+			young += youth(b, i, b->current.now[i], b->current.next[i]);
 		}
-		if (!b->found || sum < b->best || (sum == b->best && count < b->fewest))
+		if (!b->found || sum < b->best ||
+			(sum == b->best &&
+			 (count < b->fewest ||
+			  (count == b->fewest &&
+			   (late < b->soonest || (late == b->soonest && young > b->youngest))))))
 		{
 			b->best = sum;
 			b->fewest = count;
+			b->soonest = late;
+			b->youngest = young;
 		}
 		b->found = true;
 		return;
@@ -348,6 +404,8 @@ compare(const Fixture *f)
 	Fixture after = *f;
 	PlanResult plan;
 	int64_t planned = 0;
+	int64_t late = 0;
+	int64_t young = 0;
 	int count = 0;
 	int i;
 	bool ordered = false;
@@ -364,6 +422,9 @@ compare(const Fixture *f)
 	{
 		fixture_apply(&after, &plan.decisions[i]);
 		count += plan.decisions[i].action != PLAN_NONE;
+		if (plan.decisions[i].action == PLAN_REDUCE_AT_RENEWAL ||
+			plan.decisions[i].action == PLAN_END_AT_TERM)
+			late += until_end(&f->subscriptions[plan.decisions[i].subscription], f->options.now);
 	}
 	for (i = 0; i < f->pool.subscription_count; i++)
 	{
@@ -373,13 +434,19 @@ compare(const Fixture *f)
 			ordered = true;
 		if (plain_counts(s))
 			planned += remains(s, s->quantity, plain_next(s, f->options.now), f->options.now);
+		if (plain_counts(&f->subscriptions[i]))
+			young += youth(&b, i, plain_counts(s) ? s->quantity : 0,
+						   plain_counts(s) ? plain_next(s, f->options.now) : 0);
 	}
-	same = b.found && planned == b.best && (ordered || count == b.fewest);
+	same = b.found && planned == b.best &&
+		   (ordered || (count == b.fewest && late == b.soonest && young == b.youngest));
 	if (!same)
 	{
-		printf("# planner leaves %.3f seat-days with %d changes, brute force"
-			   " %.3f with %d\n",
-			   (double) planned / 86400.0, count, (double) b.best / 86400.0, b.fewest);
+		printf(
+			"# planner leaves %.3f seat-days with %d changes, delay %lld, youth %lld, brute force"
+			" %.3f with %d, %lld, %lld\n",
+			(double) planned / 86400.0, count, (long long) late, (long long) young,
+			(double) b.best / 86400.0, b.fewest, (long long) b.soonest, (long long) b.youngest);
 		fixture_print(f);
 		for (i = 0; i < plan.count; i++)
 			printf("#  -> %s %d: %d > %d (%s)\n",

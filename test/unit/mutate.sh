@@ -106,6 +106,7 @@ mutate "half a merge waits" plan.c 's/if \(result->decisions\[j\]\.merge == d->m
 # the optimum
 mutate "less gain is better" plan_choice.c 's/return a->gain > b->gain/return a->gain < b->gain/'
 mutate "more changes are better" plan_choice.c 's/return a->changes < b->changes/return a->changes > b->changes/'
+mutate "the oldest goes on a tie" plan_choice.c 's/return a->youth > b->youth;\n\}/return a->youth < b->youth;\n}/'
 mutate "youngest first forgotten" plan_choice.c 's/if \(youngest_first && a->youth != b->youth\)/if (false)/'
 
 # the judgement
