@@ -103,7 +103,7 @@ begin(Situation *s)
 												  .maximum = 300,
 												  .created = NOW - 100 * PLAN_DAY,
 												  .term_end = NOW + 200 * PLAN_DAY,
-												  .custom_end = PLAN_NEVER,
+												  .rejected_to = -1,
 												  .auto_renew = true,
 												  .next_quantity = -1 };
 		pool->figures.active = 10;
