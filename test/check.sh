@@ -4,7 +4,7 @@
 #
 #   test/check.sh               everything that takes less than ten minutes
 #   test/check.sh --full        the long ones, too
-#   test/check.sh STEP...       only these: rules, headers, unit, emulator, regress, isolation, pgtap, tap
+#   test/check.sh STEP...       only these: rules, headers, unit, emulator, regress, isolation, pgtap, tap, lives
 #   test/check.sh t/010_worker.pl    only this TAP file (also: 010, worker); SQL tests and isolation specs go by
 #                               their names, pgTAP files as pgtap/NAME.sql
 #   test/check.sh --list        what there is
@@ -17,7 +17,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib/setup.sh
 . "$here/lib/setup.sh"
 
-STEPS="rules headers unit emulator regress isolation pgtap tap"
+STEPS="rules headers unit emulator regress isolation pgtap tap lives"
+LIVES=2:10,2010:14,2012:14,7:10:again,8:10:again,11:12:freed    # seeds of lives that are played every time
 full='' update='' wanted=()
 for argument in "$@"; do
 	case $argument in
@@ -199,11 +200,7 @@ for step in $STEPS; do
 				names=$(for f in test/t/*.pl; do [[ $f != test/t/9* || -n $full ]] && printf '%s ' "$f"; done)
 			fi
 			if [[ -n ${names// /} ]]; then
-				export TESTDIR=$SP_WORK PG_TEST_PORT_DIR=$SP_WORK/ports PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}
-				PG_REGRESS=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/regress/pg_regress
-				PERL5LIB=$(dirname "$("$PG_CONFIG" --pgxs)")/../test/perl
-				export PG_REGRESS PERL5LIB PG_TEST_NOCLEAN=1
-				SP_STAGE_CONF=$(sp_stage_conf); export SP_STAGE_CONF
+				sp_tap_environment
 				limit=300; [[ -n $full ]] && limit=3600
 				# shellcheck disable=SC2086
 				(unset PGHOST PGPORT PGUSER PGDATABASE; perl "$harness" --spool "$SP_WORK/tap" --result "$SP_WORK/tap.result" \
@@ -212,6 +209,21 @@ for step in $STEPS; do
 				[[ -e $SP_WORK/tap.result ]] && read -r p f s <"$SP_WORK/tap.result"
 				passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 			else echo "     none yet"; fi
+			;;
+		lives)
+			# Simulated lives: some that are always the same, some that nobody has seen; --full: new ones for an hour
+			sp_tap_environment
+			plays=(--tap --days 14 --shrink-seconds 60)
+			if [[ -n $full ]]; then plays=(--tap --shrink-seconds 300 --seconds 3600); fi
+			log=$SP_WORK/lives.log
+			(unset PGHOST PGPORT PGUSER PGDATABASE
+				timeout -k 15 $((full ? 7200 : 900)) perl test/lives/play.pl "${plays[@]}" --seed "$LIVES" --new 2) >"$log" 2>&1 </dev/null; code=$?
+			p=$(grep -cE '^ok [0-9]+' "$log"); f=$(grep -cE '^not ok [0-9]+' "$log")
+			[[ $code != 0 && $f == 0 ]] && f=1
+			[[ $p == 0 && $f == 0 ]] && f=1
+			passed=$((passed + p)) failed=$((failed + f))
+			grep -E '^(not )?ok [0-9]|^# [0-9]+ lives' "$log" | sed -E 's/^/     /'
+			[[ $f == 0 ]] || { grep -vE '^(not )?ok [0-9]' "$log" | tail -n 150 | indent; }
 			;;
 	esac
 	end_step

@@ -244,6 +244,15 @@ sp_server_start() {
 	export PGHOST=$1.socket PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 }
 
+# What PostgreSQL's own Perl modules for tests want to know
+sp_tap_environment() {
+	local pgxs
+	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")
+	export TESTDIR=$SP_WORK PG_TEST_PORT_DIR=$SP_WORK/ports PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}
+	export PG_REGRESS=$pgxs/../test/regress/pg_regress PERL5LIB=$pgxs/../test/perl PG_TEST_NOCLEAN=1
+	SP_STAGE_CONF=$(sp_stage_conf); export SP_STAGE_CONF
+}
+
 sp_server_stop() { pg_ctl -D "$1" -m "${2:-fast}" -w -t 60 stop >/dev/null; }
 
 sp_node() { command -v node || command -v nodejs || sp_fail "no node"; }

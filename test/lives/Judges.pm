@@ -579,6 +579,8 @@ sub failed
 		return;
 	}
 	my $free = $self->known_free($key, $to) - $self->older($w);
+	# under auto increment the stock is not for requests
+	$free = 0 if $free > 0 && $self->setting_during($c, 'auto_increment', 'true', $from, $to);
 	if ($free <= 0)
 	{
 		return if $self->setting_during($c, 'purchases', 'false', $from - MOMENT, $to);

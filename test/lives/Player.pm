@@ -192,7 +192,7 @@ sub quiesce
 		elsif ($talking eq 't') { $kicks = 0 }
 		elsif ($change > $self->{moved})
 		{
-			last if $due eq 'f' || $kicks >= 3;
+			last if $kicks >= ($due eq 'f' ? 1 : 3);
 			$kicks++;
 			$self->kick;
 		}
@@ -213,6 +213,12 @@ sub quiesce
 			last;
 		}
 		sleep 0.003;
+	}
+	if ($self->{verbose})
+	{
+		my %kinds;
+		$kinds{ $_->{kind} }++ for @{ $self->emulator('GET', "requests?since=$seq") };
+		$self->say('     asked: ' . join(' ', map { "$_:$kinds{$_}" } sort keys %kinds)) if %kinds;
 	}
 	$self->{quiet_time} += time - $begun;
 	return;
@@ -315,6 +321,7 @@ sub play
 			if (defined $due && ($due - $self->{start}) / 60 < $at)
 			{
 				$dues++;
+				$self->say('(due)') if $self->{verbose};
 				$self->go_to($due + 0.05);
 				$self->quiesce;
 				$self->judge;
@@ -326,7 +333,8 @@ sub play
 		my $to = $self->{start} + $at * 60;
 		$self->go_to($to) if $to > $self->now + 0.5;
 		if ($what eq 'tick') { $tick += 240 }
-		elsif ($what eq 'night') { $night += Life::DAY; $self->say('night'); $self->safely('SELECT spinpanel.nightly()'); $self->{moved} = time }
+		elsif ($what eq 'night') { $night += Life::DAY + 1 / 60;    # a little more than a day after the one before
+			 $self->say('night'); $self->safely('SELECT spinpanel.nightly()'); $self->{moved} = time }
 		elsif ($what eq 'calm') { undef $calm; @steps = (); $self->calm; $self->{moved} = time }
 		elsif ($what eq 'end') { my $end = shift @{ $self->{ends} }; $self->say("over: $end->{what}"); $end->{code}->(); $self->{moved} = time }
 		elsif ($what eq 'step')

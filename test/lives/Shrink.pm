@@ -67,7 +67,7 @@ sub shortest
 	}
 	for my $name (sort keys %{ $best->{scenario}{options} })
 	{
-		next if $name eq 'requests_per_minute';
+		next if $name =~ /^(requests_per_minute|access_token_seconds|refresh_token_days)$/;
 		my %options = %{ $best->{scenario}{options} };
 		delete $options{$name};
 		my $candidate = { %$best, scenario => { %{ $best->{scenario} }, options => \%options } };

@@ -19,7 +19,7 @@ our $out;
 $out->autoflush(1);
 sub out { print {$out} @_; return }
 my %o = (shrink => 1, shrink_seconds => 300);
-GetOptions(\%o, 'seed=i@', 'from=i', 'count=i', 'new=i', 'days=i', 'seconds=i', 'steps=s', 'keep=s', 'only=s', 'mute=s@', 'verbose', 'shrink!',
+GetOptions(\%o, 'seed=s@', 'from=i', 'count=i', 'new=i', 'days=i', 'seconds=i', 'steps=s', 'keep=s', 'only=s', 'mute=s@', 'verbose', 'shrink!',
 	'shrink-seconds=i', 'list', 'first', 'trace', 'figures', 'stop', 'class=s', 'tap') or exit 2;
 $o{shrink_seconds} = $o{'shrink-seconds'} // $o{shrink_seconds};
 my $json = JSON::PP->new->utf8->canonical->pretty;
@@ -35,7 +35,7 @@ if ($o{list})
 {
 	for my $seed (@seeds)
 	{
-		my $life = Life->draw($seed, days => $o{days}, only => $o{only});
+		my $life = drawn($seed);
 		out("seed $seed: $life->{days} days; stories $life->{stories}\n", map { Life::words($_) . "\n" } @{ $life->{first} }, @{ $life->{steps} });
 	}
 	exit 0;
@@ -45,6 +45,14 @@ my $player = Player->new(verbose => $o{verbose} ? \&out : undef);
 my ($played, $objected, $begun) = (0, 0, time);
 my %classes;
 my %found;
+
+# A seed may name its days and its kind of stories: 17, 17:20, 17:20:moves
+sub drawn
+{
+	my ($name) = @_;
+	my ($seed, $days, $only) = split /:/, $name;
+	return Life->draw($seed, days => $days || $o{days}, only => $only || $o{only});
+}
 
 sub one
 {
@@ -95,7 +103,7 @@ if ($o{steps})
 while (@seeds || $o{seconds} && time - $begun < $o{seconds})
 {
 	my $seed = @seeds ? shift @seeds : fresh();
-	my $life = Life->draw($seed, days => $o{days}, only => $o{only});
+	my $life = drawn($seed);
 	my @bad = one($life, "seed $seed");
 	last if @bad && $o{stop};
 	if (@bad && $o{shrink})
