@@ -471,6 +471,36 @@ spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id)
 }
 
 void
+spinpanel_request_operation_waits(const Operation *op, const char *code, const char *words)
+{
+	static StateQuery served = {
+		"UPDATE spinpanel.license_request SET error = $2 WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.operation_id = $1 AND q.status IN " OPEN_STATES
+		" AND q.error IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+		"It", NULL
+	};
+	static StateQuery bought = {
+		"UPDATE spinpanel.license_request SET error = $2 WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.buy_operation = $1 AND q.status = 'buying'"
+		" AND q.error IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+		"It", NULL
+	};
+	bool buys = is(op->purpose, "buy");
+	StateArg args[2];
+
+	if (op->request_id == 0 || words == NULL || words[0] == '\0')
+		return;
+	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0
+									  ? op->after_operation
+									  : op->operation_id);
+	args[1] =
+		spinpanel_arg_text(code != NULL && code[0] != '\0'
+							   ? psprintf("waits for Partner Center: %s, code %s", words, code)
+							   : psprintf("waits for Partner Center: %s", words));
+	spinpanel_state_run(buys ? &bought : &served, args, 0);
+}
+
+void
 spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn, const pg_uuid_t *user_id,
 						 TimestampTz looked_at)
 {

@@ -153,6 +153,10 @@ extern DemandHold spinpanel_request_hold(const Operation *op, int wanted);
  */
 extern bool spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id);
 
+/* An operation is tried again or looked for: its requests tell why they wait. */
+extern void spinpanel_request_operation_waits(const Operation *op, const char *code,
+											  const char *words);
+
 /* A user was looked at, by that name (NULL: by the GUID): every request that
  * means them knows. */
 extern void spinpanel_request_looked(const pg_uuid_t *customer_id, const char *upn,

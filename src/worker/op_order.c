@@ -237,6 +237,9 @@ do_move(void *arg)
 {
 	Move *move = arg;
 
+	if (strcmp(move->status, "queued") == 0 || strcmp(move->status, "unknown") == 0)
+		spinpanel_request_operation_waits(move->order->op, move->code, move->error);
+
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_operation_requeue(move->order->op, move->http_status, move->code, move->error,
 									move->not_before, move->counts);

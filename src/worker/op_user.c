@@ -358,6 +358,9 @@ do_move(void *arg)
 {
 	Move *move = arg;
 
+	if (strcmp(move->status, "queued") == 0 || strcmp(move->status, "unknown") == 0)
+		spinpanel_request_operation_waits(move->change->op, move->code, move->error);
+
 	if (strcmp(move->status, "queued") == 0)
 		spinpanel_operation_requeue(move->change->op, move->http_status, move->code, move->error,
 									move->not_before, move->counts);
