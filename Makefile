@@ -73,8 +73,8 @@ SQL_PARTS = $(sort $(wildcard sql/install/*.sql))
 DATA = $(SQL_SCRIPT) $(filter-out $(SQL_SCRIPT),$(wildcard sql/spinpanel--*--*.sql))
 
 PG_CPPFLAGS = -I$(srcdir)/src -DSPINPANEL_VERSION='"$(SPINPANEL_VERSION)"' \
-	$(shell pkg-config --cflags libcurl 2>/dev/null)
-SHLIB_LINK = $(shell pkg-config --libs libcurl 2>/dev/null || curl-config --libs 2>/dev/null || echo -lcurl) -lm
+	$(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)
+SHLIB_LINK = $(shell pkg-config --libs libcurl libcrypto 2>/dev/null || echo -lcurl -lcrypto) -lm
 
 # No bitcode: nothing in here is worth inlining into a query, and it needs clang.
 override with_llvm = no

@@ -8,7 +8,7 @@
 --   figures kept with it     pool, pool_reading
 --   what is wanted           run, run_customer, license_request
 --   what is decided, done    adjustment, operation, history
---   secret                   credential
+--   secret                   credential, sign_in
 --
 -- Tables that a dump holds (90_dump.sql) have no foreign keys to each other: pg_restore -j loads them side by side, and
 -- would lose the rows of one whose parent is not there yet.  Our functions write known ids only.
@@ -35,9 +35,7 @@ CREATE TABLE account (
     database_oid        oid NOT NULL,
     -- ... or, restored into the same one, another table of accounts
     table_oid           oid NOT NULL DEFAULT 0,
-    -- back-off that survives a restart
-    failures            int NOT NULL DEFAULT 0,
-    not_before          timestamptz NOT NULL DEFAULT '-infinity',
+    idle_reason         text,
     customers_read_at   timestamptz,
     connected_at        timestamptz NOT NULL,
     connected_by        name NOT NULL DEFAULT session_user
@@ -58,26 +56,52 @@ COMMENT ON COLUMN account.access IS 'app, or app+user: only the latter may read 
 COMMENT ON COLUMN account.system_identifier IS 'where it was connected; a copy of the database differs, and does not act (activate())';
 COMMENT ON COLUMN account.database_oid IS 'see system_identifier';
 COMMENT ON COLUMN account.table_oid IS 'see system_identifier: this table itself, which a dump restored into the same database makes anew';
-COMMENT ON COLUMN account.failures IS 'failed attempts since the last success';
-COMMENT ON COLUMN account.not_before IS 'nothing is sent before: back-off that survives a restart';
+COMMENT ON COLUMN account.idle_reason IS 'why the worker does not act for it, as it last saw it; NULL: it acts';
 COMMENT ON COLUMN account.customers_read_at IS 'when the last whole list of customers was begun';
 COMMENT ON COLUMN account.connected_at IS 'last connect_account()';
 COMMENT ON COLUMN account.connected_by IS 'who called it';
 
--- The refresh token that Microsoft returned last.  Written by the worker only,
--- never dumped, no statistics: pg_stats would show it.
+-- The refresh token that Microsoft returned last, encrypted with a key that follows from the client secret in the
+-- credential file: what lies here, and with it in replicas, base backups, WAL, copies and publications, is of no use without
+-- that file.  Written by the worker only; never dumped; no statistics.
 CREATE TABLE credential (
     account_id    int PRIMARY KEY REFERENCES account ON DELETE CASCADE,
-    refresh_token text NOT NULL,
-    obtained_at   timestamptz NOT NULL
+    refresh_token bytea NOT NULL,
+    source        text NOT NULL DEFAULT 'file' CHECK (source IN ('file', 'sign_in')),
+    obtained_at   timestamptz NOT NULL,
+    used_at       timestamptz NOT NULL
 );
 ALTER TABLE credential ALTER COLUMN refresh_token SET STATISTICS 0;
 -- No policy: nobody but the owner and superusers sees a row, members of pg_read_all_data neither
 ALTER TABLE credential ENABLE ROW LEVEL SECURITY;
-COMMENT ON TABLE credential IS 'secret: the refresh token that Microsoft returned last; never dumped';
+COMMENT ON TABLE credential IS 'the refresh token that Microsoft returned last, encrypted; never dumped';
 COMMENT ON COLUMN credential.account_id IS 'whose token';
-COMMENT ON COLUMN credential.refresh_token IS 'secret';
+COMMENT ON COLUMN credential.refresh_token IS 'encrypted (AES-256-GCM, by a key derived from the client secret)';
+COMMENT ON COLUMN credential.source IS 'file: it, or one before it, stood in the credential file; sign_in: somebody signed in';
 COMMENT ON COLUMN credential.obtained_at IS 'when Microsoft returned it';
+COMMENT ON COLUMN credential.used_at IS 'when an access token was last obtained; unused for 90 days, it expires';
+
+-- A person signing in, from sign_in_url() to the moment the worker has traded the code.  Its verifier (PKCE) is not kept.
+CREATE TABLE sign_in (
+    account_id int PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    state      text NOT NULL,
+    asked_at   timestamptz NOT NULL,
+    asked_by   name NOT NULL DEFAULT session_user,
+    code       bytea,
+    given_at   timestamptz,
+    outcome    text
+);
+ALTER TABLE sign_in ALTER COLUMN state SET STATISTICS 0;
+ALTER TABLE sign_in ALTER COLUMN code SET STATISTICS 0;
+ALTER TABLE sign_in ENABLE ROW LEVEL SECURITY;
+COMMENT ON TABLE sign_in IS 'the sign-in asked for last, one row per account; never dumped';
+COMMENT ON COLUMN sign_in.account_id IS 'for which account';
+COMMENT ON COLUMN sign_in.state IS 'random; goes with the address and has to come back';
+COMMENT ON COLUMN sign_in.asked_at IS 'when sign_in_url() was called';
+COMMENT ON COLUMN sign_in.asked_by IS 'who called it';
+COMMENT ON COLUMN sign_in.code IS 'what the browser brought, encrypted, until it is traded';
+COMMENT ON COLUMN sign_in.given_at IS 'when sign_in() was called';
+COMMENT ON COLUMN sign_in.outcome IS 'done, or why it failed; NULL: not over';
 
 CREATE TABLE customer (
     customer_id   uuid PRIMARY KEY,

@@ -9,6 +9,8 @@ DECLARE
     worker  record;
     account record;
     file    record;
+    token   record;
+    sign_in record;
     job     record;
     counts  record;
     night   record;
@@ -109,21 +111,32 @@ BEGIN
         ok := account.status = 'active';
         detail := format('%s: %s%s, customers last listed %s', account.name, account.status,
                          ', ' || account.status_reason, coalesce(account.customers_read_at::text, 'never'));
-        hint := CASE WHEN NOT ok THEN 'Put a valid credential into its file; it is tried again when the file changes, or when connect_account is called.' END;
+        hint := CASE WHEN NOT ok THEN 'status_reason says what to do; it is tried again when the credential file changes, when somebody has signed in (sign_in_url()), or when connect_account is called.' END;
         RETURN NEXT;
 
         item := 'credential';
         SELECT * INTO file FROM spinpanel._credential_facts(account.credential_file);
-        ok := file.problem IS NULL AND file.access = 'app+user' AND NOT file.readable_by_all;
+        SELECT c.source, c.obtained_at, moment - c.used_at AS unused INTO token FROM spinpanel.credential c
+        WHERE c.account_id = account.account_id;
+        SELECT i.outcome, i.given_at, i.code IS NOT NULL AS waits INTO sign_in FROM spinpanel.sign_in i
+        WHERE i.account_id = account.account_id;
+        ok := file.problem IS NULL AND (file.access = 'app+user' OR coalesce(token.source = 'sign_in', false))
+              AND NOT file.readable_by_all AND coalesce(token.unused < interval '75 days', true);
         detail := account.name || ': ' || CASE
             WHEN file.problem IS NOT NULL THEN file.problem
-            ELSE format('%s, file of %s%s%s', file.access, file.modified_at,
-                        (SELECT format(', refresh token kept of %s', c.obtained_at) FROM spinpanel.credential c
-                         WHERE c.account_id = account.account_id),
+            ELSE format('%s, file of %s%s%s%s', CASE WHEN token.source = 'sign_in' THEN 'app+user' ELSE file.access END, file.modified_at,
+                        CASE WHEN token.source IS NOT NULL THEN
+                            format(', refresh token %s of %s, unused for %s', CASE token.source WHEN 'sign_in' THEN 'signed in for,' ELSE 'kept' END,
+                                   token.obtained_at, date_trunc('hour', token.unused)) END,
+                        CASE WHEN sign_in.waits THEN ', a sign-in waits for the worker'
+                             WHEN sign_in.outcome <> 'done' THEN ', the last sign-in failed: ' || sign_in.outcome END,
                         CASE WHEN file.readable_by_all THEN ', readable by every user of the server''s machine' END) END;
         hint := CASE
             WHEN file.problem IS NOT NULL THEN 'Until it can be read, nothing is read or changed at Partner Center.'
-            WHEN file.access = 'app' THEN 'App-only access cannot read licence usage, so nothing is ever given back: add a refresh_token (Secure Application Model).'
+            WHEN file.access = 'app' AND token.source IS DISTINCT FROM 'sign_in' THEN
+                format('App-only access cannot read licence usage, so nothing is ever given back. Sign in: SELECT spinpanel.sign_in_url(%L); or add a refresh_token to the file.', account.name)
+            WHEN token.unused >= interval '75 days' THEN
+                format('A refresh token that is not used for 90 days expires. Let the worker act, or sign in again: SELECT spinpanel.sign_in_url(%L);', account.name)
             WHEN file.readable_by_all THEN format('chmod 600 %s', account.credential_file) END;
         RETURN NEXT;
 
@@ -206,6 +219,16 @@ BEGIN
     detail := CASE WHEN ok THEN 'this is the database that connected its accounts'
                    ELSE format('this is a copy of the database that connected %s: nothing is sent', counts.names) END;
     hint := CASE WHEN NOT ok THEN 'If it is to act from now on, and the original no longer does: SELECT spinpanel.activate();' END;
+    IF ok THEN
+        -- A physical copy has everything alike; the worker knows it by the credential file, which its original holds
+        SELECT string_agg(a.name, ', ' ORDER BY a.name) AS names INTO counts FROM spinpanel.account a
+        WHERE a.status <> 'disconnected' AND a.idle_reason ~ '^another server on this machine';
+        ok := counts.names IS NULL;
+        IF NOT ok THEN
+            detail := format('another server on this machine acts for %s with the same credential file: nothing is sent', counts.names);
+            hint := 'If this is a copy, leave it so. If it is to act, end the other server; this one then goes on by itself.';
+        END IF;
+    END IF;
     RETURN NEXT;
 END
 $$;
@@ -228,7 +251,7 @@ BEGIN
 
     WITH changed AS (
         UPDATE spinpanel.account a SET system_identifier = system, database_oid = here,
-               table_oid = 'spinpanel.account'::regclass::oid, failures = 0, not_before = '-infinity'
+               table_oid = 'spinpanel.account'::regclass::oid
         WHERE (a.system_identifier, a.database_oid, a.table_oid) IS DISTINCT FROM (system, here, 'spinpanel.account'::regclass::oid)
         RETURNING a.account_id
     )

@@ -85,19 +85,25 @@ typedef struct PartnerCall
 } PartnerCall;
 
 /*
- * What must outlive the process, done by the layer that owns the tables.
- * Called outside of any transaction, from spinpanel_partner_work() and
+ * What must outlive the process, done by the layer that owns the tables; each
+ * may open a transaction of its own.  Called outside of any transaction, from spinpanel_partner_work() and
  * spinpanel_http_work(); must not call back into this layer.
  */
 typedef struct PartnerHooks
 {
-	/* The newest refresh token; may open its own transaction. */
-	void (*store_refresh_token)(int32 account_id, const char *token);
+	/* The newest refresh token, encrypted; signed_in: a person signed in for it,
+	 * it (or one before it) does not come from the file. */
+	void (*store_refresh_token)(int32 account_id, const bytea *sealed, bool signed_in);
 	/*
-	 * Stored refresh token, palloc'd, or NULL; may open its own transaction.
-	 * False: it cannot be told now whether there is one.
+	 * What was stored, palloc'd, or NULL.  False: it cannot be told now whether
+	 * there is one.
 	 */
-	bool (*load_refresh_token)(int32 account_id, char **token);
+	bool (*load_refresh_token)(int32 account_id, bytea **sealed, bool *signed_in);
+	/* The code that a person brought from the sign-in page, encrypted, and the
+	 * state that it belongs to, palloc'd.  False: there is none. */
+	bool (*load_sign_in)(int32 account_id, char **state, bytea **code);
+	/* The code was traded (reason NULL), or was no good. */
+	void (*sign_in_over)(int32 account_id, const char *reason);
 	/*
 	 * Credentials were refused, for a reason that waiting does not end.  Called
 	 * again when a later try (after minutes to an hour, or when the credential
@@ -119,6 +125,7 @@ typedef struct PartnerSettings
 	const char *login_url;
 	int requests_per_minute;
 	int max_concurrency;
+	bool code_waits; /* somebody signed in: hook load_sign_in has the code */
 } PartnerSettings;
 
 typedef struct PartnerAccount PartnerAccount;

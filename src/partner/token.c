@@ -10,18 +10,17 @@
  *		   +--------+ no answer, busy: again after a delay
  *
  * The client secret is read from the credential file for each request and is
- * not kept.  Where the file holds a refresh token the access is on behalf of a
- * user, and the newest refresh token is the one that the hook stored; the
- * file's is used when there is none stored, or when the stored one is refused
- * and the file's is another one.
+ * not kept.  Access is on behalf of a user where somebody signed in for the
+ * account, or where the file holds a refresh token.  The newest refresh token
+ * is the one that the hook stored, encrypted with a key that follows from the
+ * client secret (seal.h); the file's is used when none is stored, when what is
+ * stored cannot be decrypted (the secret is another one since), and when the
+ * stored one is refused and the file's is another one.
  *
- * Endpoint: v2 ({login_url}/{tenant}/oauth2/v2.0/token), and v1
- * ({login_url}/{tenant}/oauth2/token) from the moment v2 answers 404 or 405.
- * A login_url that ends with /oauth2/v2.0[/token] or /oauth2[/token] decides.
+ * A code that a person brought from the sign-in page is traded before anything
+ * else; if that fails the account stays as it was.
  *
- * Audience: Partner Center's of the cloud that the addresses belong to.  An
- * api_url at another host (a gateway in front of Partner Center, an emulator)
- * still wants Partner Center's tokens.
+ * Endpoint: see login.c.  v1 from the moment v2 answers 404 or 405.
  *
  * This file must never put a secret or a token in a message, a log line or
  * memory that is freed without being wiped, and never ask for two tokens of
@@ -43,10 +42,9 @@
 #include "base/settings.h"
 #include "partner/credential.h"
 #include "partner/http.h"
+#include "partner/login.h"
+#include "partner/seal.h"
 #include "partner/token.h"
-
-#define GLOBAL_AUDIENCE "https://api.partnercenter.microsoft.com"
-#define CHINA_AUDIENCE "https://partner.partnercenterapi.microsoftonline.cn"
 
 #define REFRESH_MARGIN_MS (120 * 1000)
 /* Not used any more in its last seconds: the request takes time as well. */
@@ -67,13 +65,6 @@
 #define SECRET_PART 10
 #define SHOWN_MAX 512
 
-typedef enum Endpoint
-{
-	ENDPOINT_FIND_OUT, /* v2, else v1 */
-	ENDPOINT_V1,
-	ENDPOINT_V2
-} Endpoint;
-
 struct SpinpanelToken
 {
 	int32 account_id;
@@ -85,7 +76,7 @@ struct SpinpanelToken
 	char *api_url;
 	char *login_url;
 
-	Endpoint endpoint; /* as login_url says, or as was found out */
+	LoginVersion endpoint; /* as login_url says, or as was found out */
 	int login_length; /* login_url without such a suffix */
 
 	char *header; /* NULL = no token; wiped when replaced */
@@ -104,8 +95,14 @@ struct SpinpanelToken
 	char *tried; /* refresh token of the running fetch */
 	bool tried_file; /* it came from the file */
 	bool file_next; /* the stored one was refused */
+	bool tried_signed_in; /* it came from a sign-in, however often renewed since */
 	char *unsaved; /* newest refresh token, not stored yet */
+	bool unsaved_signed_in;
 	int64 save_at; /* monotonic ms */
+
+	bool code_waits; /* somebody signed in: the code is to be traded */
+	bool trading; /* the running fetch does that; "tried" is the code */
+	char *verifier; /* of the running trade */
 
 	bool stopped;
 	int stops; /* in a row */
@@ -169,34 +166,35 @@ drop_header(SpinpanelToken *token)
  * Life and settings
  * ------------------------------------------------------------------------- */
 
-static bool
-strip_suffix(const char *text, int *length, const char *suffix)
+static LoginAccount
+login_account(const SpinpanelToken *token)
 {
-	int suffix_length = (int) strlen(suffix);
+	LoginAccount account;
 
-	if (*length < suffix_length ||
-		strncmp(text + *length - suffix_length, suffix, suffix_length) != 0)
-		return false;
-	*length -= suffix_length;
-	return true;
+	account.account_id = token->account_id;
+	account.tenant_id = token->tenant_id;
+	account.client_id = token->client_id;
+	account.api_url = token->api_url;
+	account.login_url = token->login_url;
+	return account;
+}
+
+static char *
+about_refresh_token(const SpinpanelToken *token)
+{
+	LoginAccount account = login_account(token);
+
+	return spinpanel_login_about(&account, "refresh token");
 }
 
 static void
-choose_endpoint(SpinpanelToken *token)
+forget_tried(SpinpanelToken *token)
 {
-	int length = (int) strlen(token->login_url);
-
-	while (length > 0 && token->login_url[length - 1] == '/')
-		length--;
-	if (strip_suffix(token->login_url, &length, "/oauth2/v2.0/token") ||
-		strip_suffix(token->login_url, &length, "/oauth2/v2.0"))
-		token->endpoint = ENDPOINT_V2;
-	else if (strip_suffix(token->login_url, &length, "/oauth2/token") ||
-			 strip_suffix(token->login_url, &length, "/oauth2"))
-		token->endpoint = ENDPOINT_V1;
-	else
-		token->endpoint = ENDPOINT_FIND_OUT;
-	token->login_length = length;
+	spinpanel_wipe_text(token->tried);
+	spinpanel_wipe_text(token->verifier);
+	token->tried = NULL;
+	token->verifier = NULL;
+	token->trading = false;
 }
 
 /* Whether the field changed. */
@@ -235,10 +233,11 @@ spinpanel_token_configure(SpinpanelToken *token, const PartnerSettings *settings
 	changed |= take_over(token->context, &token->credential_file, settings->credential_file);
 	changed |= take_over(token->context, &token->api_url, settings->api_url);
 	changed |= take_over(token->context, &token->login_url, settings->login_url);
+	token->code_waits = settings->code_waits && !token->trading;
 	if (!changed)
 		return;
 
-	choose_endpoint(token);
+	token->endpoint = spinpanel_login_version(token->login_url, &token->login_length);
 	spinpanel_wipe_text(token->unsaved);
 	token->unsaved = NULL;
 	token->settings_changed = token->fetching;
@@ -264,7 +263,7 @@ free_token(SpinpanelToken *token)
 {
 	drop_header(token);
 	spinpanel_wipe_text(token->former);
-	spinpanel_wipe_text(token->tried);
+	forget_tried(token);
 	spinpanel_wipe_text(token->unsaved);
 	MemoryContextDelete(token->context);
 }
@@ -312,94 +311,34 @@ stop(SpinpanelToken *token, const char *code, const char *reason, int64 now_ms)
 static void
 save_refresh_token(SpinpanelToken *token, int64 now_ms)
 {
-	char *stored = NULL;
+	SpinpanelCredential credential;
+	bytea *sealed;
+	bytea *stored = NULL;
+	char error[1024];
+	int sqlstate;
+	bool signed_in;
 
 	token->save_at = now_ms + UNSAVED_RETRY_MS;
-	token->hooks->store_refresh_token(token->account_id, token->unsaved);
-	if (token->hooks->load_refresh_token(token->account_id, &stored) && stored != NULL &&
-		strcmp(stored, token->unsaved) == 0)
+	if (!spinpanel_credential_read(token->credential_file, &credential, &sqlstate, error,
+								   sizeof(error)))
+		return;
+	sealed = spinpanel_seal(credential.client_secret, about_refresh_token(token), token->unsaved);
+	spinpanel_credential_wipe(&credential);
+	if (sealed == NULL)
+		return;
+	token->hooks->store_refresh_token(token->account_id, sealed, token->unsaved_signed_in);
+	if (token->hooks->load_refresh_token(token->account_id, &stored, &signed_in) &&
+		stored != NULL && VARSIZE_ANY_EXHDR(stored) == VARSIZE_ANY_EXHDR(sealed) &&
+		memcmp(VARDATA_ANY(stored), VARDATA_ANY(sealed), VARSIZE_ANY_EXHDR(sealed)) == 0)
 	{
 		spinpanel_wipe_text(token->unsaved);
 		token->unsaved = NULL;
 	}
-	spinpanel_wipe_text(stored);
 }
 
 /* -------------------------------------------------------------------------
  * The request
  * ------------------------------------------------------------------------- */
-
-/* A form in memory that is never moved by repalloc, which would not wipe. */
-typedef struct Form
-{
-	char *text;
-	size_t length;
-	size_t size;
-} Form;
-
-static void
-form_field(Form *form, const char *name, const char *value)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	size_t needed = form->length + strlen(name) + 3 * strlen(value) + 3;
-	const char *c;
-	char *at;
-
-	if (needed > form->size)
-	{
-		char *larger = palloc(needed * 2);
-
-		if (form->text != NULL)
-		{
-			memcpy(larger, form->text, form->length);
-			explicit_bzero(form->text, form->length);
-			pfree(form->text);
-		}
-		form->text = larger;
-		form->size = needed * 2;
-	}
-	at = form->text + form->length;
-	if (form->length > 0)
-		*at++ = '&';
-	for (c = name; *c != '\0'; c++)
-		*at++ = *c;
-	*at++ = '=';
-	for (c = value; *c != '\0'; c++)
-	{
-		unsigned char byte = (unsigned char) *c;
-
-		if ((byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') ||
-			(byte >= 'A' && byte <= 'Z') || strchr("-._~", byte) != NULL)
-			*at++ = byte;
-		else
-		{
-			*at++ = '%';
-			*at++ = hex[byte >> 4];
-			*at++ = hex[byte & 15];
-		}
-	}
-	*at = '\0';
-	form->length = at - form->text;
-}
-
-static const char *
-audience(const SpinpanelToken *token)
-{
-	if (spinpanel_address_is_china(token->api_url) || spinpanel_address_is_china(token->login_url))
-		return CHINA_AUDIENCE;
-	return GLOBAL_AUDIENCE;
-}
-
-/* A tenant goes into the path: a GUID or a domain, nothing else. */
-static bool
-is_tenant(const char *text)
-{
-	size_t length = strlen(text);
-
-	return length > 0 && length < 256 && text[0] != '.' &&
-		   strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
-						"ABCDEFGHIJKLMNOPQRSTUVWXYZ-.") == length;
-}
 
 /* It may work later. */
 static void
@@ -418,6 +357,17 @@ fail(SpinpanelToken *token, const char *code, const char *text, long retry_after
 		delay = retry_after * 1000;
 	token->retry_at = now_ms + delay;
 	token->try_again_at = token->retry_at; /* where it is stopped */
+}
+
+/* The code was no good: the account goes on, or stays stopped, as before. */
+static void
+trade_failed(SpinpanelToken *token, const char *reason, int64 now_ms)
+{
+	token->code_waits = false;
+	forget_tried(token);
+	token->retry_at = 0;
+	token->try_again_at = now_ms + STOPPED_RETRY_BASE_MS; /* where it is stopped */
+	token->hooks->sign_in_over(token->account_id, reason);
 }
 
 /* The same request in another way, from the next check on. */
@@ -529,6 +479,7 @@ describe(SpinpanelToken *token, const char *code, const char *description, char 
 			hint = known[i].meaning;
 	}
 	if (strstr(line, "client_secret=") != NULL || strstr(line, "refresh_token=") != NULL ||
+		strstr(line, "code=") != NULL || strstr(line, "code_verifier=") != NULL ||
 		spinpanel_token_appears_in(token, line))
 		strlcpy(line, "description withheld, it repeats a secret", sizeof(line));
 	snprintf(text, size, "%s%s%s%s%s%s", code, hint[0] ? " (" : "", hint, hint[0] ? ")" : "",
@@ -553,6 +504,9 @@ take_token(SpinpanelToken *token, Jsonb *json)
 	for (i = 0; i < length; i++)
 		if ((unsigned char) access[i] <= 0x20 || (unsigned char) access[i] >= 0x7f)
 			usable = false;
+	/* Who signs in does it for the refresh token. */
+	if (token->trading && (refresh == NULL || refresh[0] == '\0'))
+		usable = false;
 
 	if (usable)
 	{
@@ -573,7 +527,13 @@ take_token(SpinpanelToken *token, Jsonb *json)
 		 * A new refresh token, or the file's where a stored one was refused:
 		 * what worked is what must be stored.
 		 */
-		if (token->tried != NULL)
+		if (token->trading)
+		{
+			spinpanel_wipe_text(token->unsaved);
+			token->unsaved = MemoryContextStrdup(token->context, refresh);
+			token->unsaved_signed_in = true;
+		}
+		else if (token->tried != NULL)
 		{
 			const char *newest = NULL;
 
@@ -586,12 +546,23 @@ take_token(SpinpanelToken *token, Jsonb *json)
 			{
 				spinpanel_wipe_text(token->unsaved);
 				token->unsaved = MemoryContextStrdup(token->context, newest);
+				token->unsaved_signed_in = token->tried_signed_in;
 			}
 		}
 	}
 	spinpanel_wipe_text(access);
 	spinpanel_wipe_text(refresh);
 	return usable;
+}
+
+static bool
+signed_in_without_mfa(Jsonb *json)
+{
+	char *access = spinpanel_json_text(&json->root, "access_token");
+	bool without = access != NULL && spinpanel_login_lacks_mfa(access);
+
+	spinpanel_wipe_text(access);
+	return without;
 }
 
 static bool
@@ -617,10 +588,10 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer, Jsonb *js
 		spinpanel_token_appears_in(token, code))
 		code = NULL;
 
-	if ((answer->status == 404 || answer->status == 405) && token->endpoint == ENDPOINT_FIND_OUT)
+	if ((answer->status == 404 || answer->status == 405) && token->endpoint == LOGIN_FIND_OUT)
 	{
 		/* No v2 endpoint here. */
-		token->endpoint = ENDPOINT_V1;
+		token->endpoint = LOGIN_V1;
 		try_at_once(token, now_ms);
 		return;
 	}
@@ -629,8 +600,11 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer, Jsonb *js
 	{
 		if (answer->status == 404 || answer->status == 405)
 		{
-			choose_endpoint(token);
-			stop(token, "http_404", "there is no token endpoint at the login address", now_ms);
+			token->endpoint = spinpanel_login_version(token->login_url, &token->login_length);
+			if (token->trading)
+				trade_failed(token, "there is no token endpoint at the login address", now_ms);
+			else
+				stop(token, "http_404", "there is no token endpoint at the login address", now_ms);
 			return;
 		}
 		snprintf(words, sizeof(words), "the token endpoint answered with HTTP status %d%s%s",
@@ -642,6 +616,11 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer, Jsonb *js
 	description = spinpanel_json_text(&json->root, "error_description");
 	describe(token, code, description, words, sizeof(words));
 
+	if (token->trading)
+	{
+		trade_failed(token, words, now_ms);
+		return;
+	}
 	if ((strcmp(code, "invalid_grant") == 0 || strcmp(code, "interaction_required") == 0) &&
 		token->tried != NULL && !token->tried_file)
 	{
@@ -654,8 +633,9 @@ take_refusal(SpinpanelToken *token, const SpinpanelHttpAnswer *answer, Jsonb *js
 		if (spinpanel_credential_read(token->credential_file, &credential, &sqlstate, error,
 									  sizeof(error)))
 		{
-			differs = credential.refresh_token == NULL ||
-					  strcmp(credential.refresh_token, token->tried) != 0;
+			differs = credential.refresh_token == NULL
+						  ? !token->tried_signed_in
+						  : strcmp(credential.refresh_token, token->tried) != 0;
 			spinpanel_credential_wipe(&credential);
 		}
 		if (differs)
@@ -688,8 +668,7 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 	if (token->settings_changed)
 	{
 		token->settings_changed = false;
-		spinpanel_wipe_text(token->tried);
-		token->tried = NULL;
+		forget_tried(token);
 		return;
 	}
 
@@ -712,9 +691,15 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 			json = NULL;
 		if (answer->status == 200)
 		{
-			if (json != NULL && take_token(token, json))
+			if (token->trading && json != NULL && signed_in_without_mfa(json))
+				trade_failed(token,
+							 "the person signed in without multifactor authentication, which "
+							 "Partner Center asks for",
+							 now_ms);
+			else if (json != NULL && take_token(token, json))
 			{
 				const char *access = token->tried != NULL ? "app+user" : "app";
+				bool traded = token->trading;
 
 				token->failures = 0;
 				token->stops = 0;
@@ -723,12 +708,18 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 				token->eager = false;
 				token->file_next = false;
 				set_error(token, "", "");
-				spinpanel_wipe_text(token->tried);
-				token->tried = NULL;
+				forget_tried(token);
 				if (token->unsaved != NULL)
 					save_refresh_token(token, now_ms);
+				if (traded)
+				{
+					token->code_waits = false;
+					token->hooks->sign_in_over(token->account_id, NULL);
+				}
 				token->hooks->account_connected(token->account_id, access);
 			}
+			else if (token->trading)
+				trade_failed(token, "the answer held no refresh token", now_ms);
 			else
 				fail(token, "", "the token endpoint's answer held no usable token", -1, now_ms);
 		}
@@ -736,12 +727,99 @@ on_answer(void *arg, const SpinpanelHttpAnswer *answer)
 			take_refusal(token, answer, json, now_ms);
 	}
 
-	spinpanel_wipe_text(token->tried);
-	token->tried = NULL;
+	forget_tried(token);
 	if (json != NULL)
 		explicit_bzero(json, VARSIZE(json));
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
+}
+
+/*
+ * The code that a person brought, with what it takes to trade it.  False: there
+ * is none that could be traded; whoever waits for it has been told.
+ */
+static bool
+prepare_trade(SpinpanelToken *token, const char *client_secret, int64 now_ms)
+{
+	LoginAccount account = login_account(token);
+	char *state = NULL;
+	bytea *sealed = NULL;
+	char *code;
+	char *verifier;
+
+	if (!token->hooks->load_sign_in(token->account_id, &state, &sealed) || sealed == NULL)
+	{
+		token->code_waits = false;
+		return false;
+	}
+	code = spinpanel_unseal(client_secret, spinpanel_login_about(&account, "code"), sealed);
+	verifier = spinpanel_login_verifier(&account, client_secret, state);
+	if (code == NULL || verifier == NULL)
+	{
+		spinpanel_wipe_text(code);
+		spinpanel_wipe_text(verifier);
+		trade_failed(token, "the client secret is another one since sign_in_url() was called",
+					 now_ms);
+		return false;
+	}
+	token->trading = true;
+	token->tried = MemoryContextStrdup(token->context, code);
+	token->tried_file = false;
+	token->tried_signed_in = true;
+	token->verifier = MemoryContextStrdup(token->context, verifier);
+	spinpanel_wipe_text(code);
+	spinpanel_wipe_text(verifier);
+	return true;
+}
+
+/* Which refresh token to use, if any.  False: cannot be told, or the account had to stop. */
+static bool
+choose_refresh_token(SpinpanelToken *token, const SpinpanelCredential *credential, int64 now_ms)
+{
+	bytea *sealed = NULL;
+	char *stored = NULL;
+	bool signed_in = false;
+
+	if (token->unsaved != NULL)
+	{
+		token->tried = MemoryContextStrdup(token->context, token->unsaved);
+		token->tried_file = false;
+		token->tried_signed_in = token->unsaved_signed_in;
+		return true;
+	}
+	/* The file's may have been used up long ago: not "none" for "unknown". */
+	if (!token->file_next &&
+		!token->hooks->load_refresh_token(token->account_id, &sealed, &signed_in))
+	{
+		fail(token, "", "the stored refresh token cannot be read now", -1, now_ms);
+		return false;
+	}
+	/* Somebody took it out of the file: app-only access is wanted. */
+	if (sealed != NULL && !signed_in && credential->refresh_token == NULL)
+		return true;
+	if (sealed != NULL)
+	{
+		stored = spinpanel_unseal(credential->client_secret, about_refresh_token(token), sealed);
+		if (stored == NULL && credential->refresh_token == NULL)
+		{
+			stop(token, "sign_in_needed",
+				 "the stored refresh token cannot be decrypted: the client secret in the "
+				 "credential file is not the one that it was stored with",
+				 now_ms);
+			return false;
+		}
+	}
+	token->tried_file = stored == NULL;
+	token->tried_signed_in = stored != NULL && signed_in;
+	if (stored != NULL)
+		token->tried = MemoryContextStrdup(token->context, stored);
+	else if (credential->refresh_token != NULL)
+		token->tried = MemoryContextStrdup(token->context, credential->refresh_token);
+	/* What cannot be decrypted is replaced by what works. */
+	if (sealed != NULL && stored == NULL)
+		token->file_next = true;
+	spinpanel_wipe_text(stored);
+	return true;
 }
 
 static void
@@ -749,15 +827,15 @@ fetch(SpinpanelToken *token, int64 now_ms)
 {
 	SpinpanelCredential credential;
 	SpinpanelHttpRequest request = { 0 };
-	Form form = { 0 };
+	LoginForm form = { 0 };
+	const char *audience = spinpanel_login_audience(token->api_url, token->login_url);
 	const char *headers[3];
 	const char *problem = NULL;
-	char *stored = NULL;
 	char *url;
 	char words[512];
 	char error[1024];
 	int sqlstate;
-	bool v1 = token->endpoint == ENDPOINT_V1;
+	bool v1 = token->endpoint == LOGIN_V1;
 	bool queued;
 
 	/* Should anything here throw, it is not tried again at once. */
@@ -776,7 +854,7 @@ fetch(SpinpanelToken *token, int64 now_ms)
 		stop(token, "host_not_allowed", words, now_ms);
 		return;
 	}
-	if (!is_tenant(token->tenant_id))
+	if (!spinpanel_login_is_tenant(token->tenant_id))
 	{
 		stop(token, "bad_tenant", "the tenant is neither a GUID nor a domain", now_ms);
 		return;
@@ -788,44 +866,40 @@ fetch(SpinpanelToken *token, int64 now_ms)
 		return;
 	}
 
-	spinpanel_wipe_text(token->tried);
-	token->tried = NULL;
-	if (credential.refresh_token != NULL)
+	forget_tried(token);
+	if (!(token->code_waits && prepare_trade(token, credential.client_secret, now_ms)) &&
+		!choose_refresh_token(token, &credential, now_ms))
 	{
-		/* The file's may have been used up long ago: not "none" for "unknown". */
-		if (token->unsaved == NULL && !token->file_next &&
-			!token->hooks->load_refresh_token(token->account_id, &stored))
-		{
-			spinpanel_credential_wipe(&credential);
-			fail(token, "", "the stored refresh token cannot be read now", -1, now_ms);
-			return;
-		}
-		token->tried_file = token->unsaved == NULL && (stored == NULL || stored[0] == '\0');
-		token->tried =
-			MemoryContextStrdup(token->context, token->unsaved != NULL ? token->unsaved
-												: token->tried_file    ? credential.refresh_token
-																	   : stored);
-		spinpanel_wipe_text(stored);
+		spinpanel_credential_wipe(&credential);
+		return;
 	}
 
-	form_field(&form, "client_id", token->client_id);
-	form_field(&form, "client_secret", credential.client_secret);
+	spinpanel_login_field(&form, "client_id", token->client_id);
+	spinpanel_login_field(&form, "client_secret", credential.client_secret);
 	spinpanel_credential_wipe(&credential);
 	if (v1)
-		form_field(&form, "resource", audience(token));
-	if (token->tried != NULL)
+		spinpanel_login_field(&form, "resource", audience);
+	if (token->trading)
 	{
-		form_field(&form, "grant_type", "refresh_token");
-		form_field(&form, "refresh_token", token->tried);
+		spinpanel_login_field(&form, "grant_type", "authorization_code");
+		spinpanel_login_field(&form, "code", token->tried);
+		spinpanel_login_field(&form, "redirect_uri", LOGIN_REDIRECT);
+		spinpanel_login_field(&form, "code_verifier", token->verifier);
+	}
+	else if (token->tried != NULL)
+	{
+		spinpanel_login_field(&form, "grant_type", "refresh_token");
+		spinpanel_login_field(&form, "refresh_token", token->tried);
 		if (v1)
-			form_field(&form, "scope", "openid");
+			spinpanel_login_field(&form, "scope", "openid");
 	}
 	else
-		form_field(&form, "grant_type", "client_credentials");
+		spinpanel_login_field(&form, "grant_type", "client_credentials");
 	if (!v1)
 	{
-		snprintf(words, sizeof(words), "%s/.default", audience(token));
-		form_field(&form, "scope", words);
+		snprintf(words, sizeof(words), "%s/.default%s", audience,
+				 token->trading ? " offline_access" : "");
+		spinpanel_login_field(&form, "scope", words);
 	}
 
 	url = psprintf("%.*s/%s/oauth2/%stoken", token->login_length, token->login_url,
@@ -847,8 +921,7 @@ fetch(SpinpanelToken *token, int64 now_ms)
 	queued = spinpanel_http_submit(&request);
 	token->fetching = queued;
 
-	explicit_bzero(form.text, form.length);
-	pfree(form.text);
+	spinpanel_login_wipe(&form);
 	pfree(url);
 	if (!queued)
 		fail(token, "", "out of memory", -1, now_ms);
@@ -890,12 +963,14 @@ spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 	{
 		if (is_repaired(token, now_ms))
 			spinpanel_token_retry(token);
+		else if (token->code_waits && now_ms >= token->retry_at)
+			fetch(token, now_ms);
 		/* Else now and then, in case the other side was put right. */
 		else if (now_ms >= token->try_again_at)
 			fetch(token, now_ms);
 	}
 	if (!token->stopped && !token->fetching && now_ms >= token->retry_at &&
-		(token->header == NULL || token->eager || now >= token->refresh_at))
+		(token->header == NULL || token->eager || token->code_waits || now >= token->refresh_at))
 		fetch(token, now_ms);
 
 	if (token->stopped)
@@ -914,7 +989,8 @@ spinpanel_token_check(SpinpanelToken *token, int64 now_ms, long *wait)
 bool
 spinpanel_token_wants_check(SpinpanelToken *token)
 {
-	return token->stopped || token->unsaved != NULL || (token->eager && !token->fetching);
+	return token->stopped || token->unsaved != NULL ||
+		   ((token->eager || token->code_waits) && !token->fetching);
 }
 
 const char *
@@ -986,8 +1062,8 @@ spinpanel_token_appears_in(SpinpanelToken *token, const char *text)
 		const char *form = i == 0 ? text : decoded;
 
 		found |= repeats(form, access) || repeats(form, former) || repeats(form, token->tried) ||
-				 repeats(form, token->unsaved) || repeats(form, credential.client_secret) ||
-				 repeats(form, credential.refresh_token);
+				 repeats(form, token->verifier) || repeats(form, token->unsaved) ||
+				 repeats(form, credential.client_secret) || repeats(form, credential.refresh_token);
 	}
 	spinpanel_credential_wipe(&credential);
 	return found;

@@ -26,6 +26,7 @@
 #include "partner/credential.h"
 #include "sql/names.h"
 #include "sql/require.h"
+#include "state/account.h"
 #include "state/adjustment.h"
 #include "state/history.h"
 #include "state/mirror.h"
@@ -201,12 +202,15 @@ require_free_tenant(const Wanted *wanted)
 static void
 erase_token(int32 account_id)
 {
-	static StateQuery delete = { "DELETE FROM spinpanel.credential WHERE account_id = $1", "i",
-								 NULL };
+	static StateQuery token = { "DELETE FROM spinpanel.credential WHERE account_id = $1", "i",
+								NULL };
+	static StateQuery sign_in = { "DELETE FROM spinpanel.sign_in WHERE account_id = $1", "i",
+								  NULL };
 	StateArg args[1];
 
 	args[0] = spinpanel_arg_int(account_id);
-	spinpanel_state_run(&delete, args, 0);
+	spinpanel_state_run(&token, args, 0);
+	spinpanel_state_run(&sign_in, args, 0);
 }
 
 static void
@@ -271,13 +275,13 @@ update_account(const Wanted *wanted, int32 account_id, const Jsonb *before)
 	static StateQuery update = {
 		"UPDATE spinpanel.account a SET tenant_id = $2, client_id = $3, credential_file = $4,"
 		" api_url = $5, login_url = $6, requests_per_minute = $7, max_concurrency = $8, access = $9,"
-		" connected_at = $10, connected_by = session_user, status = 'active', status_reason = NULL,"
-		" failures = 0, not_before = '-infinity' WHERE name = $1"
+		" connected_at = $10, connected_by = session_user WHERE name = $1"
 		" RETURNING " ACCOUNT_AS_JSONB,
 		"tuttttiitT", NULL
 	};
 	StateArg args[10];
 
+	(void) spinpanel_account_turn(account_id, "active", NULL, NULL, true);
 	fill(args, wanted);
 	if (spinpanel_state_run(&update, args, 0) != 1)
 		elog(ERROR, "account \"%s\" vanished", wanted->name);
@@ -286,12 +290,14 @@ update_account(const Wanted *wanted, int32 account_id, const Jsonb *before)
 }
 
 static int32
-store_account(const Wanted *wanted)
+store_account(Wanted *wanted)
 {
 	static StateQuery select = {
 		"SELECT account_id, tenant_id = $2 AND client_id = $3, status = 'disconnected',"
 		" system_identifier = $4 AND database_oid = $5"
 		" AND table_oid = 'spinpanel.account'::pg_catalog.regclass::pg_catalog.oid, " ACCOUNT_AS_JSONB
+		", EXISTS (SELECT FROM spinpanel.credential c WHERE c.account_id = a.account_id"
+		"  AND c.source = 'sign_in')"
 		" FROM spinpanel.account a WHERE name = $1 FOR NO KEY UPDATE",
 		"tutIo", NULL
 	};
@@ -300,6 +306,8 @@ store_account(const Wanted *wanted)
 	bool same;
 	bool was_disconnected;
 	bool is_copy;
+	bool signed_in;
+	const Jsonb *before;
 
 	args[0] = spinpanel_arg_text(wanted->name);
 	args[1] = spinpanel_arg_uuid(wanted->tenant_id);
@@ -313,11 +321,18 @@ store_account(const Wanted *wanted)
 	same = spinpanel_row_bool(0, 2);
 	was_disconnected = spinpanel_row_bool(0, 3);
 	is_copy = !spinpanel_row_bool(0, 4);
-	update_account(wanted, account_id, spinpanel_row_jsonb(0, 5, CurrentMemoryContext));
+	signed_in = spinpanel_row_bool(0, 6);
+	before = spinpanel_row_jsonb(0, 5, CurrentMemoryContext);
 
-	/* Another app's token is of no use, nor one where none is wanted any more. */
-	if (!same || strcmp(wanted->access, "app") == 0)
+	/*
+	 * Another app's token is of no use, nor the file's where the file has none
+	 * any more.  Who signed in need not do it again.
+	 */
+	if (!same || (strcmp(wanted->access, "app") == 0 && !signed_in))
 		erase_token(account_id);
+	else if (signed_in)
+		wanted->access = "app+user";
+	update_account(wanted, account_id, before);
 	if (was_disconnected)
 		spinpanel_mirror_recount_account(account_id);
 	if (is_copy)
@@ -420,11 +435,9 @@ PG_FUNCTION_INFO_V1(spinpanel_disconnect_account);
 Datum
 spinpanel_disconnect_account(PG_FUNCTION_ARGS)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.account a SET status = 'disconnected', status_reason = NULL, access = NULL"
-		" WHERE account_id = $1 AND status <> 'disconnected' RETURNING " ACCOUNT_AS_JSONB,
-		"i", NULL
-	};
+	static StateQuery update = { "UPDATE spinpanel.account a SET access = NULL, idle_reason = NULL"
+								 " WHERE account_id = $1 RETURNING " ACCOUNT_AS_JSONB,
+								 "i", NULL };
 	StateArg args[1];
 	int32 account_id;
 
@@ -434,8 +447,9 @@ spinpanel_disconnect_account(PG_FUNCTION_ARGS)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	args[0] = spinpanel_arg_int(account_id);
-	if (spinpanel_state_run(&update, args, 0) > 0)
+	if (spinpanel_account_turn(account_id, "disconnected", NULL, NULL, false))
 	{
+		spinpanel_state_run(&update, args, 0);
 		record("account disconnected", account_id, NULL,
 			   spinpanel_row_jsonb(0, 1, CurrentMemoryContext));
 		drop_work(account_id);

@@ -29,6 +29,15 @@ extern int spinpanel_account_list(int32 **ids);
 /* Ids of those that are usable; palloc'd.  One that is not keeps no other waiting. */
 extern int spinpanel_account_usable_list(int32 **ids);
 
+/*
+ * The only place that changes the status of an account ("active", "stopped",
+ * "disconnected"), in the caller's transaction.  A disconnected one becomes
+ * active by being connected only.  event, if not NULL, goes into the history.
+ * False: it was so already, or may not become so.
+ */
+extern bool spinpanel_account_turn(int32 account_id, const char *status, const char *reason,
+								   const char *event, bool connecting);
+
 /* Hooks for spinpanel_partner_start(). */
 extern const PartnerHooks spinpanel_account_hooks;
 

@@ -58,6 +58,9 @@ rule "no headers include each other in a circle" "$(
 # shellcheck disable=SC2046
 rule "only http.c knows libcurl" "$(search '#include *[<"]curl/|\b(curl|CURL)_?[a-zA-Z]*\(' $(except partner/http.c))"
 
+# shellcheck disable=SC2046
+rule "only seal.c knows libcrypto" "$(search '#include *[<"]openssl/|\bEVP_' $(except partner/seal.c))"
+
 # The layer of state runs statements, and so do SQL functions, in their callers' transactions.  The worker opens and
 # closes SPI around calls of the state layer; it runs no statement itself.
 rule "statements are run only in state/ and sql/" "$(search '\bSPI_(execute|exec|prepare|cursor|getbinval|getvalue|keepplan)[a-z_]*\(' src/base/*.[ch] src/decide/*.[ch] src/partner/*.[ch] src/worker/*.[ch] src/*.c)"

@@ -29,7 +29,7 @@
 SP_TOP=${SP_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 
 # Debian's packages; what is here only for a program is in SP_PROGRAMS, so that another source of it will do.
-SP_PACKAGES=(postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-pgtap libcurl4-openssl-dev
+SP_PACKAGES=(postgresql-15 postgresql-server-dev-15 postgresql-15-cron postgresql-15-pgtap postgresql-15-pgaudit libcurl4-openssl-dev libssl-dev
 	libc6-dev ca-certificates libtap-parser-sourcehandler-pgtap-perl libipc-run-perl)
 SP_PROGRAMS=(gcc:gcc make:make pkg-config:pkg-config openssl:openssl perl:perl prove:perl node:nodejs)
 

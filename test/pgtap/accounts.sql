@@ -50,7 +50,7 @@ SELECT results_eq('SELECT name, api_url, login_url, requests_per_minute, max_con
     'the defaults are those of the design');
 SELECT ok(system_identifier = (SELECT c.system_identifier FROM pg_control_system() c) AND database_oid = (SELECT oid FROM pg_database
     WHERE datname = current_database()) AND connected_by = session_user, 'where and by whom is kept') FROM spinpanel.account;
-INSERT INTO spinpanel.credential SELECT account_id, 'rotated', now() FROM spinpanel.account;
+INSERT INTO spinpanel.credential SELECT account_id, 'rotated', 'file', now(), now() FROM spinpanel.account;
 UPDATE spinpanel.account SET status = 'stopped', status_reason = 'x';
 SELECT is(spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000001', 'client', current_setting('tap.file'),
     'https://api.partnercenter.microsoft.com/', max_concurrency => 3), (SELECT account_id FROM spinpanel.account), 'the same name again: the same id');
@@ -59,12 +59,16 @@ SELECT results_eq('SELECT max_concurrency, status, status_reason, api_url FROM s
 SELECT is((SELECT count(*)::int FROM spinpanel.credential), 1, 'the rotated token is kept');
 SELECT lives_ok($$SELECT spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000001', 'other-client', current_setting('tap.file'))$$);
 SELECT is((SELECT count(*)::int FROM spinpanel.credential), 0, 'another client: it is erased');
-INSERT INTO spinpanel.credential SELECT account_id, 'rotated', now() FROM spinpanel.account;
+INSERT INTO spinpanel.credential SELECT account_id, 'rotated', 'file', now(), now() FROM spinpanel.account;
 SELECT lives_ok($$SELECT spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000002', 'other-client', current_setting('tap.file'))$$);
 SELECT is((SELECT count(*)::int FROM spinpanel.credential), 0, 'another tenant: it is erased');
-INSERT INTO spinpanel.credential SELECT account_id, 'rotated', now() FROM spinpanel.account;
+INSERT INTO spinpanel.credential SELECT account_id, 'rotated', 'file', now(), now() FROM spinpanel.account;
 SELECT lives_ok($$SELECT spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000002', 'other-client', current_setting('tap.app'))$$);
 SELECT is((SELECT access || (SELECT count(*) FROM spinpanel.credential) FROM spinpanel.account), 'app0', 'a file without a refresh token: app-only, and it is erased');
+INSERT INTO spinpanel.credential SELECT account_id, 'rotated', 'sign_in', now(), now() FROM spinpanel.account;
+SELECT lives_ok($$SELECT spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000002', 'other-client', current_setting('tap.app'))$$);
+SELECT is((SELECT access || (SELECT count(*) FROM spinpanel.credential) FROM spinpanel.account), 'app+user1', '... one that somebody signed in for is kept');
+DELETE FROM spinpanel.credential;
 SELECT throws_ok($$SELECT spinpanel.connect_account('second', 'aaaaaaaa-0000-4000-8000-000000000002', 'c', current_setting('tap.app'))$$,
     '22023', 'the tenant is connected already, as account "main"', 'one account per tenant');
 
@@ -77,7 +81,7 @@ INSERT INTO spinpanel.subscription (subscription_id, account_id, customer_id, of
     auto_renew, is_trial, first_seen_at, changed_at) SELECT '00000000-0000-4000-a000-000000000001', account_id,
     '00000000-0000-4000-8000-000000000001', 'o', 'o', '00000000-0000-4000-9000-000000000001', 'legacy', 12, 'active', true, false, now(), now() FROM spinpanel.account;
 INSERT INTO spinpanel.pool (customer_id, sku_id, owned_seats, active_units) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-9000-000000000001', 12, 12);
-INSERT INTO spinpanel.credential SELECT account_id, 'rotated', now() FROM spinpanel.account;
+INSERT INTO spinpanel.credential SELECT account_id, 'rotated', 'file', now(), now() FROM spinpanel.account;
 SELECT is(spinpanel.disconnect_account('main'), (SELECT account_id FROM spinpanel.account), 'disconnect_account returns the id');
 SELECT is((SELECT status || (SELECT count(*) FROM spinpanel.credential) FROM spinpanel.account), 'disconnected0', 'it is stopped and its token erased');
 SELECT is((SELECT owned_seats FROM spinpanel.pool), 0, 'its seats are no longer owned');
@@ -88,7 +92,7 @@ SELECT throws_ok($$SELECT spinpanel.disconnect_account('nobody')$$, 'P0002');
 SELECT throws_ok($$SELECT spinpanel.disconnect_account(NULL)$$, '22004');
 SELECT is_empty($$SELECT * FROM spinpanel.history h WHERE h::text ~ 'tap-secret|tap-token|rotated'$$, 'no secret in the history');
 SELECT results_eq($$SELECT event, count(*)::int FROM spinpanel.history WHERE event LIKE 'account%' GROUP BY 1 ORDER BY 1$$,
-    $$VALUES ('account connected', 1), ('account connected again', 5), ('account disconnected', 1)$$, 'all of it is on record');
+    $$VALUES ('account connected', 1), ('account connected again', 6), ('account disconnected', 1)$$, 'all of it is on record');
 
 -- files
 SELECT throws_ok(format($$SELECT spinpanel.connect_account('f', 'aaaaaaaa-0000-4000-8000-00000000000f', 'c', %L)$$, f), state, NULL, 'file: ' || f)

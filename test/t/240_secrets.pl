@@ -81,7 +81,7 @@ sub look
 # --- a life: read, change, rotate several times, fail in several ways
 is($t->run_and_wait('sync')->{status}, 'done', 'the first reading');
 is($t->run_and_wait('sync', 'Contoso')->{status}, 'done', '... of users and licences, too');
-like($t->sql('SELECT refresh_token FROM spinpanel.credential'), qr/^1\.AX0A/, 'the token that was returned is kept');
+is($t->sql('SELECT octet_length(refresh_token) > 100 FROM spinpanel.credential'), 't', 'the token that was returned is kept');
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true)});
 is($t->run_and_wait('nightly')->{status}, 'done', 'a night');
 my %tokens = ($t->sql('SELECT refresh_token FROM spinpanel.credential') => 1);
@@ -183,12 +183,9 @@ for my $case (
 	[ 'its end' => 'You sent something with/odd=characters' ],
 	[ 'what is cut at the end' => ('x' x 300) . $secret ],
 	[ 'the refresh token of the file' => "You sent $refresh" ],
-	[ 'the refresh token' => 'You sent KEPT' ],
 	[ 'the refresh token as a code' => 'Sorry', $refresh ])
 {
 	my ($title, $description, $code) = @$case;
-	my $sent = $t->sql('SELECT refresh_token FROM spinpanel.credential');
-	$description =~ s/KEPT/$sent/;
 	$t->fault({ action => 'status', status => 400, match => { kind => 'token' }, body => { error => $code // 'invalid_client', error_description => "AADSTS7000215: No. $description" } });
 	$t->connect_account;
 	my $id = $t->sql('SELECT spinpanel.sync()');
@@ -358,9 +355,9 @@ $t->sql('ANALYZE');
 	$session->query('BEGIN');
 	$session->query(q{INSERT INTO spinpanel.account (name, tenant_id, client_id, credential_file, api_url, login_url, requests_per_minute, max_concurrency, system_identifier, database_oid, connected_at)
 		SELECT 'other', gen_random_uuid(), client_id, credential_file, api_url, login_url, 1, 1, 0, 0, now() FROM spinpanel.account;
-		INSERT INTO spinpanel.credential SELECT max(a.account_id), max(c.refresh_token || 'x'), now() FROM spinpanel.account a, spinpanel.credential c; ANALYZE spinpanel.credential});
+		INSERT INTO spinpanel.credential SELECT max(a.account_id), max(c.refresh_token::text)::bytea || 'x', 'file', now(), now() FROM spinpanel.account a, spinpanel.credential c; ANALYZE spinpanel.credential});
 	is($session->query('SELECT count(*) FROM spinpanel.credential'), '2', 'two tokens are kept');
-	is(found($session->query(q{SELECT string_agg(x::text, ' ') FROM pg_stats x WHERE tablename = 'credential'})), '', '... no statistics show them');
+	is($session->query(q{SELECT count(*) FROM pg_stats WHERE tablename = 'credential' AND attname = 'refresh_token'}), '0', '... no statistics show them');
 	$session->query('ROLLBACK');
 	$session->finish;
 }
@@ -370,7 +367,7 @@ for my $place (look())
 }
 cmp_ok($tables, '>', 40, "$tables tables and views were looked into");
 is(join(' ', map { $_->{name} } grep { found(as_text("SELECT * FROM $_->{name}")) } $t->rows(q{SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname LIKE 'spinpanel%' AND relkind = 'r'})),
-	'spinpanel.credential', 'only the one table holds a secret at all');
+	'', 'no table holds a secret in the clear');
 
 # --- and if there were something, each look would find it
 {
