@@ -158,6 +158,9 @@ CREATE TABLE history (
 );
 CREATE INDEX history_customer_idx ON history (customer_id, at);
 CREATE INDEX history_at_idx ON history USING brin (at);
+CREATE INDEX history_request_idx ON history (request_id) WHERE request_id IS NOT NULL;
+CREATE INDEX history_operation_idx ON history (operation_id) WHERE operation_id IS NOT NULL;
+CREATE INDEX history_ms_request_idx ON history (ms_request_id) WHERE ms_request_id IS NOT NULL;
 COMMENT ON TABLE history IS 'append-only: every step, who wanted it and why';
 COMMENT ON COLUMN history.history_id IS 'id';
 COMMENT ON COLUMN history.at IS 'when (spinpanel''s clock)';

@@ -171,16 +171,40 @@ ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget_changed;
 ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget_all;
 
 CREATE FUNCTION _refuse() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE EXCEPTION 'the history is append-only'
-        USING ERRCODE = 'insufficient_privilege', HINT = 'What happened stays on record.';
-END $$;
+LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_refuse_trigger';
 COMMENT ON FUNCTION _refuse() IS 'internal: keeps the history as it is';
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON history
     FOR EACH STATEMENT EXECUTE FUNCTION _refuse();
 -- Not even where session_replication_role says "replica"
 ALTER TABLE history ENABLE ALWAYS TRIGGER append_only;
+
+CREATE FUNCTION _prune_history(before timestamptz) RETURNS bigint
+LANGUAGE C VOLATILE AS 'MODULE_PATHNAME', 'spinpanel_prune_history';
+COMMENT ON FUNCTION _prune_history(timestamptz) IS 'internal: deletes older history; returns the number of rows';
+
+CREATE FUNCTION prune_history(older_than interval) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    before timestamptz := spinpanel._now() - prune_history.older_than;
+    number bigint;
+BEGIN
+    PERFORM spinpanel._require_primary();
+    PERFORM spinpanel._require_value(prune_history.older_than IS NOT NULL, 'older_than');
+    IF before > spinpanel._now() - interval '90 days' THEN
+        RAISE EXCEPTION USING ERRCODE = '22023',
+            MESSAGE = 'the history of the last 90 days stays',
+            HINT = 'Name a longer time; keep what invoices may still have to be explained by.';
+    END IF;
+    number := spinpanel._prune_history(before);
+    PERFORM spinpanel._record('history pruned', NULL, NULL, NULL, NULL, jsonb_build_object('before', before, 'rows', number), NULL);
+    RETURN number;
+END
+$$;
+COMMENT ON FUNCTION prune_history(interval) IS
+'Deletes history that is older, and returns the number of rows; that it was done is on record. Export what you have to keep. The only way
+to delete history. Errors: 22004; 22023 less than 90 days; 25006 on a standby.';
 
 CREATE FUNCTION _record(event text, customer_id uuid, adjustment_id bigint, run_id bigint, before jsonb, after jsonb,
                         reason text) RETURNS void
