@@ -25,7 +25,7 @@ SELECT is_empty($$SELECT s.attname FROM pg_stats s WHERE s.schemaname = 'spinpan
 SELECT has_function('spinpanel', f, f || '() is there') FROM unnest(ARRAY['connect_account', 'disconnect_account', 'set_relationship',
     'set_license_rule', 'drop_license_rule', 'sync', 'adjust', 'nightly', 'schedule', 'unschedule', 'wait_for_run',
     'excess_seats', 'plan_adjustment', 'approve', 'reject', 'pause', 'resume', 'check_setup', 'grant_role', 'limit_reader',
-    'activate', 'assign_license', 'assign_licenses', 'release_license', 'cancel_request', 'wait_for_request']) AS f;
+    'activate', 'sign_in_url', 'sign_in', 'assign_license', 'assign_licenses', 'release_license', 'cancel_request', 'wait_for_request']) AS f;
 SELECT columns_are('spinpanel', 'subscribed_sku', ARRAY['customer_id', 'sku_id', 'part_number', 'target_type', 'license_group',
     'active_units', 'warning_units', 'suspended_units', 'consumed_units', 'total_units', 'available_units', 'capability_status',
     'changed_at', 'gone_at']);
@@ -52,7 +52,7 @@ FROM (VALUES
     ('tap_manager', 'spinpanel.approve(bigint)', true), ('tap_manager', 'spinpanel.disconnect_account(text)', false),
     ('tap_admin', 'spinpanel.disconnect_account(text)', true), ('tap_admin', 'spinpanel.excess_seats(text)', true),
     ('tap_admin', 'spinpanel._record(text,uuid,bigint,bigint,jsonb,jsonb,text)', false)) AS t (r, f, expected);
-SELECT is_empty(format($$SELECT 1 WHERE has_table_privilege(%L, 'spinpanel.credential', 'SELECT')$$, r), r || ' cannot read the secret')
+SELECT is_empty(format($$SELECT t FROM unnest(ARRAY['credential', 'sign_in']) t WHERE has_table_privilege(%L, 'spinpanel.' || t, 'SELECT')$$, r), r || ' cannot read secrets')
 FROM unnest(ARRAY['tap_nobody', 'tap_reader', 'tap_operator', 'tap_manager', 'tap_admin']) AS r;
 SELECT is_empty($$SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'spinpanel'::regnamespace AND c.relkind = 'r'
     AND has_table_privilege('tap_admin', c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')$$, 'nobody writes a table directly');

@@ -84,5 +84,46 @@ for my $mode (0666, 0622, 0660, 0620)
 }
 like($t->sql(q{SELECT detail FROM spinpanel.check_setup() WHERE item = 'credential' AND NOT ok AND detail ~ '^evil'}), qr/can be written by other users/, 'check_setup() tells, too');
 
+# --- readers of certain customers: a limit that holds, also when the role is renamed
+$t->sql(q{CREATE ROLE few LOGIN; CREATE ROLE all_of_them LOGIN; SELECT spinpanel.grant_role('reader', r) FROM unnest(ARRAY['few', 'all_of_them']::name[]) r;
+	INSERT INTO spinpanel.customer (customer_id, name, first_seen_at) VALUES ('00000000-0000-4000-8000-0000000000ff', 'Fabrikam', now());
+	CREATE VIEW spinpanel_report.test AS SELECT c.name FROM spinpanel.customer c WHERE c.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
+	GRANT SELECT ON spinpanel_report.test TO few, all_of_them});
+sub sees { my ($role) = @_; return $t->sql(q{SELECT coalesce(string_agg(name, ' ' ORDER BY name), 'nothing') FROM spinpanel_report.test}, user => $role) }
+is(sees('few'), 'Contoso Fabrikam', 'a reader sees all customers');
+is($t->sql(q{SELECT spinpanel.limit_reader('few', ARRAY['Contoso'])}), '1', 'limited');
+is(sees('few') . ', ' . sees('all_of_them'), 'Contoso, Contoso Fabrikam', '... it sees that one, and others all');
+($state, $message) = $t->sql_error(q{SELECT spinpanel.grant_role('operator', 'few')});
+is($state, '55000', '... it cannot become an operator');
+like($message, qr/limit_reader/, '... before the limit is lifted');
+$t->sql(q{SELECT spinpanel.grant_role('reader', 'few')});
+is(sees('few'), 'Contoso', '... nor does granting reader again lift it');
+$t->sql('ALTER ROLE few RENAME TO fewer; CREATE ROLE few LOGIN; GRANT fewer TO few');
+is(sees('fewer') . ', ' . sees('few'), 'Contoso, Contoso', '... renamed, and for its members');
+$t->sql('REVOKE fewer FROM few');
+is(($t->sql_error(q{SELECT * FROM spinpanel_report.test}, user => 'few'))[0], '42501', '... and not for who has the name now');
+$t->sql('DELETE FROM spinpanel.reader_limit');
+is(sees('fewer'), 'nothing', 'where the rows are lost, it sees nothing rather than everything');
+$t->sql(q{SELECT spinpanel.limit_reader('fewer', '{*}')});
+is(sees('fewer'), 'Contoso Fabrikam', 'lifted');
+is(($t->sql_error(q{SELECT spinpanel.limit_reader('app', '{Contoso}')}))[0], '22023', 'an operator cannot be limited');
+$t->sql('GRANT all_of_them TO fewer');
+is(($t->sql_error(q{SELECT spinpanel.limit_reader('fewer', '{Contoso}')}))[0], '22023', 'nor a member of who sees all');
+$t->sql('REVOKE all_of_them FROM fewer');
+
+# --- roles can be taken back
+$t->sql(q{SELECT spinpanel.limit_reader('fewer', '{Contoso}')});
+for my $role (qw(fewer readonly app adm))
+{
+	is(($t->sql_error("DROP ROLE $role"))[0], '2BP01', "$role has rights");
+	$t->sql("SELECT spinpanel.revoke_role('$role')");
+	is($t->sql($others =~ s/a.grantee <> o.owner/a.grantee = '$role'::regrole/r), '', '... they are taken back');
+}
+$t->sql(q{ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM readonly, app; ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM app; ALTER DEFAULT PRIVILEGES REVOKE ALL ON SEQUENCES FROM app;
+	ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM app; ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM app; DROP OWNED BY adm, app, readonly});
+is(($t->sql_error('DROP ROLE fewer, readonly, app, adm'))[0], '00000', '... and DROP ROLE works');
+is($t->sql('SELECT count(*) FROM spinpanel.reader_limit'), '0', 'no limit is left');
+is(($t->sql_error($_->[0]))[0], $_->[1], $_->[0]) for [ q{SELECT spinpanel.revoke_role('nobody')}, '42704' ], [ 'SELECT spinpanel.revoke_role(NULL)', '22004' ];
+
 $t->node->stop;
 done_testing();
