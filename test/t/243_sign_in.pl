@@ -117,13 +117,11 @@ my %places = (
 like($places{'logical decoding'}, qr/table spinpanel\.credential: UPDATE/, 'subscribers are sent what is stored') or diag(substr $places{'logical decoding'}, 0, 300);
 for my $role (qw(the_reader the_operator the_manager the_admin bi postgres))
 {
-	for my $table ($t->rows(qq{SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relnamespace::regnamespace::text ~ '^spinpanel' AND relkind IN ('r', 'v')
-		AND has_schema_privilege('$role', relnamespace, 'USAGE') AND has_table_privilege('$role', c.oid, 'SELECT')}))
-	{
-		# a view may use a function that the role may not call
-		my (undef, $out) = $t->node->psql('postgres', "SELECT string_agg(x::text, ' ') FROM $table->{name} x", extra_params => [ '-U', $role ]);
-		$places{"what $role reads"} .= "$out ";
-	}
+	# all in one session; a view may use a function that the role may not call
+	my @tables = map { $_->{name} } $t->rows(qq{SELECT c.oid::regclass::text AS name FROM pg_class c WHERE relnamespace::regnamespace::text ~ '^spinpanel' AND relkind IN ('r', 'v')
+		AND has_schema_privilege('$role', relnamespace, 'USAGE') AND has_table_privilege('$role', c.oid, 'SELECT')});
+	my (undef, $out, $err) = $t->node->psql('postgres', join('', map { "SELECT * FROM $_;\n" } @tables), on_error_stop => 0, extra_params => [ '-U', $role ]);
+	$places{"what $role reads"} = $out . $err;
 }
 $t->node->backup('canary');
 my $backup = $t->node->backup_dir . '/canary';
