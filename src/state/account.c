@@ -584,13 +584,23 @@ store_connected(void *arg)
 	args[0] = spinpanel_arg_int(work->account_id);
 	args[1] = spinpanel_arg_text(work->access);
 	spinpanel_state_run(&update, args, 0);
-	if (strcmp(work->access, "app+user") == 0)
-	{
-		args[1] = spinpanel_arg_time(spinpanel_now());
-		spinpanel_state_run(&used, args, 0);
-	}
 	if (spinpanel_account_turn(work->account_id, "active", NULL, "account active again", false))
 		notify(work->account_id, "active");
+}
+
+/* On its own: the account acts, whether or not this can be noted. */
+static void
+store_used(void *arg)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.credential SET used_at = $2 WHERE account_id = $1", "iT", NULL
+	};
+	StatusWork *work = arg;
+	StateArg args[2];
+
+	args[0] = spinpanel_arg_int(work->account_id);
+	args[1] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&update, args, 0);
 }
 
 static void
@@ -602,6 +612,8 @@ hook_account_connected(int32 account_id, const char *access_kind)
 	work.account_id = account_id;
 	work.access = access_kind;
 	(void) spinpanel_unit("noting an account's access", store_connected, &work, UNIT_REPEATABLE);
+	if (strcmp(access_kind, "app+user") == 0)
+		(void) spinpanel_unit("noting the use of a token", store_used, &work, UNIT_REPEATABLE);
 }
 
 const PartnerHooks spinpanel_account_hooks = {
