@@ -576,8 +576,6 @@ store_connected(void *arg)
 		"  AND a.status <> 'disconnected' AND a.access IS DISTINCT FROM $2 FOR NO KEY UPDATE SKIP LOCKED)",
 		"it", NULL
 	};
-	static StateQuery used = { "UPDATE spinpanel.credential SET used_at = $2 WHERE account_id = $1",
-							   "iT", NULL };
 	StatusWork *work = arg;
 	StateArg args[2];
 
