@@ -647,6 +647,8 @@ sub refused
 	my $key = "$c|$sku";
 	my $now = $player->now;
 	return if grep { $_->{what} =~ /numbers/ } $self->storms($c, $now - 2 * DAY, $now);
+	# under auto increment the stock is not for requests
+	return if $self->setting_during($c, 'auto_increment', 'true', $now - MOMENT, $now);
 	my $read = $player->sql("SELECT extract(epoch FROM min(a.subscribed_skus_read_at)) FROM spinpanel.customer_account a JOIN spinpanel.customer c USING (customer_id) WHERE c.name = " . Player::quote($c) . ' AND a.gone_at IS NULL');
 	return if $read eq '' || $now - $read > 3 * DAY;
 	$books->read($self->watch);
