@@ -530,7 +530,7 @@ sub finished
 	{
 		# the person of that name held it when we looked
 		$self->object('requests: done, not held', $key, "request $w->{id} is done, and $w->{upn} holds nothing")
-		  unless grep { $books->held($_, $part, $end - 10 * MINUTE, $end) } @ids;
+		  unless grep { $books->held($_, $part, $end - 10 * MINUTE, $end + MOMENT) } @ids;
 	}
 	elsif ($w->{status} eq 'done' && $w->{kind} eq 'release')
 	{
