@@ -93,6 +93,7 @@ CREATE TABLE license_request (
     reference       text,
     requested_by    name NOT NULL DEFAULT session_user,
     error           text,
+    state_reason    text,
     -- counts in the floor: true from the request until a read that started at
     -- least settle_time after the assignment was confirmed has been taken in
     waiting         boolean NOT NULL DEFAULT true,
@@ -108,8 +109,13 @@ CREATE TABLE license_request (
     consumed_level  int,                        -- consumed units that show its assignment
     follows         bigint,                     -- ends with that one: same user and SKU
     adjustment_id   bigint,                     -- purchase that a person has to approve
+    buy_most        int,                        -- a larger purchase was refused
+    stock_only      boolean NOT NULL DEFAULT false,  -- auto increment: its purchase was refused
     attempts        int NOT NULL DEFAULT 0,
     not_before      timestamptz NOT NULL DEFAULT '-infinity',
+    waits_for       text CHECK (waits_for IN ('user', 'looks', 'release', 'reserved', 'try', 'purchase', 'order', 'seat',
+                                              'approval', 'leader')),
+    untold          boolean NOT NULL DEFAULT false,  -- ended by a caller; the worker has to notify
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz
 ) WITH (fillfactor = 70);
@@ -128,6 +134,10 @@ CREATE INDEX license_request_due_idx ON license_request (not_before)
 CREATE INDEX license_request_operation_idx ON license_request (operation_id) WHERE operation_id IS NOT NULL;
 CREATE INDEX license_request_buy_idx ON license_request (buy_operation) WHERE buy_operation IS NOT NULL;
 CREATE INDEX license_request_follows_idx ON license_request (follows) WHERE follows IS NOT NULL;
+CREATE INDEX license_request_untold_idx ON license_request (request_id) WHERE untold;
+CREATE INDEX license_request_approval_idx ON license_request (customer_id) WHERE waits_for = 'approval';
+CREATE INDEX license_request_failed_idx ON license_request (finished_at) WHERE status = 'failed';
+CREATE INDEX license_request_reference_idx ON license_request (reference) WHERE reference IS NOT NULL;
 CREATE INDEX license_request_released_idx ON license_request (customer_id, sku_id, confirmed_at)
     WHERE kind = 'release' AND status = 'done';
 COMMENT ON TABLE license_request IS 'assignments and releases asked for';
@@ -144,7 +154,8 @@ COMMENT ON COLUMN license_request.seat_bought IS 'a seat was bought for it';
 COMMENT ON COLUMN license_request.subscription_id IS 'in which subscription';
 COMMENT ON COLUMN license_request.reference IS 'the caller''s own';
 COMMENT ON COLUMN license_request.requested_by IS 'who asked';
-COMMENT ON COLUMN license_request.error IS 'why it failed, for a person to act on';
+COMMENT ON COLUMN license_request.error IS 'why it failed or was cancelled, for a person to act on; NULL while it is open and when it is done';
+COMMENT ON COLUMN license_request.state_reason IS 'what an open request waits for, or how far it is';
 COMMENT ON COLUMN license_request.waiting IS 'counts in the floor of its pool';
 COMMENT ON COLUMN license_request.confirmed_at IS 'when the assignment was confirmed';
 COMMENT ON COLUMN license_request.looked_at IS 'when the user and their licences were read for it';
@@ -157,7 +168,11 @@ COMMENT ON COLUMN license_request.active_level IS 'active units that show the se
 COMMENT ON COLUMN license_request.consumed_level IS 'consumed units that show its assignment';
 COMMENT ON COLUMN license_request.follows IS 'the request of the same user and SKU that it ends with';
 COMMENT ON COLUMN license_request.adjustment_id IS 'the purchase that has to be approved before its seat is bought';
+COMMENT ON COLUMN license_request.buy_most IS 'a larger purchase was refused: its seat is bought together with fewer others';
+COMMENT ON COLUMN license_request.stock_only IS 'its purchase under auto increment was refused: a seat of the stock will do';
 COMMENT ON COLUMN license_request.attempts IS 'failed attempts';
 COMMENT ON COLUMN license_request.not_before IS 'the next attempt';
+COMMENT ON COLUMN license_request.waits_for IS 'the event that ends its waiting before not_before';
+COMMENT ON COLUMN license_request.untold IS 'a caller ended it, and NOTIFY is still to be sent';
 COMMENT ON COLUMN license_request.created_at IS 'when it was asked for';
 COMMENT ON COLUMN license_request.finished_at IS 'when it ended';

@@ -100,6 +100,8 @@ CREATE TABLE operation (
 CREATE INDEX operation_open_idx ON operation (operation_id) WHERE status IN ('queued', 'sending', 'unknown');
 CREATE INDEX operation_verify_idx ON operation (verify_at) WHERE verify_at IS NOT NULL;
 CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
+CREATE INDEX operation_seats_idx ON operation (customer_id, sku_id)
+    WHERE purpose IN ('buy', 'remove', 'merge', 'give_back');
 CREATE INDEX operation_after_idx ON operation (after_operation) WHERE after_operation IS NOT NULL;
 CREATE INDEX operation_user_idx ON operation (customer_id, (wanted ->> 'userId'))
     WHERE status IN ('queued', 'sending', 'unknown') AND (wanted ->> 'userId') IS NOT NULL;
@@ -157,6 +159,7 @@ CREATE TABLE history (
     reason          text
 );
 CREATE INDEX history_customer_idx ON history (customer_id, at);
+CREATE INDEX history_request_idx ON history (request_id) WHERE event = 'request archived';
 CREATE INDEX history_at_idx ON history USING brin (at);
 CREATE INDEX history_request_idx ON history (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX history_operation_idx ON history (operation_id) WHERE operation_id IS NOT NULL;

@@ -209,6 +209,15 @@ BEGIN
     hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.history WHERE event = ''counters put right''; tells which. Please report it.' END;
     RETURN NEXT;
 
+    item := 'requests';
+    SELECT count(*) AS open, min(q.created_at) AS oldest,
+           (SELECT count(*) FROM spinpanel.license_request f WHERE f.status = 'failed' AND f.finished_at > moment - interval '24 hours') AS failed
+    INTO counts FROM spinpanel.license_request q WHERE q.status IN ('queued', 'buying', 'provisioning', 'assigning');
+    ok := coalesce(counts.oldest > moment - interval '24 hours', true) AND counts.failed = 0;
+    detail := format('%s open, the oldest of %s; %s failed within 24 hours', counts.open, coalesce(counts.oldest::text, '-'), counts.failed);
+    hint := CASE WHEN NOT ok THEN 'SELECT * FROM spinpanel.license_request: state_reason says what an open one waits for, error why one failed; retry_request() tries a failed one again.' END;
+    RETURN NEXT;
+
     item := 'copy';
     SELECT string_agg(a.name, ', ' ORDER BY a.name) AS names INTO counts FROM spinpanel.account a
     WHERE a.status <> 'disconnected'
@@ -233,7 +242,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION check_setup() IS
-'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
+'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals, requests, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
 
 CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -283,7 +292,8 @@ BEGIN
     UPDATE spinpanel.operation o SET verify_at = NULL WHERE o.verify_at IS NOT NULL;
 
     WITH over AS (
-        UPDATE spinpanel.license_request q SET status = 'cancelled', finished_at = moment, error = why, waiting = false
+        UPDATE spinpanel.license_request q SET status = 'cancelled', finished_at = moment, error = why, waiting = false,
+               state_reason = NULL, waits_for = NULL, untold = true
         WHERE q.status IN ('queued', 'buying', 'provisioning', 'assigning') RETURNING q.*
     )
     INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, request_id, reason)

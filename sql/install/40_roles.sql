@@ -111,7 +111,7 @@ CREATE VIEW _function_level AS
 SELECT f.name::name, f.level FROM (VALUES
     ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1),
     ('excess_seats', 2), ('plan_adjustment', 2), ('sync', 2), ('adjust', 2), ('nightly', 2), ('wait_for_run', 2),
-    ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2),
+    ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2), ('retry_request', 2), ('quote_license', 2),
     ('wait_for_request', 2), ('check_setup', 2),
     ('set_relationship', 3), ('set_license_rule', 3), ('drop_license_rule', 3), ('approve', 3), ('reject', 3),
     ('pause', 3), ('resume', 3),

@@ -30,6 +30,7 @@
 #include "state/adjustment.h"
 #include "state/history.h"
 #include "state/mirror.h"
+#include "state/request.h"
 #include "state/run.h"
 #include "state/statement.h"
 
@@ -452,6 +453,8 @@ spinpanel_disconnect_account(PG_FUNCTION_ARGS)
 		spinpanel_state_run(&update, args, 0);
 		record("account disconnected", account_id, NULL,
 			   spinpanel_row_jsonb(0, 1, CurrentMemoryContext));
+		/* Before their operations are: what was never sent is cancelled. */
+		spinpanel_request_account_gone(account_id);
 		drop_work(account_id);
 		/* Its seats belong to no pool that we may touch. */
 		spinpanel_mirror_recount_account(account_id);

@@ -28,10 +28,13 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
+#include "base/settings.h"
 #include "base/uuid.h"
 #include "sql/names.h"
 #include "sql/request_check.h"
 #include "state/operation.h"
+#include "state/plan_input.h"
 #include "state/statement.h"
 
 #define NOBODY "'00000000-0000-0000-0000-000000000000'"
@@ -321,27 +324,23 @@ spinpanel_request_check_find(Asking *asking, const char *customer, const char *s
 enum
 {
 	SUB_ACCOUNT = 1,
-	SUB_USABLE,
+	SUB_TRIAL,
+	SUB_COMMERCE,
 	SUB_STATUS,
+	SUB_QUANTITY,
+	SUB_MAXIMUM,
 	SUB_RENEWS,
-	SUB_OURS,
-	SUB_ROOM,
+	SUB_CANCEL,
+	SUB_EXTENDED,
+	SUB_OUR_END,
+	SUB_OUR_SUSPENSION,
+	SUB_RENEWED,
+	SUB_OTHER_PRODUCT,
 	SUB_TERM,
 	SUB_CYCLE,
 	SUB_ID,
 	SUB_NAME
 };
-
-static bool
-same(const char *wanted, int row, int column)
-{
-	const char *is;
-
-	if (wanted == NULL)
-		return true;
-	is = spinpanel_row_text(row, column, CurrentMemoryContext);
-	return is != NULL && pg_strcasecmp(wanted, is) == 0;
-}
 
 static bool
 ours(const Asking *asking, int32 account_id)
@@ -367,80 +366,78 @@ spinpanel_request_check_load(Asking *asking)
 	spinpanel_request_check_take(asking, spinpanel_state_run_generic(&select, args), 0);
 }
 
-/*
- * Where a seat can come from, in the order in which the worker looks: raise,
- * reactivate, order.
- */
+/* As the planner wants them: it says where a seat can come from. */
 void
 spinpanel_request_check_take(Asking *asking, uint64 rows, int before)
 {
+	PlanSubscription *subscriptions = palloc0(sizeof(PlanSubscription) * (rows + 1));
+	MemoryContext context = CurrentMemoryContext;
+	int32 count = 0;
 	uint64 row;
-	bool reactivate = false;
-	char *suspended = NULL;
 
 	asking->loaded = true;
-	asking->no_source = NULL;
 	asking->account_id = 0;
-	asking->source = false;
-
+	asking->suspended = NULL;
+	asking->terms = palloc0(sizeof(NeedTerms) * (rows + 1));
 	for (row = 0; row < rows; row++)
 	{
-		char *status;
+		PlanSubscription *s = &subscriptions[count];
+		int32 account;
+		char *text;
 
 		if (spinpanel_row_isnull(row, before + SUB_ACCOUNT) ||
-			!spinpanel_row_bool(row, before + SUB_USABLE) ||
-			!ours(asking, spinpanel_row_int(row, before + SUB_ACCOUNT)))
+			!ours(asking, account = spinpanel_row_int(row, before + SUB_ACCOUNT)))
 			continue;
-		status = spinpanel_row_text(row, before + SUB_STATUS, CurrentMemoryContext);
-		if (strcmp(status, "suspended") == 0)
+		s->account = account;
+		s->trial = spinpanel_row_bool(row, before + SUB_TRIAL);
+		text = spinpanel_row_text(row, before + SUB_COMMERCE, context);
+		s->commerce = strcmp(text, "nce") == 0      ? PLAN_NCE
+					  : strcmp(text, "legacy") == 0 ? PLAN_LEGACY
+													: PLAN_OTHER;
+		text = spinpanel_row_text(row, before + SUB_STATUS, context);
+		s->status = strcmp(text, "active") == 0      ? PLAN_ACTIVE
+					: strcmp(text, "suspended") == 0 ? PLAN_SUSPENDED
+													 : PLAN_GONE;
+		if (s->trial || s->commerce == PLAN_OTHER || s->status == PLAN_GONE)
+			continue;
+		s->quantity = spinpanel_row_int(row, before + SUB_QUANTITY);
+		s->minimum = 1;
+		s->maximum = spinpanel_row_isnull(row, before + SUB_MAXIMUM)
+						 ? PG_INT32_MAX
+						 : spinpanel_row_int(row, before + SUB_MAXIMUM);
+		s->term_end = PLAN_NEVER;
+		s->next_quantity = -1;
+		s->auto_renew = spinpanel_row_bool(row, before + SUB_RENEWS);
+		s->cancel_at_term = spinpanel_row_bool(row, before + SUB_CANCEL);
+		s->extended_term = spinpanel_row_bool(row, before + SUB_EXTENDED);
+		s->end_by =
+			spinpanel_plan_input_end_by(s, spinpanel_row_bool(row, before + SUB_OUR_END),
+										spinpanel_row_bool(row, before + SUB_OUR_SUSPENSION),
+										spinpanel_row_isnull(row, before + SUB_RENEWED) ||
+											spinpanel_row_bool(row, before + SUB_RENEWED));
+		s->next_other_sku = spinpanel_row_bool(row, before + SUB_OTHER_PRODUCT);
+		if (s->status == PLAN_SUSPENDED)
+			s->suspended_by =
+				spinpanel_row_bool(row, before + SUB_OUR_SUSPENSION) ? PLAN_OURS : PLAN_PERSON;
+		if (s->suspended_by == PLAN_PERSON && asking->suspended == NULL)
 		{
+			char *name = spinpanel_row_text(row, before + SUB_NAME, context);
 			pg_uuid_t id;
 
-			if (spinpanel_row_bool(row, before + SUB_OURS))
-				reactivate = true;
-			else if (suspended == NULL)
-			{
-				char *name = spinpanel_row_text(row, before + SUB_NAME, CurrentMemoryContext);
-
-				spinpanel_row_uuid(row, before + SUB_ID, &id);
-				suspended =
-					psprintf("%s%s%s", name ? name : "", name ? " " : "", spinpanel_uuid_text(&id));
-			}
+			spinpanel_row_uuid(row, before + SUB_ID, &id);
+			asking->suspended =
+				psprintf("%s%s%s", name ? name : "", name ? " " : "", spinpanel_uuid_text(&id));
 		}
-		else if (strcmp(status, "active") == 0)
-		{
-			int32 account = spinpanel_row_int(row, before + SUB_ACCOUNT);
-
-			if (asking->account_id == 0 || account < asking->account_id)
-				asking->account_id = account;
-			if (!spinpanel_row_bool(row, before + SUB_RENEWS))
-				asking->no_source = "Its subscription is set to end.";
-			else if (!spinpanel_row_bool(row, before + SUB_ROOM))
-				asking->no_source = "Its subscription has the most seats that the offer allows.";
-			else if (!same(asking->term_duration, row, before + SUB_TERM) ||
-					 !same(asking->billing_cycle, row, before + SUB_CYCLE))
-				asking->no_source =
-					"Its subscription has another term or billing cycle than the rule wants.";
-			else
-				asking->source = true;
-		}
+		if (s->status == PLAN_ACTIVE && (asking->account_id == 0 || account < asking->account_id))
+			asking->account_id = account;
+		asking->terms[count].term_duration = spinpanel_row_text(row, before + SUB_TERM, context);
+		asking->terms[count].billing_cycle = spinpanel_row_text(row, before + SUB_CYCLE, context);
+		asking->terms[count].usable = true;
+		count++;
 	}
-
-	asking->remedy = "Give an offer to order: spinpanel.set_license_rule(customer, sku, "
-					 "default_offer => 'productId:skuId').";
-	if (asking->source || reactivate)
-		asking->source = true;
-	else if (suspended != NULL)
-	{
-		asking->no_source =
-			psprintf("Subscription %s was suspended, and not by spinpanel.", suspended);
-		asking->remedy = "Reactivate that subscription in Partner Center, or release a licence.";
-	}
-	else if (asking->default_offer != NULL)
-		asking->source = true;
-	else if (asking->no_source == NULL)
-		asking->no_source = "There is no subscription of ours to raise, and no rule with a "
-							"default_offer to order.";
+	memset(&asking->pool, 0, sizeof(asking->pool));
+	asking->pool.subscriptions = subscriptions;
+	asking->pool.subscription_count = count;
 	if (asking->account_id == 0 && asking->account_count > 0)
 		asking->account_id = asking->accounts[0];
 }
@@ -466,37 +463,60 @@ spinpanel_request_check_require_account(const Asking *asking)
 
 typedef struct Figures
 {
-	int32 owned;
+	int32 owned; /* with those that are ordered and not readable yet */
 	int32 active;
 	int32 consumed;
 	int32 waiting; /* assignments asked for and not in consumed */
 	int32 unbought; /* of them: open, and no seat was bought */
 	int32 bought; /* of them: a seat was bought */
+	int32 freed; /* releases asked for, or done and not in consumed */
 } Figures;
 
 /*
  * As of this moment at every isolation level: who comes second under a limit
- * must see what the first has committed.
+ * must see what the first has committed.  What Partner Center reports counts: in
+ * doubt the worker tries, and says no.
  */
 static void
 count(const Asking *asking, Figures *figures)
 {
 	static StateQuery select = {
-		"SELECT p.owned_seats, p.active_units, p.consumed_units, w.waiting, w.unbought, w.bought"
-		" FROM (SELECT 1) one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2"
+		"SELECT p.owned_seats + coalesce((SELECT sum((o.wanted ->> 'quantity')::int)::int FROM spinpanel.operation o"
+		"  WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy' AND o.kind = 'checkout' AND o.status = 'done'"
+		"  AND o.finished_at > $4 AND NOT EXISTS (SELECT FROM spinpanel.subscription s"
+		"   WHERE s.subscription_id = o.subscription_id AND s.sku_id IS NOT NULL)), 0),"
+		" p.active_units, p.consumed_units, w.waiting, w.unbought, w.bought, f.freed"
+		" FROM (SELECT coalesce(p.owned_seats, 0) AS owned_seats, greatest(k.active_units, p.active_units, 0) AS active_units,"
+		"  coalesce(least(k.consumed_units, p.consumed_units), 0) AS consumed_units,"
+		"  least($5, (SELECT max(c.subscribed_skus_read_at) FROM spinpanel.customer_account c WHERE c.customer_id = $1))"
+		"   - make_interval(secs => $3) AS shown"
+		"  FROM (SELECT 1) one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2"
+		"  LEFT JOIN spinpanel.subscribed_sku k ON k.customer_id = $1 AND k.sku_id = $2 AND k.gone_at IS NULL) p"
 		" CROSS JOIN LATERAL (SELECT count(*)::int AS waiting,"
 		"  (count(*) FILTER (WHERE q.status <> 'done' AND NOT q.seat_bought))::int AS unbought,"
 		"  (count(*) FILTER (WHERE q.seat_bought))::int AS bought"
 		"  FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
 		"  AND q.kind = 'assign' AND q.status NOT IN ('failed', 'cancelled')"
 		/* Those whose licence is counted as consumed by now need no seat beside it. */
-		"  AND NOT (q.status = 'done' AND coalesce(q.consumed_level <= p.consumed_units, false))) w",
-		"uu", NULL
+		"  AND NOT (q.status = 'done' AND coalesce(q.consumed_level <= p.consumed_units, false))) w"
+		/* A release frees a seat as far as its user is not known to hold none. */
+		" CROSS JOIN LATERAL (SELECT ((SELECT count(*) FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
+		"  AND q.kind = 'release' AND q.status IN ('queued', 'assigning') AND q.follows IS NULL"
+		"  AND (EXISTS (SELECT FROM spinpanel.user_license l WHERE l.customer_id = $1 AND l.sku_id = $2 AND l.user_id = q.user_id)"
+		"   OR NOT EXISTS (SELECT FROM spinpanel.customer_user u WHERE u.customer_id = $1 AND u.user_id = q.user_id"
+		"    AND u.licenses_read_at IS NOT NULL)))"
+		"  + (SELECT count(*) FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
+		"   AND q.kind = 'release' AND q.status = 'done' AND q.operation_id IS NOT NULL AND q.confirmed_at > p.shown))::int AS freed) f",
+		"uuiTT", NULL
 	};
-	StateArg args[2];
+	StateArg args[5];
 
 	args[0] = spinpanel_arg_uuid(&asking->customer_id);
 	args[1] = spinpanel_arg_uuid(&asking->sku_id);
+	args[2] = spinpanel_arg_int(spinpanel_settle_time);
+	args[3] = spinpanel_arg_time(spinpanel_now() -
+								 (int64) spinpanel_provisioning_timeout * USECS_PER_SEC);
+	args[4] = spinpanel_arg_time(spinpanel_now());
 	(void) spinpanel_state_run_latest(&select, args);
 	figures->owned = spinpanel_row_int(0, 1);
 	figures->active = spinpanel_row_int(0, 2);
@@ -504,6 +524,7 @@ count(const Asking *asking, Figures *figures)
 	figures->waiting = spinpanel_row_int(0, 4);
 	figures->unbought = spinpanel_row_int(0, 5);
 	figures->bought = spinpanel_row_int(0, 6);
+	figures->freed = spinpanel_row_int(0, 7);
 }
 
 /*
@@ -514,7 +535,8 @@ count(const Asking *asking, Figures *figures)
 static void
 require_limit(const Asking *asking, const Figures *f, int32 seats)
 {
-	int32 free = Min(f->owned - f->bought, f->active) - f->consumed - (f->waiting - f->bought);
+	int32 free =
+		Min(f->owned - f->bought, f->active) - f->consumed - (f->waiting - f->bought) + f->freed;
 	int32 buying = Min(f->unbought, Max(0, -free));
 	int32 buy = seats - Max(0, Min(free, seats));
 
@@ -535,11 +557,54 @@ require_limit(const Asking *asking, const Figures *f, int32 seats)
 					 "licence that is not needed.")));
 }
 
+/* The planner's answer: can one be bought, whatever the limit of 24 hours says? */
+static AskBuyable
+can_buy(const Asking *asking, char *why, size_t why_size)
+{
+	AskCustomer customer;
+	AskPool pool;
+	NeedSource source;
+	int32 seats;
+
+	memset(&customer, 0, sizeof(customer));
+	customer.now = spinpanel_now();
+	customer.purchases = asking->purchases;
+	memset(&pool, 0, sizeof(pool));
+	pool.plan = &asking->pool;
+	pool.terms = asking->terms;
+	pool.rule.default_offer = asking->default_offer;
+	pool.rule.term_duration = asking->term_duration;
+	pool.rule.billing_cycle = asking->billing_cycle;
+	pool.max_seats = -1; /* that is counted exactly, under a lock */
+	return spinpanel_request_can_buy(&customer, &pool, true, 1, &source, &seats, why, why_size);
+}
+
+static void
+refuse_source(const Asking *asking, const char *found, char *why)
+{
+	if (asking->suspended != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no seat of %s is free at customer %s, and none can be bought", asking->sku,
+						asking->customer),
+				 errdetail("%s Subscription %s was suspended, and not by spinpanel.", found,
+						   asking->suspended),
+				 errhint("Reactivate that subscription in Partner Center, or release a licence.")));
+	why[0] = pg_toupper((unsigned char) why[0]);
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("no seat of %s is free at customer %s, and none can be bought",
+						   asking->sku, asking->customer),
+					errdetail("%s %s.", found, why),
+					errhint("Give an offer to order: spinpanel.set_license_rule(customer, sku, "
+							"default_offer => 'productId:skuId').")));
+}
+
 void
 spinpanel_request_check_require_seats(const Asking *asking, int32 seats)
 {
+	char why[ASK_TEXT];
+	AskBuyable buyable;
 	bool limited = asking->max_seats >= 0 && asking->purchases;
-	bool buyable = asking->purchases && asking->source;
 	Figures figures;
 	int32 free;
 
@@ -553,19 +618,22 @@ spinpanel_request_check_require_seats(const Asking *asking, int32 seats)
 					 ? 0
 					 : errhint("If that is wrong here, add a row with never_assigned = false "
 							   "to spinpanel.never_assigned_sku.")));
-	if (seats <= 0 || (buyable && !limited))
+	if (seats <= 0)
+		return;
+	buyable = can_buy(asking, why, sizeof(why));
+	if (buyable == ASK_BUY_YES && !limited)
 		return;
 
 	if (limited)
 		spinpanel_operation_lock_limit(&asking->customer_id, &asking->sku_id);
 	count(asking, &figures);
-	free = figures.active - figures.consumed - figures.waiting;
-	if (!buyable && free < seats)
+	free = figures.active - figures.consumed - figures.waiting + figures.freed;
+	if (buyable != ASK_BUY_YES && free < seats)
 	{
 		const char *found =
 			free <= 0 ? "No seat is free." : psprintf("Only %d of %d seats are free.", free, seats);
 
-		if (!asking->purchases)
+		if (buyable == ASK_BUY_OFF)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("no seat of %s is free at customer %s, and purchases are off there",
@@ -574,12 +642,8 @@ spinpanel_request_check_require_seats(const Asking *asking, int32 seats)
 							   figures.active, figures.consumed, figures.waiting),
 					 errhint("Release a licence, or allow purchases with "
 							 "spinpanel.set_relationship(..., purchases => true).")));
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("no seat of %s is free at customer %s, and none can be bought", asking->sku,
-						asking->customer),
-				 errdetail("%s %s", found, asking->no_source), errhint("%s", asking->remedy)));
+		refuse_source(asking, found, why);
 	}
-	if (limited)
+	if (limited && buyable == ASK_BUY_YES)
 		require_limit(asking, &figures, seats);
 }

@@ -11,6 +11,8 @@
 
 #include "utils/uuid.h"
 
+#include "decide/request_plan.h"
+
 /* So many accounts of ours may share a customer */
 #define ASKING_ACCOUNTS 16
 
@@ -36,9 +38,9 @@ typedef struct Asking
 	/* loaded: what Partner Center said */
 	bool loaded;
 	int32 account_id; /* carries requests out; 0 = none can */
-	bool source; /* there is a way to buy a seat */
-	const char *no_source; /* else why not ... */
-	const char *remedy; /* ... and what helps */
+	PlanPool pool; /* its subscriptions that could be bought from, and no figures */
+	NeedTerms *terms; /* beside them */
+	const char *suspended; /* one that somebody else suspended, or NULL */
 } Asking;
 
 /*
@@ -56,13 +58,14 @@ extern void spinpanel_request_check_load(Asking *asking);
  * comma behind; the other SELECTs end in ASKING_NOT_THIS.
  */
 #define ASKING_SUBSCRIPTIONS(mine) \
-	"SELECT " mine " t.account_id, NOT t.is_trial AND t.commerce IN ('nce', 'legacy'), t.status," \
-	" t.auto_renew AND NOT t.cancel_at_term OR t.our_end, t.our_suspension," \
-	" coalesce(t.quantity < (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), true)," \
+	"SELECT " mine " t.account_id, t.is_trial, t.commerce, t.status, t.quantity," \
+	" (SELECT o.maximum FROM spinpanel.offer o WHERE o.offer_key = t.offer_key), t.auto_renew, t.cancel_at_term," \
+	" t.extended_term, t.our_end, t.our_suspension, t.auto_renew_before, t.next_other_product," \
 	" t.term_duration, t.billing_cycle, t.subscription_id, t.friendly_name" \
 	" FROM spinpanel.subscription t" \
 	" WHERE t.customer_id = $1 AND t.sku_id = $2 AND t.gone_at IS NULL"
-#define ASKING_NOT_THIS " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+#define ASKING_NOT_THIS \
+	" NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 
 /* Takes in what such a statement has returned; before: number of its own columns. */
 extern void spinpanel_request_check_take(Asking *asking, uint64 rows, int before);

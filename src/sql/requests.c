@@ -33,8 +33,8 @@
 #include "sql/request_check.h"
 #include "sql/require.h"
 #include "sql/wait.h"
-#include "state/history.h"
 #include "state/operation.h"
+#include "state/request.h"
 #include "state/statement.h"
 
 #define OPEN "status IN ('queued', 'buying', 'provisioning', 'assigning')"
@@ -47,8 +47,10 @@
 	"r.finished_at IS NULL AND (r." OPEN ") IS TRUE AND (r.customer_id = $1) IS TRUE" \
 	" AND (r.sku_id = $2) IS TRUE"
 
-/* cancel_request() tries for so long while somebody has the row */
+/* cancel_request() tries for so long while somebody has the row; a release, which
+ * is not to wait for another caller, for not much longer than the worker takes */
 #define CANCEL_PATIENCE_MS 1000
+#define RELEASE_PATIENCE_MS 300
 #define CANCEL_LOOK_MS 10
 
 /* An error lists so many users of one upn. */
@@ -313,18 +315,36 @@ look_up_many(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, User *users,
 	}
 }
 
-/* An assignment asked for before a release is not what is wanted now. */
+/* Asked for with another reference of the caller's: a request of its own, which
+ * follows the other one unless that is cancelled. */
 static bool
-assign_under_way(const User *user)
+has_reference(int64 request_id, const char *reference)
 {
-	return user->assign > user->release;
+	static StateQuery select = { "SELECT reference IS NOT DISTINCT FROM $2 FROM"
+								 " spinpanel.license_request WHERE request_id = $1",
+								 "It", NULL };
+	StateArg args[2];
+
+	if (reference == NULL)
+		return true;
+	args[0] = spinpanel_arg_int64(request_id);
+	args[1] = spinpanel_arg_text(reference);
+	return spinpanel_state_run_generic(&select, args) == 0 || spinpanel_row_bool(0, 1);
 }
 
-/* Held, and about to be released: then a seat is needed again. */
+/* An assignment asked for before a release is not what is wanted now. */
+static bool
+assign_under_way(const User *user, const char *reference)
+{
+	return user->assign > user->release && has_reference(user->assign, reference);
+}
+
+/* Held, and about to be released: then a seat is needed again.  One that follows
+ * another needs none of its own. */
 static bool
 reserves(const User *user)
 {
-	return !user->held || user->release != 0;
+	return (!user->held || user->release != 0) && user->assign <= user->release;
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
@@ -384,92 +404,52 @@ insert_one(const char *kind, const Asking *asking, const User *user, bool waitin
 
 /* ---- cancelling --------------------------------------------------------------------------- */
 
-typedef enum Cancelled
-{
-	CANCEL_BUSY, /* somebody has the row, or it is not there */
-	CANCEL_NOT, /* it is over, or something was sent for it */
-	CANCEL_DONE
-} Cancelled;
-
 /*
- * Nothing irrevocable was sent: no operation yet, or all still queued.  They
- * are left as they are: the worker locks its requests before it sends one, and
- * would wait for us if we locked operations.  It finds that nobody wants it.
+ * The worker has a row for a moment only; another caller may have it for long.
+ * False: after so many milliseconds somebody still has it.
  */
-static Cancelled
-cancel(int64 request_id, const char *reason)
+static bool
+cancel(int64 request_id, const char *reason, int patience_ms)
 {
-	static StateQuery lock = {
-		"SELECT q.status, q.operation_id, q.buy_operation, q.customer_id, q.sku_id, q.account_id"
-		" FROM spinpanel.license_request q WHERE q.request_id = $1 FOR UPDATE SKIP LOCKED",
-		"I", NULL
-	};
-	static StateQuery sent = {
-		"SELECT 1 FROM spinpanel.operation o WHERE o.operation_id IN ($1, $2) AND o.status <> 'queued'",
-		"II", NULL
-	};
-	static StateQuery update = {
-		"UPDATE spinpanel.license_request SET status = 'cancelled', waiting = false, error = $3,"
-		" finished_at = $2 WHERE request_id = $1",
-		"ITt", NULL
-	};
-	HistoryEntry entry;
-	pg_uuid_t customer_id;
-	pg_uuid_t sku_id;
-	StateArg args[3];
-	char *status;
-	int64 operation_id;
-	int64 buy_operation;
+	static uint32 wait_event = 0;
+	TimestampTz until = GetCurrentTimestamp() + patience_ms * INT64CONST(1000);
 
-	memset(&entry, 0, sizeof(entry));
-	args[0] = spinpanel_arg_int64(request_id);
-	if (spinpanel_state_run(&lock, args, 1) == 0)
-		return CANCEL_BUSY;
-	status = spinpanel_row_text(0, 1, CurrentMemoryContext);
-	operation_id = spinpanel_row_int64(0, 2);
-	buy_operation = spinpanel_row_int64(0, 3);
-	spinpanel_row_uuid(0, 4, &customer_id);
-	spinpanel_row_uuid(0, 5, &sku_id);
-	entry.account_id = spinpanel_row_int(0, 6);
-
-	if (strcmp(status, "done") == 0 || strcmp(status, "failed") == 0 ||
-		strcmp(status, "cancelled") == 0)
-		return CANCEL_NOT;
-	if (operation_id == 0 && buy_operation == 0)
+	if (wait_event == 0)
+		wait_event = SpinpanelWaitEvent("SpinpanelCaller");
+	for (;;)
 	{
-		if (strcmp(status, "queued") != 0)
-			return CANCEL_NOT;
+		switch (spinpanel_request_cancel(request_id, reason))
+		{
+			case CANCEL_DONE:
+				spinpanel_wake_at_commit();
+				return true;
+			case CANCEL_NOT:
+				return true;
+			case CANCEL_BUSY:
+				break;
+		}
+		(void) request(request_id);
+		if (GetCurrentTimestamp() >= until)
+			return false;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, CANCEL_LOOK_MS,
+						 wait_event);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
 	}
-	else
-	{
-		args[0] = spinpanel_arg_int64(operation_id);
-		args[1] = spinpanel_arg_int64(buy_operation);
-		if (spinpanel_state_run_latest(&sent, args) != 0)
-			return CANCEL_NOT;
-	}
-
-	args[0] = spinpanel_arg_int64(request_id);
-	args[1] = spinpanel_arg_time(spinpanel_now());
-	args[2] = spinpanel_arg_text(reason);
-	(void) spinpanel_state_run(&update, args, 0);
-	entry.event = "request cancelled";
-	entry.customer_id = &customer_id;
-	entry.sku_id = &sku_id;
-	entry.request_id = request_id;
-	entry.reason = reason;
-	spinpanel_history_add(&entry);
-	return CANCEL_DONE;
 }
 
-/* A release takes back assignments of the user that have not begun. */
+/*
+ * A release takes back assignments of the user for which nothing irrevocable was
+ * sent.  One that somebody else has at this moment comes first, then the release.
+ */
 static void
 cancel_assignments(const Asking *asking, const User *user)
 {
 	static StateQuery select = {
 		"SELECT r.request_id FROM spinpanel.license_request r WHERE " OPEN_OF_USER
-		" AND r.kind = 'assign' AND r.status = 'queued' AND r.user_id = $3"
+		" AND r.kind = 'assign' AND r.user_id = $3"
 		" UNION SELECT r.request_id FROM spinpanel.license_request r WHERE " OPEN_OF_USER
-		" AND r.kind = 'assign' AND r.status = 'queued' AND lower(r.upn) = lower($4)"
+		" AND r.kind = 'assign' AND lower(r.upn) = lower($4)"
 		" AND coalesce(r.user_id = $3, true) ORDER BY 1",
 		"uuut", NULL
 	};
@@ -489,7 +469,7 @@ cancel_assignments(const Asking *asking, const User *user)
 	for (row = 0; row < rows; row++)
 		ids[row] = spinpanel_row_int64(row, 1);
 	for (row = 0; row < rows; row++)
-		(void) cancel(ids[row], "the licence is to be released");
+		(void) cancel(ids[row], "the licence is to be released", RELEASE_PATIENCE_MS);
 }
 
 /* ---- entry points ------------------------------------------------------------------------- */
@@ -498,6 +478,7 @@ PG_FUNCTION_INFO_V1(spinpanel_assign_license);
 PG_FUNCTION_INFO_V1(spinpanel_assign_licenses);
 PG_FUNCTION_INFO_V1(spinpanel_release_license);
 PG_FUNCTION_INFO_V1(spinpanel_cancel_request);
+PG_FUNCTION_INFO_V1(spinpanel_retry_request);
 PG_FUNCTION_INFO_V1(spinpanel_wait_for_request);
 
 /* spinpanel.assign_license(customer text, upn text, sku text, reference text) license_request */
@@ -511,7 +492,7 @@ spinpanel_assign_license(PG_FUNCTION_ARGS)
 	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
 	look_up_one(&asking, &user);
-	if (assign_under_way(&user))
+	if (assign_under_way(&user, spinpanel_name_argument(fcinfo, 3)))
 		row = request(user.assign);
 	else
 	{
@@ -536,7 +517,8 @@ spinpanel_release_license(PG_FUNCTION_ARGS)
 	take_pool(fcinfo, 2, &asking);
 	take_user(&user, spinpanel_name_argument(fcinfo, 1), "upn");
 	look_up_one(&asking, &user);
-	if (user.release > user.assign)
+	if (user.release > user.assign &&
+		has_reference(user.release, spinpanel_name_argument(fcinfo, 3)))
 		row = request(user.release);
 	else
 	{
@@ -585,7 +567,7 @@ insert_many(const Asking *asking, User *const *users, int count, const char *ref
 
 /* Two names of one user count once; *fresh: those that get a request. */
 static int
-sort_out(User *users, int count, User **fresh, int *seats)
+sort_out(User *users, int count, const char *reference, User **fresh, int *seats)
 {
 	HASHCTL control;
 	HTAB *seen;
@@ -616,7 +598,7 @@ sort_out(User *users, int count, User **fresh, int *seats)
 			continue;
 		}
 		entry->index = i;
-		if (assign_under_way(user))
+		if (assign_under_way(user, reference))
 			user->what = USER_UNDER_WAY;
 		else
 		{
@@ -675,7 +657,7 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 	if (count > 0)
 	{
 		look_up_many(&asking.customer_id, &asking.sku_id, users, count);
-		fresh_count = sort_out(users, count, fresh, &seats);
+		fresh_count = sort_out(users, count, spinpanel_name_argument(fcinfo, 3), fresh, &seats);
 		if (fresh_count > 0)
 		{
 			spinpanel_request_check_load(&asking);
@@ -705,34 +687,70 @@ spinpanel_assign_licenses(PG_FUNCTION_ARGS)
 Datum
 spinpanel_cancel_request(PG_FUNCTION_ARGS)
 {
-	static uint32 wait_event = 0;
-	TimestampTz until = GetCurrentTimestamp() + CANCEL_PATIENCE_MS * INT64CONST(1000);
 	int64 request_id;
 	Datum row;
 
 	spinpanel_require_primary();
 	spinpanel_require_value(!PG_ARGISNULL(0), "request_id");
 	request_id = PG_GETARG_INT64(0);
-	if (wait_event == 0)
-		wait_event = SpinpanelWaitEvent("SpinpanelCaller");
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
+	(void) request(request_id);
+	if (!cancel(request_id, "cancelled by the caller", CANCEL_PATIENCE_MS))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("license request " INT64_FORMAT " is being changed by another session",
+						request_id),
+				 errhint("Try again.")));
+	row = request(request_id);
+	SPI_finish();
+	return row;
+}
 
-	/* The worker has a row for a moment only; another caller may have it for long. */
-	while (cancel(request_id, "cancelled by the caller") == CANCEL_BUSY)
-	{
-		(void) request(request_id);
-		if (GetCurrentTimestamp() >= until)
-			ereport(ERROR,
-					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					 errmsg("license request " INT64_FORMAT " is being changed by another session",
-							request_id),
-					 errhint("Try again.")));
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, CANCEL_LOOK_MS,
-						 wait_event);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+/* spinpanel.retry_request(request_id bigint) license_request */
+Datum
+spinpanel_retry_request(PG_FUNCTION_ARGS)
+{
+	static StateQuery select = {
+		"SELECT customer_id, sku_id, status FROM spinpanel.license_request WHERE request_id = $1",
+		"I", NULL
+	};
+	StateArg args[1];
+	int64 request_id;
+	pg_uuid_t customer_id;
+	pg_uuid_t sku_id;
+	char *status;
+	Datum row;
+
+	spinpanel_require_primary();
+	spinpanel_require_value(!PG_ARGISNULL(0), "request_id");
+	spinpanel_require_worker();
+	request_id = PG_GETARG_INT64(0);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	(void) request(request_id);
+	args[0] = spinpanel_arg_int64(request_id);
+	(void) spinpanel_state_run(&select, args, 1);
+	spinpanel_row_uuid(0, 1, &customer_id);
+	spinpanel_row_uuid(0, 2, &sku_id);
+	status = spinpanel_row_text(0, 3, CurrentMemoryContext);
+	if (strcmp(status, "failed") != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("license request " INT64_FORMAT " is \"%s\"", request_id, status),
+						errdetail("Only a failed request can be tried again."),
+						strcmp(status, "done") == 0 || strcmp(status, "cancelled") == 0
+							? errhint("Ask anew with spinpanel.assign_license() or "
+									  "spinpanel.release_license().")
+							: errhint("It is under way.")));
+	/* A removal must not overlook it. */
+	spinpanel_operation_share_pool(&customer_id, &sku_id);
+	if (!spinpanel_request_retry(request_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("license request " INT64_FORMAT " is being changed by another session",
+						request_id),
+				 errhint("Try again.")));
+	spinpanel_wake_at_commit();
 	row = request(request_id);
 	SPI_finish();
 	return row;
@@ -742,10 +760,19 @@ spinpanel_cancel_request(PG_FUNCTION_ARGS)
 Datum
 spinpanel_wait_for_request(PG_FUNCTION_ARGS)
 {
-	static StateQuery select = { "SELECT q, q.status IN ('done', 'failed', 'cancelled'), q.xmin"
-								 " FROM spinpanel.license_request q WHERE q.request_id = $1",
-								 "I", NULL };
-	static const Awaited awaited = { &select, "license request" };
+	static StateQuery select = {
+		"SELECT q, q.status IN ('done', 'failed', 'cancelled'), q.xmin, q.xmax"
+		" FROM spinpanel.license_request q WHERE q.request_id = $1",
+		"I", NULL
+	};
+	/* After the retention: as it was when it went. */
+	static StateQuery archived = {
+		"SELECT jsonb_populate_record(NULL::spinpanel.license_request, h.after), true, NULL::xid, NULL::xid"
+		" FROM spinpanel.history h WHERE h.request_id = $1 AND h.event = 'request archived'"
+		" ORDER BY h.history_id DESC LIMIT 1",
+		"I", NULL
+	};
+	static const Awaited awaited = { &select, "license request", &archived };
 
 	PG_RETURN_DATUM(spinpanel_await(fcinfo, &awaited, "request_id"));
 }

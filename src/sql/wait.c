@@ -30,6 +30,20 @@ milliseconds_of(const Interval *interval)
 	return (int64) Min(ms, 1e12);
 }
 
+/* Was the row written or locked by this transaction?  (A lock shared with others does
+ * not tell, and is none of ours.) */
+static bool
+is_ours(int column)
+{
+	bool isnull;
+	Datum xid;
+
+	if (SPI_tuptable->tupdesc->natts < column)
+		return false;
+	xid = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+	return !isnull && TransactionIdIsCurrentTransactionId(DatumGetTransactionId(xid));
+}
+
 /*
  * One look, with a snapshot of its own: at READ COMMITTED each statement run
  * through SPI (not read-only) gets a new one.  The row is returned in the
@@ -41,23 +55,22 @@ look(const Awaited *awaited, int64 id, bool *ended)
 	StateArg args[1];
 	bool isnull;
 	Datum row;
-	TransactionId xmin;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	args[0] = spinpanel_arg_int64(id);
-	if (spinpanel_state_run(awaited->query, args, 1) == 0)
+	if (spinpanel_state_run(awaited->query, args, 1) == 0 &&
+		(awaited->archived == NULL || spinpanel_state_run(awaited->archived, args, 1) == 0))
 		ereport(ERROR, (errcode(ERRCODE_NO_DATA_FOUND),
 						errmsg("%s " INT64_FORMAT " does not exist", awaited->what, id)));
 	*ended = spinpanel_row_bool(0, 2);
-	xmin = DatumGetTransactionId(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
-	if (TransactionIdIsCurrentTransactionId(xmin))
+	if (is_ours(3) || is_ours(4))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("cannot wait for %s " INT64_FORMAT
-							   ": it was written by the current transaction",
+							   ": it was written or locked by the current transaction",
 							   awaited->what, id),
-						errdetail("The worker sees it only after this transaction has committed."),
+						errdetail("The worker can go on with it only after this transaction has "
+								  "committed."),
 						errhint("Commit first, then wait in a statement of its own.")));
 	row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	row = SPI_datumTransfer(row, false, -1);

@@ -12,11 +12,13 @@
 
 #include "state/statement.h"
 
-/* The query's columns: the whole row, whether it has ended, its xmin. */
+/* The queries' columns: the whole row, whether it has ended, its xmin, and (perhaps)
+ * its xmax. */
 typedef struct Awaited
 {
 	StateQuery *query;
 	const char *what; /* "run" */
+	StateQuery *archived; /* where it lies after the retention; NULL = nowhere */
 } Awaited;
 
 /*

@@ -6,7 +6,9 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "commands/async.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 
 #include "base/clock.h"
@@ -25,8 +27,20 @@ notify_adjustment(const pg_uuid_t *customer_id, int64 adjustment_id, const char 
 
 void
 spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
-								 int32 quantity, const char *reason)
+								 int32 quantity, TimestampTz until, const char *reason)
 {
+	/* Others of the pool that wait already and are not looked at now. */
+	static StateQuery others = {
+		"SELECT count(*)::int FROM spinpanel.license_request WHERE customer_id = $1 AND sku_id = $2 AND status = 'queued'"
+		" AND waits_for = 'approval' AND request_id <> ALL ($3)",
+		"uuAI", NULL
+	};
+	static StateQuery join = {
+		"UPDATE spinpanel.license_request SET adjustment_id = $2 WHERE request_id IN (SELECT request_id"
+		" FROM spinpanel.license_request WHERE customer_id = $3 AND sku_id = $4 AND adjustment_id = $1 AND status = 'queued'"
+		" FOR UPDATE SKIP LOCKED)",
+		"IIuu", NULL
+	};
 	static StateQuery any = {
 		"SELECT adjustment_id, seats FROM spinpanel.adjustment WHERE customer_id = $1 AND sku_id = $2"
 		" AND action = 'raise' AND run_id IS NULL AND status = 'awaiting_approval'",
@@ -46,23 +60,35 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	};
 	HistoryEntry entry;
 	StateArg args[8];
+	int64 former = 0;
 	int64 id = 0;
+	int32 seats = count;
+	Datum *ids = palloc(sizeof(Datum) * count);
 	bool same;
 	int i;
+
+	for (i = 0; i < count; i++)
+		ids[i] = Int64GetDatum(requests[i]->request_id);
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(&requests[0]->sku_id);
+	args[2] = spinpanel_arg_datum(PointerGetDatum(
+		construct_array(ids, count, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)));
+	spinpanel_state_run(&others, args, 0);
+	seats += spinpanel_row_int(0, 1);
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(&requests[0]->sku_id);
 	if (spinpanel_state_run(&any, args, 0) > 0)
 	{
 		id = spinpanel_row_int64(0, 1);
-		same = spinpanel_row_int(0, 2) == count;
+		same = spinpanel_row_int(0, 2) == seats;
 		for (i = 0; i < count; i++)
 			same = same && requests[i]->adjustment_id == id;
 		if (same)
 		{
 			for (i = 0; i < count; i++)
-				spinpanel_request_put_off(
-					demand, requests[i], -1,
+				spinpanel_request_wait(
+					demand, requests[i], until, "approval",
 					psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
 			return;
 		}
@@ -75,6 +101,7 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 				spinpanel_request_put_off(demand, requests[i], 1000, reason);
 			return;
 		}
+		former = id;
 		notify_adjustment(&demand->customer_id, id, "superseded");
 	}
 
@@ -83,8 +110,8 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	args[1] = spinpanel_arg_uuid(&demand->customer_id);
 	args[2] = spinpanel_arg_uuid(&requests[0]->sku_id);
 	args[3] = spinpanel_arg_int(quantity);
-	args[4] = spinpanel_arg_int(quantity + count);
-	args[5] = spinpanel_arg_int(count);
+	args[4] = spinpanel_arg_int(quantity + seats);
+	args[5] = spinpanel_arg_int(seats);
 	args[6] = spinpanel_arg_text(reason);
 	args[7] = spinpanel_arg_time(demand->now);
 	spinpanel_state_run(&insert, args, 0);
@@ -98,11 +125,19 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	entry.reason = reason;
 	spinpanel_history_add(&entry);
 	notify_adjustment(&demand->customer_id, id, "awaiting_approval");
+	if (former != 0 && seats > count)
+	{
+		args[0] = spinpanel_arg_int64(former);
+		args[1] = spinpanel_arg_int64(id);
+		args[2] = spinpanel_arg_uuid(&demand->customer_id);
+		args[3] = spinpanel_arg_uuid(&requests[0]->sku_id);
+		spinpanel_state_run(&join, args, 0);
+	}
 	for (i = 0; i < count; i++)
 	{
 		requests[i]->adjustment_id = id;
-		spinpanel_request_put_off(
-			demand, requests[i], -1,
+		spinpanel_request_wait(
+			demand, requests[i], until, "approval",
 			psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
 	}
 }

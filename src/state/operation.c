@@ -413,20 +413,22 @@ spinpanel_operation_done(Operation *op, int32 seats, const Jsonb *answer, Timest
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.operation SET status = 'done', seats = $2, verify_at = $3, finished_at = $4,"
-		" body = NULL, error = $5, not_before = '-infinity'"
+		" body = NULL, error = $5, not_before = '-infinity', subscription_id = coalesce(subscription_id, $6)"
 		" WHERE operation_id = $1 AND status IN ('queued', 'sending', 'unknown')",
-		"IiTTt", NULL
+		"IiTTtu", NULL
 	};
 	static StateQuery count = {
 		"UPDATE spinpanel.run SET seats_removed = seats_removed - $2 WHERE run_id = $1", "Ii", NULL
 	};
-	StateArg args[5];
+	StateArg args[6];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
 	args[1] = spinpanel_arg_int(seats);
 	args[2] = verify_at == 0 ? spinpanel_arg_null() : spinpanel_arg_time(verify_at);
 	args[3] = spinpanel_arg_time(spinpanel_now());
 	args[4] = spinpanel_arg_text(remark);
+	/* An order makes a new one. */
+	args[5] = spinpanel_arg_uuid(op->has_subscription ? &op->subscription_id : NULL);
 	if (spinpanel_state_run(&update, args, 0) != 1)
 		return false;
 	op->status = "done";

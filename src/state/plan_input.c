@@ -471,9 +471,9 @@ read_batches(Loading *loading, uint64 row, int quantities, int untils, PlanSubsc
 	return batches;
 }
 
-/* Whose decision is it that the subscription ends? */
-static PlanWho
-end_by(const PlanSubscription *s, bool our_end, bool our_suspension, bool renewed_before)
+PlanWho
+spinpanel_plan_input_end_by(const PlanSubscription *s, bool our_end, bool our_suspension,
+							bool renewed_before)
 {
 	if (s->auto_renew && !s->cancel_at_term)
 		return PLAN_NOBODY;
@@ -551,8 +551,8 @@ load_subscriptions(Loading *loading, uint64 *count)
 		s->auto_renew = spinpanel_row_bool(row, 16);
 		s->cancel_at_term = spinpanel_row_bool(row, 17);
 		s->extended_term = spinpanel_row_bool(row, 18);
-		s->end_by =
-			end_by(s, spinpanel_row_bool(row, 19), our_suspension, spinpanel_row_bool(row, 21));
+		s->end_by = spinpanel_plan_input_end_by(s, spinpanel_row_bool(row, 19), our_suspension,
+												spinpanel_row_bool(row, 21));
 		s->next_quantity = spinpanel_row_isnull(row, 22) ? -1 : spinpanel_row_int(row, 22);
 		s->next_other_sku = spinpanel_row_bool(row, 23);
 

@@ -57,4 +57,8 @@ extern SpinpanelPools *spinpanel_plan_input_load_fresh(const pg_uuid_t *customer
  */
 extern int spinpanel_plan_input_customers(bool adjusting, pg_uuid_t **customer_ids);
 
+/* Whose decision is it that the subscription ends?  From what the table has of it. */
+extern PlanWho spinpanel_plan_input_end_by(const PlanSubscription *subscription, bool our_end,
+										   bool our_suspension, bool renewed_before);
+
 #endif /* SPINPANEL_PLAN_INPUT_H */

@@ -19,6 +19,7 @@
 #include "state/history.h"
 #include "state/mirror.h"
 #include "state/pool.h"
+#include "state/request.h"
 #include "state/statement.h"
 
 #define MAX_UNITS 100000000
@@ -442,6 +443,12 @@ units_of(JsonbContainer *item, const char *name, bool required, int32 *value, ch
 static void
 take_item(Units *units, JsonbContainer *item)
 {
+	/* A statement makes all sessions forget settings, even if it changes no row. */
+	static StateQuery known = {
+		"SELECT 1 FROM spinpanel.sku WHERE sku_id = $1 AND part_number IS NOT DISTINCT FROM coalesce($2, part_number)"
+		" AND name IS NOT DISTINCT FROM coalesce($3, name)",
+		"utt", NULL
+	};
 	static StateQuery sku = {
 		"INSERT INTO spinpanel.sku AS k (sku_id, part_number, name) VALUES ($1, $2, $3)"
 		" ON CONFLICT (sku_id) DO UPDATE SET part_number = coalesce(excluded.part_number, k.part_number),"
@@ -527,7 +534,8 @@ take_item(Units *units, JsonbContainer *item)
 		args[0] = spinpanel_arg_uuid(&sku_id);
 		args[1] = spinpanel_arg_text(part_number);
 		args[2] = spinpanel_arg_text(bounded(spinpanel_json_text(item, "productSku.name"), 256));
-		spinpanel_state_run(&sku, args, 0);
+		if (spinpanel_state_run(&known, args, 0) == 0)
+			spinpanel_state_run(&sku, args, 0);
 
 		args[0] = spinpanel_arg_uuid(units->customer_id);
 		args[1] = spinpanel_arg_uuid(&sku_id);
@@ -583,20 +591,11 @@ take_missing(Units *units, Stored *s)
 bool
 spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz started_at)
 {
-	/* A request waits no longer once a read that began late enough is in. */
-	static StateQuery arrived = {
-		"UPDATE spinpanel.license_request SET waiting = false WHERE request_id IN (SELECT r.request_id"
-		" FROM spinpanel.license_request r LEFT JOIN spinpanel.pool p USING (customer_id, sku_id)"
-		" WHERE r.customer_id = $1 AND r.waiting AND r.confirmed_at <= $2 AND p.doubt IS NULL"
-		" FOR UPDATE OF r SKIP LOCKED)",
-		"uT", NULL
-	};
 	Units units;
 	JsonbContainer *items = spinpanel_json_container(&body->root, "items");
 	JsonbIterator *it;
 	JsonbValue value;
 	JsonbIteratorToken token;
-	StateArg args[2];
 	int i;
 
 	if (items == NULL || !JsonContainerIsArray(items))
@@ -625,9 +624,7 @@ spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body, TimestampTz
 			if (units.stored[i].listed && !units.stored[i].mentioned)
 				take_missing(&units, &units.stored[i]);
 
-	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_time(started_at - (int64) spinpanel_settle_time * USECS_PER_SEC);
-	spinpanel_state_run(&arrived, args, 0);
+	spinpanel_request_units_read(customer_id, started_at);
 	note_readings(customer_id, started_at);
 	return units.whole;
 }

@@ -18,6 +18,8 @@
 #include "base/json.h"
 #include "base/settings.h"
 #include "base/uuid.h"
+#include "decide/request_plan.h"
+#include "state/adjustment.h"
 #include "state/history.h"
 #include "state/request.h"
 #include "state/statement.h"
@@ -31,6 +33,10 @@
 
 /* A window that closes this soon gives nothing back any more. */
 #define TOO_LATE USECS_PER_HOUR
+
+/* One turn of a customer looks up so many users, and takes up so many requests. */
+#define LOOKS_AT_ONCE "200"
+#define TAKEN_AT_ONCE "5000"
 
 #define OPEN_STATES "('queued', 'buying', 'provisioning', 'assigning')"
 
@@ -64,6 +70,45 @@ level_arg(int32 level)
 	return level < 0 ? spinpanel_arg_null() : spinpanel_arg_int(level);
 }
 
+/* ---- telling ------------------------------------------------------------------------ */
+
+static void
+notify_request(const pg_uuid_t *customer_id, int64 request_id, const char *status)
+{
+	Async_Notify("spinpanel", psprintf("{\"type\":\"request\",\"id\":" INT64_FORMAT
+									   ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
+									   request_id, status, spinpanel_uuid_text(customer_id)));
+}
+
+/* Of what callers have ended, which must not notify themselves. */
+static void
+tell_ended(void)
+{
+	static StateQuery any = { "SELECT 1 FROM spinpanel.license_request WHERE untold LIMIT 1", "",
+							  NULL };
+	static StateQuery update = {
+		"UPDATE spinpanel.license_request SET untold = false WHERE request_id IN (SELECT request_id"
+		" FROM spinpanel.license_request WHERE untold LIMIT 1000 FOR UPDATE SKIP LOCKED)"
+		" RETURNING customer_id, request_id, status",
+		"", NULL
+	};
+	uint64 rows;
+	uint64 row;
+
+	/* An update wakes the worker, even of no row. */
+	if (spinpanel_state_run(&any, NULL, 0) == 0)
+		return;
+	rows = spinpanel_state_run(&update, NULL, 0);
+	for (row = 0; row < rows; row++)
+	{
+		pg_uuid_t customer_id;
+
+		spinpanel_row_uuid(row, 1, &customer_id);
+		notify_request(&customer_id, spinpanel_row_int64(row, 2),
+					   spinpanel_row_text(row, 3, CurrentMemoryContext));
+	}
+}
+
 /* ---- whose turn it is -------------------------------------------------------------- */
 
 int
@@ -77,11 +122,7 @@ spinpanel_request_due(int limit, const int32 *accounts, int account_count, const
 		" FROM spinpanel.customer_account c WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL"
 		" AND c.account_id = ANY ($3))) AS account_id"
 		" FROM spinpanel.license_request q LEFT JOIN spinpanel.relationship r ON r.customer_id = q.customer_id"
-		" WHERE q.status IN " OPEN_STATES
-		" AND r.paused_at IS NULL AND (q.not_before <= $1 OR q.not_before = 'infinity'"
-		/* a person has decided */
-		"  AND EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id"
-		"   AND j.status <> 'awaiting_approval'))"
+		" WHERE q.status IN " OPEN_STATES " AND r.paused_at IS NULL AND q.not_before <= $1"
 		" AND q.customer_id <> ALL ($4)"
 		" GROUP BY q.customer_id) d WHERE d.account_id IS NOT NULL ORDER BY d.first LIMIT $2",
 		"TiAiAu", NULL
@@ -101,6 +142,7 @@ spinpanel_request_due(int limit, const int32 *accounts, int account_count, const
 	args[3] = spinpanel_arg_datum(PointerGetDatum(
 		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
 
+	tell_ended();
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
 	rows = spinpanel_state_run(&select, args, 0);
@@ -130,6 +172,11 @@ spinpanel_request_next_due(void)
 
 /* ---- loading ------------------------------------------------------------------------ */
 
+/* Open assignments whose user is known and for which no seat was bought */
+#define LACKS_SEAT \
+	"q.kind = 'assign' AND q.status IN ('queued', 'buying', 'provisioning') AND NOT q.seat_bought" \
+	" AND q.follows IS NULL AND q.looked_at IS NOT NULL AND q.operation_id IS NULL"
+
 #define REQUEST_SELECT \
 	"SELECT q.request_id, q.kind, q.account_id, q.user_id, q.upn, q.sku_id, q.status, q.seat_bought," \
 	" q.subscription_id, q.buy_operation, q.operation_id, q.looked_at, q.seat_refused_at, q.seats_lost, q.attempts," \
@@ -145,6 +192,9 @@ spinpanel_request_next_due(void)
 	" coalesce((SELECT c.status FROM spinpanel.operation c WHERE c.after_operation = q.buy_operation" \
 	"  AND c.kind = 'checkout'), b.status)," \
 	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)," \
+	" q.waits_for, coalesce(q.buy_most, 0), q.stock_only," \
+	" EXISTS (SELECT FROM spinpanel.operation b WHERE b.customer_id = q.customer_id" \
+	"  AND (b.wanted ->> 'userId') = q.user_id::text AND b.status IN ('queued', 'sending', 'unknown'))," \
 	" q.by_name" \
 	" FROM spinpanel.license_request q" \
 	" LEFT JOIN spinpanel.customer_user u ON u.customer_id = q.customer_id AND u.user_id = q.user_id" \
@@ -200,7 +250,13 @@ request_from_row(uint64 row, DemandRequest *r)
 	r->operation_status = spinpanel_row_text(row, 33, context);
 	r->buy_status = spinpanel_row_text(row, 34, context);
 	r->subscription_mapped = spinpanel_row_uuid(row, 35, &r->subscription_sku);
-	r->by_name = spinpanel_row_bool(row, 36);
+	r->waits_for = spinpanel_row_text(row, 36, context);
+	r->buy_most = spinpanel_row_int(row, 37);
+	r->stock_only = spinpanel_row_bool(row, 38);
+	r->busy = spinpanel_row_bool(row, 39);
+	r->was = r->status;
+	r->due = true;
+	r->by_name = spinpanel_row_bool(row, 40);
 }
 
 static void
@@ -224,7 +280,9 @@ spinpanel_request_settings(const pg_uuid_t *customer_id)
 		" (SELECT coalesce(sum(o.seats), 0)::int FROM spinpanel.operation o WHERE o.customer_id = r.customer_id"
 		"  AND o.purpose = 'buy' AND o.status = 'done' AND o.finished_at > $2 AND o.adjustment_id IS NULL),"
 		" (SELECT count(*)::int FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation"
-		"  WHERE q.customer_id = r.customer_id AND q.status = 'buying' AND o.adjustment_id IS NULL)"
+		"  WHERE q.customer_id = r.customer_id AND q.status = 'buying' AND o.adjustment_id IS NULL),"
+		" (SELECT min(o.finished_at) FROM spinpanel.operation o WHERE o.customer_id = r.customer_id"
+		"  AND o.purpose = 'buy' AND o.status = 'done' AND o.seats > 0 AND o.finished_at > $2 AND o.adjustment_id IS NULL)"
 		" FROM spinpanel.relationship r WHERE r.customer_id = $1",
 		"uT", NULL
 	};
@@ -248,22 +306,115 @@ spinpanel_request_settings(const pg_uuid_t *customer_id)
 		/* the limit is of what was owned before */
 		demand->owned = Max(0, demand->owned - demand->bought_recently);
 		demand->bought_recently += spinpanel_row_int(0, 9);
+		demand->limit_until = spinpanel_row_isnull(0, 10)
+								  ? DT_NOEND
+								  : spinpanel_row_time(0, 10, 0) + LIMIT_TIME + USECS_PER_SEC;
 	}
 	return demand;
+}
+
+static int
+by_id(const void *a, const void *b)
+{
+	int64 x = ((const DemandRequest *) a)->request_id;
+	int64 y = ((const DemandRequest *) b)->request_id;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * Others of the same users and SKUs, due or not, and whoever has their rows: they
+ * stand in the way of those that were taken.
+ */
+static void
+add_companions(Demand *demand)
+{
+	static StateQuery select = {
+		REQUEST_SELECT
+		" JOIN (SELECT DISTINCT x.user_id, x.sku_id FROM unnest($2, $3) AS x (user_id, sku_id)) x"
+		" ON q.user_id = x.user_id AND q.sku_id = x.sku_id AND q.user_id IS NOT NULL"
+		" WHERE q.customer_id = $1 AND q.finished_at IS NULL AND q.status IN " OPEN_STATES,
+		"uAuAu", NULL
+	};
+	int own = demand->count;
+	int count = 0;
+	Datum *users = palloc(sizeof(Datum) * (own + 1));
+	Datum *skus = palloc(sizeof(Datum) * (own + 1));
+	StateArg args[3];
+	uint64 rows;
+	uint64 row;
+	int i;
+
+	for (i = 0; i < own; i++)
+	{
+		DemandRequest *r = &demand->requests[i];
+
+		if (!r->has_user)
+			continue;
+		users[count] = UUIDPGetDatum(&r->user_id);
+		skus[count++] = UUIDPGetDatum(&r->sku_id);
+	}
+	if (count == 0)
+		return;
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(users, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[2] = spinpanel_arg_datum(
+		PointerGetDatum(construct_array(skus, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	rows = spinpanel_state_run(&select, args, 0);
+	if (rows == 0)
+		return;
+	demand->requests = repalloc(demand->requests, sizeof(DemandRequest) * (own + rows + 1));
+	for (row = 0; row < rows; row++)
+	{
+		DemandRequest key;
+		DemandRequest *r = &demand->requests[demand->count];
+
+		key.request_id = spinpanel_row_int64(row, 1);
+		if (bsearch(&key, demand->requests, own, sizeof(DemandRequest), by_id) != NULL)
+			continue;
+		memset(r, 0, sizeof(*r));
+		request_from_row(row, r);
+		r->due = false;
+		r->moved = true; /* it is not ours to write */
+		demand->count++;
+	}
+	qsort(demand->requests, demand->count, sizeof(DemandRequest), by_id);
 }
 
 Demand *
 spinpanel_request_load(const pg_uuid_t *customer_id)
 {
+	/*
+	 * A page of those whose user is to be looked up, and of the others that are
+	 * due.  Who waits only for these looks comes in with the last of them, who
+	 * waits for an approval with any other of the pool: the older one must not
+	 * be overtaken.
+	 */
 	static StateQuery requests = {
-		REQUEST_SELECT " WHERE q.customer_id = $1 AND q.status IN " OPEN_STATES REQUEST_ORDER, "u",
-		NULL
+		"WITH open AS MATERIALIZED (SELECT request_id, sku_id, not_before, waits_for,"
+		"  status = 'queued' AND looked_at IS NULL AND follows IS NULL AND operation_id IS NULL AS unlooked"
+		"  FROM spinpanel.license_request WHERE customer_id = $1 AND (waiting OR status IN " OPEN_STATES
+		") AND status IN " OPEN_STATES "),"
+		" pools AS (SELECT sku_id, count(*) FILTER (WHERE unlooked) AS unlooked FROM open WHERE not_before <= $2 GROUP BY 1),"
+		" page AS ((SELECT request_id FROM open WHERE not_before <= $2 AND unlooked ORDER BY 1 LIMIT " LOOKS_AT_ONCE
+		")"
+		" UNION ALL (SELECT request_id FROM open WHERE not_before <= $2 AND NOT unlooked ORDER BY 1 LIMIT " TAKEN_AT_ONCE
+		")"
+		" UNION ALL (SELECT o.request_id FROM open o JOIN pools USING (sku_id) WHERE o.not_before > $2"
+		"  AND (o.waits_for = 'approval' OR o.waits_for = 'looks' AND pools.unlooked <= " LOOKS_AT_ONCE
+		") ORDER BY 1 LIMIT " TAKEN_AT_ONCE ")) " REQUEST_SELECT
+		" WHERE q.request_id = ANY (ARRAY(SELECT request_id FROM page)) AND q.status IN " OPEN_STATES
+			REQUEST_ORDER,
+		"uT", NULL
 	};
 	Demand *demand = spinpanel_request_settings(customer_id);
-	StateArg args[1];
+	StateArg args[2];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_time(demand->now);
 	take_requests(demand, spinpanel_state_run(&requests, args, 0));
+	add_companions(demand);
 	return demand;
 }
 
@@ -278,35 +429,50 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 	 */
 	static StateQuery figures = {
 		"SELECT p.active_units, p.consumed_units, p.owned_seats,"
-		" coalesce(greatest(p.active_units - p.settle_active, 0), 0),"
-		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
-		"  AND q.seat_bought AND q.active_level > coalesce(p.active_units, 0)),"
-		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
-		"  AND q.status IN ('queued', 'provisioning') AND q.seat_bought AND q.kind = 'assign')"
-		" + (SELECT count(*)::int FROM spinpanel.license_request q JOIN spinpanel.operation o ON o.operation_id = q.buy_operation"
-		"  WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'buying' AND q.active_level <= coalesce(p.active_units, 0)"
-		"  AND o.status IN ('sending', 'unknown')),"
-		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waiting"
-		"  AND q.kind = 'assign' AND q.status IN ('assigning', 'done') AND q.consumed_level > coalesce(p.consumed_units, 0)),"
-		" (SELECT count(*)::int FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
-		"  AND q.kind = 'release' AND q.status = 'done' AND q.operation_id IS NOT NULL AND q.confirmed_at > $3),"
-		" coalesce((SELECT sum(CASE WHEN o.kind = 'set_quantity' THEN greatest(0, (o.base ->> 'quantity')::int"
-		"   - (o.wanted ->> 'quantity')::int) ELSE (o.base ->> 'quantity')::int END)::int FROM spinpanel.operation o"
+		" coalesce(greatest(p.active_units - p.settle_active, 0), 0) + coalesce((SELECT sum(CASE WHEN o.kind = 'set_quantity'"
+		"   THEN greatest(0, (o.base ->> 'quantity')::int - (o.wanted ->> 'quantity')::int)"
+		"   ELSE (o.base ->> 'quantity')::int END)::int FROM spinpanel.operation o"
 		"  WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.status IN ('sending', 'unknown')"
 		"  AND o.kind IN ('set_quantity', 'suspend', 'cancel') AND o.purpose IN ('remove', 'merge', 'give_back')), 0),"
+		" q.unshown, q.reserved, q.claimed, q.unreported, r.released, q.open, q.refused, q.unlooked, q.release_since, r.freed_at,"
 		" EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy'"
-		"  AND o.status IN ('queued', 'sending', 'unknown'))"
+		"  AND o.status IN ('queued', 'sending', 'unknown')),"
 		/* A new subscription may not be readable for a while: its seats are owned. */
-		", coalesce((SELECT sum((o.wanted ->> 'quantity')::int)::int FROM spinpanel.operation o"
+		" coalesce((SELECT sum((o.wanted ->> 'quantity')::int)::int FROM spinpanel.operation o"
 		"  WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.purpose = 'buy' AND o.kind = 'checkout' AND o.status = 'done'"
-		"  AND o.finished_at > $4 AND NOT EXISTS (SELECT FROM spinpanel.subscription s"
+		"  AND o.finished_at > $5 AND NOT EXISTS (SELECT FROM spinpanel.subscription s"
 		"   WHERE s.subscription_id = o.subscription_id AND s.sku_id IS NOT NULL)), 0)"
 		/* In doubt the report that has more seats free counts: a seat is tried, not bought. */
 		" FROM (SELECT greatest(k.active_units, p.active_units, 0) AS active_units,"
 		"  coalesce(least(k.consumed_units, p.consumed_units), 0) AS consumed_units, coalesce(p.owned_seats, 0) AS owned_seats,"
-		"  p.settle_active FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2"
-		"  LEFT JOIN spinpanel.subscribed_sku k ON k.customer_id = $1 AND k.sku_id = $2 AND k.gone_at IS NULL) p",
-		"uuTT", NULL
+		"  p.settle_active, $3 - make_interval(secs => $4) AS settled,"
+		/* Nothing that was read before that moment shows what was released since. */
+		"  least($3, (SELECT max(c.subscribed_skus_read_at) FROM spinpanel.customer_account c WHERE c.customer_id = $1))"
+		"   - make_interval(secs => $4) AS shown"
+		"  FROM (VALUES (1)) AS one LEFT JOIN spinpanel.pool p ON p.customer_id = $1 AND p.sku_id = $2"
+		"  LEFT JOIN spinpanel.subscribed_sku k ON k.customer_id = $1 AND k.sku_id = $2 AND k.gone_at IS NULL) p"
+		" CROSS JOIN LATERAL (SELECT count(*)::int AS released, max(d.confirmed_at) AS freed_at FROM spinpanel.license_request d"
+		"  WHERE d.customer_id = $1 AND d.sku_id = $2 AND d.kind = 'release' AND d.status = 'done'"
+		"  AND d.operation_id IS NOT NULL AND d.confirmed_at > p.shown) r"
+		" CROSS JOIN LATERAL (SELECT"
+		"  (count(*) FILTER (WHERE q.waiting AND q.seat_bought AND q.active_level > p.active_units))::int AS unshown,"
+		"  (count(*) FILTER (WHERE q.kind = 'assign' AND (q.status IN ('queued', 'provisioning') AND q.seat_bought"
+		"   OR q.status = 'buying' AND q.active_level <= p.active_units AND EXISTS (SELECT FROM spinpanel.operation o"
+		"    WHERE o.operation_id = q.buy_operation AND o.status IN ('sending', 'unknown')))))::int AS reserved,"
+		"  (count(*) FILTER (WHERE q.kind = 'assign' AND q.waiting AND q.status = 'assigning'"
+		"   AND q.consumed_level > p.consumed_units))::int AS claimed,"
+		"  (count(*) FILTER (WHERE q.kind = 'assign' AND q.waiting AND q.status = 'done'"
+		"   AND q.consumed_level > p.consumed_units))::int AS unreported,"
+		"  (count(*) FILTER (WHERE " LACKS_SEAT "))::int AS open,"
+		"  (count(*) FILTER (WHERE " LACKS_SEAT
+		"   AND q.seat_refused_at > greatest(p.settled, r.freed_at)))::int AS refused,"
+		"  (count(*) FILTER (WHERE q.kind = 'assign' AND q.status = 'queued' AND q.looked_at IS NULL AND q.follows IS NULL"
+		"   AND q.operation_id IS NULL AND q.not_before <= $3))::int AS unlooked,"
+		"  max(q.created_at) FILTER (WHERE q.kind = 'release' AND q.follows IS NULL"
+		"   AND q.status IN ('queued', 'assigning')) AS release_since"
+		"  FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2"
+		"  AND (q.waiting OR q.status IN " OPEN_STATES ")) q",
+		"uuTiT", NULL
 	};
 	static StateQuery rule = {
 		"SELECT (array_agg(r.default_offer ORDER BY r.customer_id IS NULL, r.sku_id IS NULL) FILTER (WHERE r.default_offer IS NOT NULL))[1],"
@@ -319,14 +485,15 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		"uu", NULL
 	};
 	NeedFigures *f = &pool->figures;
-	StateArg args[4];
+	StateArg args[5];
 
 	memset(pool, 0, sizeof(*pool));
 	pool->sku_id = *sku_id;
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
-	args[2] = spinpanel_arg_time(demand->now - (int64) spinpanel_settle_time * USECS_PER_SEC);
-	args[3] =
+	args[2] = spinpanel_arg_time(demand->now);
+	args[3] = spinpanel_arg_int(spinpanel_settle_time);
+	args[4] =
 		spinpanel_arg_time(demand->now - (int64) spinpanel_provisioning_timeout * USECS_PER_SEC);
 	spinpanel_state_run(&figures, args, 0);
 	f->active = spinpanel_row_int(0, 1);
@@ -336,10 +503,16 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 	f->unshown = spinpanel_row_int(0, 5);
 	f->reserved = spinpanel_row_int(0, 6);
 	f->claimed = spinpanel_row_int(0, 7);
-	f->released = spinpanel_row_int(0, 8);
-	f->removing += spinpanel_row_int(0, 9);
-	pool->buying = spinpanel_row_bool(0, 10);
-	pool->unread = spinpanel_row_int(0, 11);
+	f->unreported = spinpanel_row_int(0, 8);
+	f->released = spinpanel_row_int(0, 9);
+	f->open = spinpanel_row_int(0, 10);
+	f->refused = spinpanel_row_int(0, 11);
+	pool->unlooked = spinpanel_row_int(0, 12);
+	pool->release_since = spinpanel_row_time(0, 13, 0);
+	pool->freed_at = spinpanel_row_time(0, 14, 0);
+	pool->buying = spinpanel_row_bool(0, 15);
+	pool->unread = spinpanel_row_int(0, 16);
+	f->lagging = Max(0, pool->owned - f->active - f->unshown);
 	pool->owned += pool->unread;
 	f->increment = demand->increment && demand->purchases;
 
@@ -382,32 +555,21 @@ spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, c
 	}
 }
 
-void
-spinpanel_request_count(const Operation *op, int32 *open, int32 *refused, int32 *linked)
+int32
+spinpanel_request_linked(const Operation *op)
 {
-	static StateQuery select = {
-		"SELECT count(*)::int, (count(*) FILTER (WHERE seat_refused_at IS NOT NULL))::int"
-		" FROM spinpanel.license_request WHERE customer_id = $1 AND sku_id = $2 AND status IN ('queued', 'buying', 'provisioning')"
-		" AND kind = 'assign' AND NOT seat_bought AND follows IS NULL AND looked_at IS NOT NULL AND operation_id IS NULL",
-		"uu", NULL
-	};
 	static StateQuery hold = {
 		"SELECT 1 FROM spinpanel.license_request WHERE buy_operation = $1 AND status = 'buying'"
 		" FOR UPDATE SKIP LOCKED",
 		"I", NULL
 	};
-	StateArg args[2];
+	StateArg args[1];
 
 	/* A checkout is for the requests of its cart. */
 	args[0] = spinpanel_arg_int64(is(op->kind, "checkout") && op->after_operation != 0
 									  ? op->after_operation
 									  : op->operation_id);
-	*linked = (int32) spinpanel_state_run(&hold, args, 0);
-	args[0] = spinpanel_arg_uuid(&op->customer_id);
-	args[1] = spinpanel_arg_uuid(&op->sku_id);
-	spinpanel_state_run(&select, args, 0);
-	*open = spinpanel_row_int(0, 1);
-	*refused = spinpanel_row_int(0, 2);
+	return (int32) spinpanel_state_run(&hold, args, 0);
 }
 
 DemandHold
@@ -496,21 +658,66 @@ record(const Demand *demand, const DemandRequest *r, const char *event, const ch
 	spinpanel_history_add(&entry);
 }
 
+/* Whoever else writes the status of a request has to come through here. */
+static const struct
+{
+	const char *from;
+	const char *to;
+} transitions[] = {
+	{ "queued", "buying" },          { "queued", "provisioning" }, /* another one's seat */
+	{ "queued", "assigning" },       { "queued", "done" },         { "queued", "failed" },
+	{ "queued", "cancelled" },       { "buying", "queued" },       { "buying", "provisioning" },
+	{ "buying", "failed" },          { "buying", "cancelled" },    { "provisioning", "assigning" },
+	{ "provisioning", "queued" },    { "provisioning", "done" },   { "provisioning", "failed" },
+	{ "provisioning", "cancelled" }, { "assigning", "queued" },    { "assigning", "provisioning" },
+	{ "assigning", "done" },         { "assigning", "failed" },    { "assigning", "cancelled" },
+	{ "failed", "queued" } /* retry_request() */
+};
+
+static bool
+is_over(const char *status)
+{
+	return is(status, "done") || is(status, "failed") || is(status, "cancelled");
+}
+
 static void
-write_request(const DemandRequest *r, const char *error, bool finished, bool confirmed,
-			  TimestampTz now)
+check_transition(const DemandRequest *r)
+{
+	int i;
+
+	if (is(r->was, r->status) && !is_over(r->status))
+		return;
+	for (i = 0; i < (int) lengthof(transitions); i++)
+		if (is(r->was, transitions[i].from) && is(r->status, transitions[i].to))
+			return;
+	elog(ERROR, "license request " INT64_FORMAT " cannot become \"%s\": it is \"%s\"",
+		 r->request_id, r->status, r->was);
+}
+
+/*
+ * The only statement that writes the status.  reason: why it ended other than
+ * well, else what it waits for.
+ */
+static void
+write_request(DemandRequest *r, const char *reason, bool by_caller, TimestampTz now)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET status = $2, seat_bought = $3, subscription_id = $4, buy_operation = $5,"
 		" operation_id = $6, looked_at = $7, seat_refused_at = $8, seats_lost = $9, attempts = $10, not_before = $11,"
 		" provisioning_at = $12, active_level = $13, consumed_level = $14, follows = $15, adjustment_id = $16,"
 		" waiting = $17, error = $18, finished_at = CASE WHEN $19 THEN $21 END,"
-		" confirmed_at = CASE WHEN $20 THEN $21 ELSE confirmed_at END, account_id = nullif($22, 0)"
+		" confirmed_at = CASE WHEN $20 THEN $21 ELSE confirmed_at END, account_id = nullif($22, 0), state_reason = $23,"
+		" waits_for = $24, buy_most = nullif($25, 0), stock_only = $26, untold = $27"
 		" WHERE request_id = $1",
-		"ItbuIITTiiTTiiIIbtbbTi", NULL
+		"ItbuIITTiiTTiiIIbtbbTittibb", NULL
 	};
-	StateArg args[22];
+	bool over = is_over(r->status);
+	bool done = is(r->status, "done");
+	StateArg args[27];
 
+	check_transition(r);
+	if (reason != NULL && reason[0] == '\0')
+		reason = NULL;
 	args[0] = spinpanel_arg_int64(r->request_id);
 	args[1] = spinpanel_arg_text(r->status);
 	args[2] = spinpanel_arg_bool(r->seat_bought);
@@ -528,12 +735,19 @@ write_request(const DemandRequest *r, const char *error, bool finished, bool con
 	args[14] = id_arg(r->follows);
 	args[15] = id_arg(r->adjustment_id);
 	args[16] = spinpanel_arg_bool(r->waiting);
-	args[17] = spinpanel_arg_text(error && error[0] ? error : NULL);
-	args[18] = spinpanel_arg_bool(finished);
-	args[19] = spinpanel_arg_bool(confirmed);
+	args[17] = spinpanel_arg_text(over && !done ? reason : NULL);
+	args[18] = spinpanel_arg_bool(over);
+	args[19] = spinpanel_arg_bool(done);
 	args[20] = spinpanel_arg_time(now);
 	args[21] = spinpanel_arg_int(r->account_id);
+	args[22] = spinpanel_arg_text(over ? NULL : reason);
+	args[23] = spinpanel_arg_text(over ? NULL : r->waits_for);
+	args[24] = spinpanel_arg_int(r->buy_most);
+	args[25] = spinpanel_arg_bool(r->stock_only);
+	args[26] = spinpanel_arg_bool(over && by_caller);
 	spinpanel_state_run(&update, args, 0);
+	r->was = r->status;
+	r->moved = true;
 }
 
 void
@@ -542,8 +756,8 @@ spinpanel_request_save(Demand *demand, DemandRequest *r, const char *event, cons
 	/* Those that wait for an operation are woken by its end. */
 	if (is(r->status, "buying") || is(r->status, "assigning") || r->operation_id != 0)
 		r->not_before = demand->now + OPERATION_PATIENCE;
-	write_request(r, reason, false, false, demand->now);
-	r->moved = true;
+	r->waits_for = NULL;
+	write_request(r, reason, false, demand->now);
 	if (event != NULL)
 		record(demand, r, event, reason);
 }
@@ -551,18 +765,16 @@ spinpanel_request_save(Demand *demand, DemandRequest *r, const char *event, cons
 void
 spinpanel_request_put_off(Demand *demand, DemandRequest *r, int64 delay_ms, const char *reason)
 {
-	r->not_before = delay_ms < 0 ? DT_NOEND : demand->now + delay_ms * 1000;
-	write_request(r, reason, false, false, demand->now);
-	r->moved = true;
+	spinpanel_request_wait(demand, r, demand->now + delay_ms * 1000, NULL, reason);
 }
 
-static void
-notify_request(const Demand *demand, const DemandRequest *r)
+void
+spinpanel_request_wait(Demand *demand, DemandRequest *r, TimestampTz until, const char *waits_for,
+					   const char *reason)
 {
-	Async_Notify("spinpanel",
-				 psprintf("{\"type\":\"request\",\"id\":" INT64_FORMAT
-						  ",\"status\":\"%s\",\"customer_id\":\"%s\"}",
-						  r->request_id, r->status, spinpanel_uuid_text(&demand->customer_id)));
+	r->not_before = until;
+	r->waits_for = waits_for;
+	write_request(r, reason, false, demand->now);
 }
 
 /* ---- seats bought for a request that cannot use them -------------------------------------- */
@@ -571,51 +783,49 @@ notify_request(const Demand *demand, const DemandRequest *r)
 static bool
 pass_seat_on(Demand *demand, const DemandRequest *from)
 {
-	static StateQuery pass = {
-		"UPDATE spinpanel.license_request SET seat_bought = true, subscription_id = $4, buy_operation = $5,"
-		" active_level = $6, provisioning_at = coalesce($7, $8), status = 'provisioning', not_before = $8, error = NULL"
-		" WHERE request_id = (SELECT q.request_id FROM spinpanel.license_request q"
-		"  LEFT JOIN spinpanel.operation o ON o.operation_id = q.buy_operation"
-		"  WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.kind = 'assign' AND q.request_id <> $3 AND NOT q.seat_bought"
+	static StateQuery oldest = {
+		REQUEST_SELECT
+		" WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.kind = 'assign' AND q.request_id <> $3 AND NOT q.seat_bought"
 		"  AND q.follows IS NULL AND q.operation_id IS NULL AND q.looked_at IS NOT NULL"
-		"  AND (q.status IN ('queued', 'provisioning') OR q.status = 'buying' AND o.status = 'queued')"
-		"  ORDER BY q.status = 'buying', q.request_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED)"
-		" RETURNING request_id",
-		"uuIuIiTT", NULL
+		"  AND (q.status IN ('queued', 'provisioning') OR q.status = 'buying' AND b.status = 'queued')"
+		"  ORDER BY q.status = 'buying', q.request_id LIMIT 1 FOR UPDATE OF q SKIP LOCKED",
+		"uuI", NULL
 	};
-	StateArg args[8];
-	int64 id;
+	DemandRequest other;
+	DemandRequest *to = &other;
+	StateArg args[3];
 	int i;
 
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
 	args[1] = spinpanel_arg_uuid(&from->sku_id);
 	args[2] = spinpanel_arg_int64(from->request_id);
-	args[3] = spinpanel_arg_uuid(from->has_subscription ? &from->subscription_id : NULL);
-	args[4] = id_arg(from->buy_operation);
-	args[5] = level_arg(from->active_level);
-	args[6] = time_arg(from->provisioning_at);
-	args[7] = spinpanel_arg_time(demand->now);
-	if (spinpanel_state_run(&pass, args, 0) == 0)
+	if (spinpanel_state_run(&oldest, args, 0) == 0)
 		return false;
-	id = spinpanel_row_int64(0, 1);
+	memset(&other, 0, sizeof(other));
+	request_from_row(0, &other);
+	/* The one that is decided about at this moment, if it is. */
 	for (i = 0; i < demand->count; i++)
-	{
-		DemandRequest *r = &demand->requests[i];
-
-		if (r->request_id != id)
-			continue;
-		r->seat_bought = true;
-		r->has_subscription = from->has_subscription;
-		r->subscription_id = from->subscription_id;
-		r->buy_operation = from->buy_operation;
-		r->active_level = from->active_level;
-		r->provisioning_at = from->provisioning_at != 0 ? from->provisioning_at : demand->now;
-		r->status = "provisioning";
-		r->not_before = demand->now;
-		r->moved = true;
-	}
+		if (demand->requests[i].request_id == other.request_id)
+		{
+			to = &demand->requests[i];
+			to->was = other.was;
+		}
+	to->seat_bought = true;
+	to->has_subscription = from->has_subscription;
+	to->subscription_id = from->subscription_id;
+	to->buy_operation = from->buy_operation;
+	to->active_level = from->active_level;
+	to->provisioning_at = from->provisioning_at != 0 ? from->provisioning_at : demand->now;
+	to->status = "provisioning";
+	to->not_before = demand->now;
+	to->adjustment_id = 0;
+	to->seat_refused_at = 0;
+	to->attempts = 0;
+	spinpanel_request_save(
+		demand, to, "request provisioning",
+		psprintf("it has the seat bought for request " INT64_FORMAT, from->request_id));
 	record(demand, from, "seat passed on",
-		   psprintf("the seat bought for it serves request " INT64_FORMAT, id));
+		   psprintf("the seat bought for it serves request " INT64_FORMAT, other.request_id));
 	return true;
 }
 
@@ -704,31 +914,67 @@ place_seat(Demand *demand, DemandRequest *r)
 			   "the seat bought for it cannot be given back now: it is in stock");
 }
 
-void
-spinpanel_request_finish(Demand *demand, DemandRequest *r, const char *status, const char *reason)
+/* Others of the user that wait for one of theirs. */
+static void
+wake_user(const pg_uuid_t *customer_id, const DemandRequest *r, TimestampTz now)
 {
-	/* What follows it is looked at again. */
-	static StateQuery followers = {
+	static StateQuery update = {
+		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL AND q.customer_id = $1"
+		" AND q.waits_for IN ('user', 'leader') AND q.not_before > $3 AND q.request_id <> $4 FOR UPDATE SKIP LOCKED)",
+		"uuTI", NULL
+	};
+	StateArg args[4];
+
+	if (!r->has_user)
+		return;
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_uuid(&r->user_id);
+	args[2] = spinpanel_arg_time(now);
+	args[3] = spinpanel_arg_int64(r->request_id);
+	spinpanel_state_run(&update, args, 0);
+}
+
+/* What follows it, by another name of the user perhaps, is looked at again. */
+static void
+wake_followers(const DemandRequest *r, TimestampTz now)
+{
+	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET not_before = $2 WHERE request_id IN (SELECT q.request_id"
 		" FROM spinpanel.license_request q WHERE q.follows = $1 AND q.status IN " OPEN_STATES
 		" FOR UPDATE SKIP LOCKED)",
 		"IT", NULL
 	};
-	bool done = is(status, "done");
 	StateArg args[2];
+
+	args[0] = spinpanel_arg_int64(r->request_id);
+	args[1] = spinpanel_arg_time(now);
+	spinpanel_state_run(&update, args, 0);
+}
+
+static void
+end_request(Demand *demand, DemandRequest *r, const char *status, const char *reason,
+			bool by_caller)
+{
+	bool done = is(status, "done");
 
 	if (!done && r->seat_bought)
 		place_seat(demand, r);
 	r->status = status;
 	if (!done || r->release)
 		r->waiting = false;
-	write_request(r, done ? NULL : reason, true, done, demand->now);
-	r->moved = true;
+	write_request(r, reason, by_caller, demand->now);
 	record(demand, r, psprintf("request %s", status), reason);
-	notify_request(demand, r);
-	args[0] = spinpanel_arg_int64(r->request_id);
-	args[1] = spinpanel_arg_time(demand->now);
-	spinpanel_state_run(&followers, args, 0);
+	if (!by_caller)
+		notify_request(&demand->customer_id, r->request_id, status);
+	wake_followers(r, demand->now);
+	wake_user(&demand->customer_id, r, demand->now);
+}
+
+void
+spinpanel_request_finish(Demand *demand, DemandRequest *r, const char *status, const char *reason)
+{
+	end_request(demand, r, status, reason, false);
 }
 
 /* ---- an operation has ended ------------------------------------------------------------------ */
@@ -784,16 +1030,36 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 	return false;
 }
 
-/*
- * Partner Center says that no seat is free.  Right after a purchase that means
- * "not yet", until a read shows all seats bought in the pool and that all are
- * taken, or the time for it is over; then, and without a purchase, somebody
- * took it.
- */
+/* Of those that wait for it in the pool; most: so many of the oldest, 0 = all. */
+static void
+wake_pool(const Demand *demand, const pg_uuid_t *sku_id, const char *waits_for, int32 most)
+{
+	static StateQuery update = {
+		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued'"
+		" AND q.waits_for = ANY (string_to_array($4, ' ')) AND q.not_before > $3 ORDER BY q.request_id"
+		" LIMIT nullif($5, 0) FOR UPDATE SKIP LOCKED)",
+		"uuTti", NULL
+	};
+	StateArg args[5];
+
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(sku_id);
+	args[2] = spinpanel_arg_time(demand->now);
+	args[3] = spinpanel_arg_text(waits_for);
+	args[4] = spinpanel_arg_int(most);
+	spinpanel_state_run(&update, args, 0);
+}
+
+/* Partner Center says that no seat is free. */
 static void
 no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 {
 	DemandPool pool;
+	AskCustomer customer;
+	AskPool asked;
+	AskRequest request;
+	char why[ASK_TEXT];
 
 	r->operation_id = 0;
 	r->consumed_level = -1;
@@ -806,82 +1072,91 @@ no_seat_free(Demand *demand, DemandRequest *r, bool alone)
 		spinpanel_request_save(demand, r, NULL, NULL);
 		return;
 	}
-	if (r->seat_bought)
-	{
-		bool over = demand->now - r->provisioning_at >
-					(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
 
-		spinpanel_request_pool(demand, &r->sku_id, &pool);
-		if (!over && (pool.figures.active < r->active_level || pool.figures.unshown > 0 ||
-					  pool.figures.consumed < pool.figures.active))
-		{
-			r->status = "provisioning";
-			r->not_before = demand->now + retry_delay(r) * 1000;
-			spinpanel_request_save(demand, r, "request provisioning",
-								   "the seat bought for it cannot be assigned yet");
-			return;
-		}
-		r->seats_lost++;
-		r->seat_bought = false;
-		if (r->seats_lost > 1)
-		{
-			/* Where somebody holds it, the floor keeps it. */
-			r->operation_id = give_seats_back(demand, r, 1);
-			if (r->operation_id != 0)
-				record(demand, r, "seat given back",
-					   "the seat bought for it could not be assigned");
-			spinpanel_request_finish(
-				demand, r, "failed",
-				over
-					? "seats that were bought for it could not be assigned in time; they are in stock"
-					: "seats that were bought for it were taken by others twice");
-			return;
-		}
-		record(demand, r, "seat lost",
-			   over ? "the seat bought for it could not be assigned in time: it is in stock"
-					: "somebody else took the seat bought for it");
-		r->active_level = -1;
-		r->buy_operation = 0;
-		r->has_subscription = false;
-	}
-	else
+	spinpanel_request_pool(demand, &r->sku_id, &pool);
+	memset(&customer, 0, sizeof(customer));
+	customer.now = demand->now;
+	customer.provisioning_timeout = (int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
+	memset(&asked, 0, sizeof(asked));
+	asked.figures = pool.figures;
+	memset(&request, 0, sizeof(request));
+	request.seat_bought = r->seat_bought;
+	request.active_level = r->active_level;
+	request.provisioning_at = r->provisioning_at;
+	switch (spinpanel_request_no_seat(&customer, &asked, &request, r->seats_lost, why, sizeof(why)))
 	{
-		/* The free seat may have gone to one of ours whose own cannot be assigned yet. */
-		spinpanel_request_pool(demand, &r->sku_id, &pool);
-		if (pool.figures.unshown > 0)
-		{
-			r->status = "queued";
+		case ASK_NO_SEAT_YET:
+			r->status = r->seat_bought ? "provisioning" : "queued";
 			r->not_before = demand->now + retry_delay(r) * 1000;
-			spinpanel_request_save(demand, r, "request queued again",
-								   "no seat is free yet: seats bought before do not show so far");
+			spinpanel_request_save(
+				demand, r, r->seat_bought ? "request provisioning" : "request queued again", why);
 			return;
-		}
+		case ASK_NO_SEAT_FAIL:
+			r->seats_lost++;
+			r->status = "provisioning";
+			spinpanel_request_finish(demand, r, "failed", why);
+			return;
+		case ASK_NO_SEAT_LOST:
+			r->seats_lost++;
+			r->seat_bought = false;
+			record(demand, r, "seat lost", why);
+			r->active_level = -1;
+			r->buy_operation = 0;
+			r->has_subscription = false;
+			break;
+		case ASK_NO_SEAT_BUY:
+			break;
 	}
 	r->status = "queued";
 	r->seat_refused_at = demand->now;
 	r->not_before = demand->now;
-	spinpanel_request_save(demand, r, "request queued again",
-						   "Partner Center says that no seat is free, whatever its report shows");
+	spinpanel_request_save(demand, r, "request queued again", why);
+	/* That is the answer for all who would have tried. */
+	wake_pool(demand, &r->sku_id, "try", 0);
 }
 
-/* Those that waited for the pool are looked at now; all: also who waits for a person. */
-static void
-wake_pool(const Demand *demand, const pg_uuid_t *sku_id, bool all)
+/* Another request or operation of the user may be what was missing, or in the way. */
+static bool
+others_of_user(const Demand *demand, const DemandRequest *r)
 {
-	static StateQuery update = {
-		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
-		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued'"
-		" AND q.not_before > $3 AND q.operation_id IS NULL AND q.follows IS NULL AND ($4 OR q.adjustment_id IS NULL)"
-		" FOR UPDATE SKIP LOCKED)",
-		"uuTb", NULL
+	static StateQuery select = {
+		"SELECT 1 FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL AND q.customer_id = $1"
+		" AND q.sku_id <> $3 AND q.status IN " OPEN_STATES " LIMIT 1",
+		"uuu", NULL
 	};
-	StateArg args[4];
+	StateArg args[3];
 
+	if (!r->has_user)
+		return false;
 	args[0] = spinpanel_arg_uuid(&demand->customer_id);
-	args[1] = spinpanel_arg_uuid(sku_id);
-	args[2] = spinpanel_arg_time(demand->now);
-	args[3] = spinpanel_arg_bool(all);
-	spinpanel_state_run(&update, args, 0);
+	args[1] = spinpanel_arg_uuid(&r->user_id);
+	args[2] = spinpanel_arg_uuid(&r->sku_id);
+	return spinpanel_state_run(&select, args, 0) > 0;
+}
+
+/* Service plans that exclude each other, or of which one needs the other */
+static bool
+is_about_other_licenses(const char *code, const char *reason)
+{
+	return is(code, "800002") ||
+		   (reason != NULL && (strstr(reason, "MutuallyExclusiveViolation") != NULL ||
+							   strstr(reason, "DependencyViolation") != NULL));
+}
+
+/* Back, to be carried out when nothing else of the user is open. */
+static void
+wait_for_others(Demand *demand, DemandRequest *r, const char *why)
+{
+	r->attempts++;
+	r->operation_id = 0;
+	r->consumed_level = -1;
+	r->looked_at = r->seat_bought ? r->looked_at : 0;
+	r->status = r->seat_bought ? "provisioning" : "queued";
+	spinpanel_request_wait(demand, r,
+						   demand->now +
+							   Max((int64) 5 * USECS_PER_SEC,
+								   Min((demand->now - r->created_at) / 8, 60 * USECS_PER_SEC)),
+						   "user", psprintf("waits for other requests of the same user: %s", why));
 }
 
 static void
@@ -911,8 +1186,11 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 			if (assigns == holds(result, &r->sku_id))
 			{
 				spinpanel_request_finish(demand, r, "done", NULL);
+				/* The oldest of the pool come in with whoever is looked at. */
 				if (r->release)
-					wake_pool(demand, &r->sku_id, true);
+					wake_pool(demand, &r->sku_id, "approval release purchase", 20);
+				else
+					wake_pool(demand, &r->sku_id, "try", 1);
 			}
 			else
 				spinpanel_request_begin_again(demand, r, "request queued again",
@@ -923,6 +1201,9 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 			no_seat_free(demand, r, demand->count == 1);
 		else if (is(status, "cancelled"))
 			spinpanel_request_begin_again(demand, r, "request queued again", reason, false);
+		else if (demand->count == 1 && is(status, "refused") &&
+				 is_about_other_licenses(code, reason) && others_of_user(demand, r))
+			wait_for_others(demand, r, why);
 		else if (demand->count > 1 && is(status, "refused") && !is(code, "no_such_user"))
 		{
 			/* One of several SKUs may be the reason: one by one. */
@@ -989,6 +1270,20 @@ reserve_seats(const DemandRequest *purchase, int32 seats)
 	return seats > 0 && spinpanel_state_run(&reserve, args, 0) > 0 ? spinpanel_row_int(0, 1) : 0;
 }
 
+static void
+have_seat(Demand *demand, DemandRequest *r)
+{
+	r->seat_bought = true;
+	r->provisioning_at = demand->now;
+	r->seat_refused_at = 0;
+	r->adjustment_id = 0;
+	r->attempts = 0;
+	r->buy_most = 0;
+	r->status = "provisioning";
+	r->not_before = demand->now;
+	spinpanel_request_save(demand, r, "request provisioning", "a seat was bought for it");
+}
+
 bool
 spinpanel_request_take_reserved(Demand *demand, DemandRequest *r)
 {
@@ -1005,13 +1300,7 @@ spinpanel_request_take_reserved(Demand *demand, DemandRequest *r)
 		return false;
 	r->has_subscription = spinpanel_row_uuid(0, 1, &r->subscription_id);
 	r->seat_bought = true;
-	r->provisioning_at = demand->now;
-	r->seat_refused_at = 0;
-	r->adjustment_id = 0;
-	r->attempts = 0;
-	r->status = "provisioning";
-	r->not_before = demand->now;
-	spinpanel_request_save(demand, r, "request provisioning", "a seat was bought for it");
+	have_seat(demand, r);
 	return true;
 }
 
@@ -1064,15 +1353,9 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 			r->seat_bought = true;
 			r->has_subscription = spare.has_subscription;
 			r->subscription_id = spare.subscription_id;
-			r->provisioning_at = demand->now;
-			r->seat_refused_at = 0;
 			if (before >= 0)
 				r->active_level = before + given;
-			r->adjustment_id = 0;
-			r->attempts = 0;
-			r->status = "provisioning";
-			r->not_before = demand->now;
-			spinpanel_request_save(demand, r, "request provisioning", "a seat was bought for it");
+			have_seat(demand, r);
 		}
 	}
 
@@ -1090,31 +1373,103 @@ seats_arrived(Demand *demand, const Operation *op, int64 buy_operation, Jsonb *r
 		restore_auto_renew(op);
 }
 
+/*
+ * Partner Center refused the purchase for some reason.  If it was of several seats,
+ * fewer may be had: half as many, for the oldest.  If it was of one, no other of
+ * those that began together will get one, either; under auto increment the stock
+ * has to do.
+ */
+static void
+purchase_refused(Demand *demand, const Operation *op, const char *why)
+{
+	static StateQuery family = {
+		REQUEST_SELECT " WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued'"
+					   " AND q.kind = 'assign' AND q.buy_most IS NOT NULL AND NOT q.seat_bought"
+					   " AND q.operation_id IS NULL" REQUEST_ORDER,
+		"uu", NULL
+	};
+	static StateQuery increment = {
+		"SELECT auto_increment FROM spinpanel.relationship WHERE customer_id = $1", "u", NULL
+	};
+	Demand others;
+	StateArg args[2];
+	int count = 0;
+	int i;
+
+	for (i = 0; i < demand->count; i++)
+		if (!demand->requests[i].moved)
+			count++;
+	if (count > 1)
+	{
+		for (i = 0; i < demand->count; i++)
+		{
+			DemandRequest *r = &demand->requests[i];
+
+			if (r->moved)
+				continue;
+			r->buy_most = count / 2;
+			spinpanel_request_begin_again(demand, r, "request queued again", why, true);
+		}
+		return;
+	}
+
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(&op->sku_id);
+	demand->increment = spinpanel_state_run(&increment, args, 0) > 0 && spinpanel_row_bool(0, 1);
+	others = *demand;
+	take_requests(&others, spinpanel_state_run(&family, args, 0));
+	for (i = 0; i < demand->count + others.count; i++)
+	{
+		DemandRequest *r =
+			i < demand->count ? &demand->requests[i] : &others.requests[i - demand->count];
+
+		if (r->moved)
+			continue;
+		if (demand->increment && !r->stock_only)
+		{
+			r->stock_only = true;
+			r->buy_most = 0;
+			spinpanel_request_begin_again(
+				demand, r, "request queued again",
+				psprintf("a seat of the stock is used if there is one: %s", why), true);
+		}
+		else
+			spinpanel_request_finish(demand, r, "failed", why);
+	}
+}
+
 static void
 purchase_over(Demand *demand, const Operation *op, int64 buy_operation, const char *status,
 			  const char *code, const char *reason, Jsonb *result)
 {
+	char *why = psprintf("no seat could be bought: %s%s%s",
+						 reason && reason[0] ? reason : "Partner Center refused it",
+						 code && code[0] ? ", code " : "", code && code[0] ? code : "");
+	bool again = is(status, "cancelled") || is(code, "cart_expired");
 	int i;
 
 	if (is(status, "done"))
 		seats_arrived(demand, op, buy_operation, result);
+	else if (is(status, "refused") && !again)
+		purchase_refused(demand, op, why);
 	for (i = 0; i < demand->count; i++)
 	{
 		DemandRequest *r = &demand->requests[i];
 
 		if (r->moved)
 			continue;
-		if (is(status, "cancelled") || is(code, "cart_expired"))
+		if (again)
 			spinpanel_request_begin_again(demand, r, "request queued again", reason,
 										  r->attempts == 0);
 		else
-			spinpanel_request_finish(
-				demand, r, "failed",
-				psprintf("no seat could be bought: %s%s%s",
-						 reason && reason[0] ? reason : "Partner Center refused it",
-						 code && code[0] ? ", code " : "", code && code[0] ? code : ""));
+			spinpanel_request_finish(demand, r, "failed", why);
 	}
-	wake_pool(demand, &op->sku_id, false);
+	wake_pool(demand, &op->sku_id, "purchase order release", 0);
+
+	/* Raises tell it themselves.  What is bought afresh needs no other approval. */
+	if (op->adjustment_id != 0 && !again &&
+		(is(op->kind, "create_cart") || is(op->kind, "checkout")))
+		spinpanel_adjustment_operation_over(op, is(status, "done") ? NULL : reason);
 }
 
 void
@@ -1166,4 +1521,201 @@ spinpanel_request_operation_over(const Operation *op, const char *status, const 
 		take_requests(&demand, spinpanel_state_run(&by_purchase, args, 0));
 		purchase_over(&demand, op, id, status, code, reason, result);
 	}
+}
+
+/* ---- subscribed SKUs were read ------------------------------------------------------------------ */
+
+void
+spinpanel_request_units_read(const pg_uuid_t *customer_id, TimestampTz started_at)
+{
+	/* A request waits no longer once a read that began late enough is in. */
+	static StateQuery arrived = {
+		"UPDATE spinpanel.license_request SET waiting = false WHERE request_id IN (SELECT r.request_id"
+		" FROM spinpanel.license_request r LEFT JOIN spinpanel.pool p USING (customer_id, sku_id)"
+		" WHERE r.customer_id = $1 AND r.waiting AND r.confirmed_at <= $2 AND p.doubt IS NULL"
+		" FOR UPDATE OF r SKIP LOCKED)",
+		"uT", NULL
+	};
+	/* The oldest of each pool; the others come in with it. */
+	static StateQuery look = {
+		"UPDATE spinpanel.license_request SET not_before = $2 WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.request_id = ANY (ARRAY(SELECT min(w.request_id)"
+		"  FROM spinpanel.license_request w WHERE w.customer_id = $1 AND w.waits_for = 'approval' AND w.status = 'queued'"
+		"  AND w.not_before > $2 GROUP BY w.sku_id)) FOR UPDATE SKIP LOCKED)",
+		"uT", NULL
+	};
+	StateArg args[2];
+
+	args[0] = spinpanel_arg_uuid(customer_id);
+	args[1] = spinpanel_arg_time(started_at - (int64) spinpanel_settle_time * USECS_PER_SEC);
+	spinpanel_state_run(&arrived, args, 0);
+	args[1] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&look, args, 0);
+}
+
+/* ---- callers ---------------------------------------------------------------------------------------- */
+
+/* One request, held; false: somebody has it, or there is none. */
+static bool
+take_one(Demand *demand, int64 request_id)
+{
+	static StateQuery select = { REQUEST_SELECT " WHERE q.request_id = $1" REQUEST_ORDER, "I",
+								 NULL };
+	static StateQuery customer = {
+		"SELECT customer_id FROM spinpanel.license_request WHERE request_id = $1", "I", NULL
+	};
+	StateArg args[1];
+
+	memset(demand, 0, sizeof(*demand));
+	demand->now = spinpanel_now();
+	args[0] = spinpanel_arg_int64(request_id);
+	take_requests(demand, spinpanel_state_run(&select, args, 0));
+	if (demand->count == 0)
+		return false;
+	spinpanel_state_run(&customer, args, 0);
+	spinpanel_row_uuid(0, 1, &demand->customer_id);
+	return true;
+}
+
+RequestCancelled
+spinpanel_request_cancel(int64 request_id, const char *reason)
+{
+	/*
+	 * Operations are left as they are: the worker locks its requests before it
+	 * sends one, and would wait for us if we locked operations.  It finds that
+	 * nobody wants it.  A cart alone costs nothing.
+	 */
+	static StateQuery sent = {
+		"SELECT 1 FROM spinpanel.operation o WHERE o.operation_id = $1 AND o.status <> 'queued'"
+		" UNION ALL SELECT 1 FROM spinpanel.operation o WHERE o.operation_id = $2 AND o.status <> 'queued'"
+		"  AND (o.kind <> 'create_cart' OR o.status NOT IN ('sending', 'unknown', 'done'))"
+		" UNION ALL SELECT 1 FROM spinpanel.operation o WHERE o.after_operation = $2 AND o.kind = 'checkout'"
+		"  AND o.status <> 'queued'",
+		"II", NULL
+	};
+	static StateQuery disconnected = {
+		"SELECT a.name FROM spinpanel.account a WHERE a.account_id = $1 AND a.status = 'disconnected'",
+		"i", NULL
+	};
+	Demand demand;
+	DemandRequest *r;
+	StateArg args[2];
+	char *account = NULL;
+
+	if (!take_one(&demand, request_id))
+		return CANCEL_BUSY;
+	r = &demand.requests[0];
+	if (is_over(r->status))
+		return CANCEL_NOT;
+	args[0] = spinpanel_arg_int(r->account_id);
+	if (spinpanel_state_run(&disconnected, args, 0) > 0)
+		account = spinpanel_row_text(0, 1, CurrentMemoryContext);
+	if (r->operation_id == 0 && r->buy_operation == 0)
+	{
+		if (!is(r->status, "queued") && account == NULL)
+			return CANCEL_NOT;
+	}
+	else
+	{
+		args[0] = id_arg(r->operation_id);
+		args[1] = id_arg(r->buy_operation);
+		if (spinpanel_state_run_latest(&sent, args) != 0)
+		{
+			if (account == NULL)
+				return CANCEL_NOT;
+			end_request(
+				&demand, r, "failed",
+				psprintf(
+					"%s; account %s is disconnected, and what was sent by it before may have been carried out: look it up in Partner Center",
+					reason, account),
+				true);
+			return CANCEL_DONE;
+		}
+	}
+	end_request(&demand, r, "cancelled", reason, true);
+	return CANCEL_DONE;
+}
+
+/* Only where nothing was sent: the rest is for a person to close. */
+static void
+close_for_account(int64 request_id)
+{
+	static StateQuery sent = {
+		"SELECT 1 FROM spinpanel.license_request q JOIN spinpanel.operation o"
+		" ON o.operation_id IN (q.operation_id, q.buy_operation) OR o.after_operation = q.buy_operation AND o.kind = 'checkout'"
+		" WHERE q.request_id = $1 AND o.status NOT IN ('queued', 'cancelled')",
+		"I", NULL
+	};
+	StateArg args[1];
+
+	args[0] = spinpanel_arg_int64(request_id);
+	if (spinpanel_state_run(&sent, args, 0) == 0)
+		(void) spinpanel_request_cancel(request_id, "its account was disconnected");
+}
+
+bool
+spinpanel_request_retry(int64 request_id)
+{
+	Demand demand;
+	DemandRequest *r;
+
+	if (!take_one(&demand, request_id) || !is(demand.requests[0].status, "failed"))
+		return false;
+	r = &demand.requests[0];
+	/* A seat that was bought for it is in the stock. */
+	r->status = "queued";
+	r->seat_bought = false;
+	r->has_subscription = false;
+	r->buy_operation = 0;
+	r->operation_id = 0;
+	r->looked_at = 0;
+	r->seat_refused_at = 0;
+	r->seats_lost = 0;
+	r->attempts = 0;
+	r->provisioning_at = 0;
+	r->active_level = r->consumed_level = -1;
+	r->follows = 0;
+	r->adjustment_id = 0;
+	r->waiting = !r->release;
+	r->waits_for = NULL;
+	r->buy_most = 0;
+	r->stock_only = false;
+	r->not_before = DT_NOBEGIN;
+	write_request(r, NULL, true, demand.now);
+	record(&demand, r, "request queued again", "somebody asked for it to be tried again");
+	return true;
+}
+
+void
+spinpanel_request_account_gone(int32 account_id)
+{
+	static StateQuery select = {
+		"SELECT q.request_id FROM spinpanel.license_request q WHERE q.account_id = $1 AND q.status IN " OPEN_STATES
+		" AND NOT EXISTS (SELECT FROM spinpanel.customer_account c JOIN spinpanel.account a USING (account_id)"
+		"  WHERE c.customer_id = q.customer_id AND c.gone_at IS NULL AND a.account_id <> $1 AND a.status = 'active')"
+		" ORDER BY q.request_id",
+		"i", NULL
+	};
+	static StateQuery say = {
+		"UPDATE spinpanel.license_request SET state_reason ="
+		" 'its account is disconnected; cancel_request() closes it' WHERE request_id IN (SELECT q.request_id"
+		" FROM spinpanel.license_request q WHERE q.account_id = $1 AND q.status IN " OPEN_STATES
+		" FOR UPDATE SKIP LOCKED)",
+		"i", NULL
+	};
+	StateArg args[1];
+	int64 *ids;
+	uint64 rows;
+	uint64 row;
+
+	args[0] = spinpanel_arg_int(account_id);
+	rows = spinpanel_state_run(&select, args, 0);
+	ids = palloc(sizeof(int64) * (rows + 1));
+	for (row = 0; row < rows; row++)
+		ids[row] = spinpanel_row_int64(row, 1);
+	if (rows == 0)
+		return;
+	for (row = 0; row < rows; row++)
+		close_for_account(ids[row]);
+	spinpanel_state_run(&say, args, 0);
 }

@@ -31,6 +31,7 @@
 typedef struct DemandRequest
 {
 	int64 request_id;
+	bool due; /* held till the unit ends; else it only stands in the way of others */
 	bool release;
 	int32 account_id;
 	bool has_user;
@@ -39,6 +40,7 @@ typedef struct DemandRequest
 	bool by_name; /* upn decides who it is: user_id is a guess until it was looked at */
 	pg_uuid_t sku_id;
 	const char *status;
+	const char *was; /* the status that the table has */
 	bool seat_bought;
 	bool has_subscription;
 	pg_uuid_t subscription_id;
@@ -56,12 +58,16 @@ typedef struct DemandRequest
 	int64 follows; /* 0 = none */
 	int64 adjustment_id; /* 0 = none */
 	bool waiting;
+	const char *waits_for; /* NULL = nothing that an event ends */
+	int32 buy_most; /* 0 = any number */
+	bool stock_only;
 
 	/* read with it */
 	bool user_known;
 	char *usage_location;
 	bool held; /* according to the mirror */
 	bool outdated; /* something was done since the user was looked at */
+	bool busy; /* an operation of the user is open */
 	char *leader_status; /* of what it follows; NULL = is gone */
 	char *leader_error;
 	char *approval; /* status of its adjustment, or NULL */
@@ -75,7 +81,11 @@ typedef struct DemandRequest
 	bool moved; /* written in this unit */
 } DemandRequest;
 
-/* One customer's open requests, oldest first, and what rules them. */
+/*
+ * One customer's requests that are due, oldest first, and what rules them; with
+ * those that wait for an approval in the same pools, and those of the same users
+ * that are not due.  Not more than a page: the rest comes with the next turn.
+ */
 typedef struct Demand
 {
 	pg_uuid_t customer_id;
@@ -88,6 +98,7 @@ typedef struct Demand
 	int32 limit_seats;
 	int32 owned;
 	int32 bought_recently; /* within 24 hours, without an approval */
+	TimestampTz limit_until; /* when the oldest of these is 24 hours old; DT_NOEND = none */
 	DemandRequest *requests; /* but those that a caller is changing */
 	int count;
 } Demand;
@@ -96,10 +107,13 @@ typedef struct Demand
 typedef struct DemandPool
 {
 	pg_uuid_t sku_id;
-	NeedFigures figures; /* open, refused, trial, ending are 0 */
+	NeedFigures figures; /* trial and ending are 0 */
 	int32 owned; /* with those that are ordered and not readable yet */
 	int32 unread; /* of these, ordered and not readable */
 	bool buying; /* a purchase is open */
+	int32 unlooked; /* due assignments whose user was not looked up */
+	TimestampTz release_since; /* the youngest release under way was asked for; 0 = none */
+	TimestampTz freed_at; /* a licence was released last; 0 = not lately */
 	int32 max_seats; /* -1 = no such rule */
 	NeedRule rule;
 } DemandPool;
@@ -126,10 +140,8 @@ extern void spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id
 /* Terms beside the subscriptions of a pool; ids as plan_input.c gives them. */
 extern void spinpanel_request_terms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 									const pg_uuid_t *ids, int count, NeedTerms *terms);
-/* Open assignments of the pool that have no seat, and those of them refused;
- * linked: those for which the operation would buy one, held till the unit ends. */
-extern void spinpanel_request_count(const Operation *op, int32 *open, int32 *refused,
-									int32 *linked);
+/* Requests for which the operation would buy a seat, held till the unit ends. */
+extern int32 spinpanel_request_linked(const Operation *op);
 
 typedef enum DemandHold
 {
@@ -165,9 +177,12 @@ extern void spinpanel_request_looked(const pg_uuid_t *customer_id, const char *u
 /* Writes it as it stands; event NULL = no history. */
 extern void spinpanel_request_save(Demand *demand, DemandRequest *request, const char *event,
 								   const char *reason);
-/* Nothing to do before that moment; below zero: before a person has decided. */
+/* Nothing to do before that moment. */
 extern void spinpanel_request_put_off(Demand *demand, DemandRequest *request, int64 delay_ms,
 									  const char *reason);
+/* Likewise, or before an event: waits_for is its name in the table. */
+extern void spinpanel_request_wait(Demand *demand, DemandRequest *request, TimestampTz until,
+								   const char *waits_for, const char *reason);
 /* status done, failed or cancelled.  A seat bought for it serves another
  * request of the pool, is given back, or stays in stock on record. */
 extern void spinpanel_request_finish(Demand *demand, DemandRequest *request, const char *status,
@@ -181,11 +196,11 @@ extern void spinpanel_request_begin_again(Demand *demand, DemandRequest *request
 extern bool spinpanel_request_take_reserved(Demand *demand, DemandRequest *request);
 
 /*
- * The requests from the pool's purchase that have to wait for a person: one
- * adjustment stands for all of them.  A former one of the pool is superseded.
+ * These have to wait for a person, until then at least: one adjustment stands for
+ * all of the pool that do.  A former one of the pool is superseded.
  */
 extern void spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
-											 int32 quantity, const char *reason);
+											 int32 quantity, TimestampTz until, const char *reason);
 
 /* Approved purchases that nobody needs any more. */
 extern void spinpanel_request_close_approvals(Demand *demand);
@@ -213,5 +228,35 @@ extern void spinpanel_request_drop_approvals(void);
  */
 extern void spinpanel_request_operation_over(const Operation *op, const char *status,
 											 const char *code, const char *reason, Jsonb *result);
+
+/*
+ * Subscribed SKUs of the customer have been taken in, by a read begun at that
+ * moment: who is counted by now no longer waits, and who waits for an approval is
+ * looked at again.
+ */
+extern void spinpanel_request_units_read(const pg_uuid_t *customer_id, TimestampTz started_at);
+
+/* ---- for callers' sessions: no NOTIFY, which would keep them from PREPARE ------------ */
+
+typedef enum RequestCancelled
+{
+	CANCEL_BUSY, /* somebody has the row, or it is not there */
+	CANCEL_NOT, /* it is over, or something irrevocable was sent for it */
+	CANCEL_DONE
+} RequestCancelled;
+
+/*
+ * Ends a request for which nothing irrevocable was sent; the worker tells by
+ * NOTIFY.  One whose account is disconnected can always be ended: as failed, if
+ * something was sent.
+ */
+extern RequestCancelled spinpanel_request_cancel(int64 request_id, const char *reason);
+
+/* A failed one begins again under its id; false: it is not failed, or busy. */
+extern bool spinpanel_request_retry(int64 request_id);
+
+/* The account is disconnected: what nothing was sent for is cancelled, unless another
+ * account of ours has the customer; the rest says what it waits for. */
+extern void spinpanel_request_account_gone(int32 account_id);
 
 #endif /* SPINPANEL_REQUEST_H */

@@ -1,21 +1,21 @@
 /*
  * buying.c
  *
- * Decides about requests: who holds the licence already, who gets a free seat,
- * for whom one is bought, where, and what waits.  It queues operations and
- * never talks to anybody; it knows no SQL.
+ * Between the request planner (decide/request_plan.c), which decides, and the
+ * store (state/request.c), which writes: puts what is known into the planner's
+ * words, and carries out what it answers by queueing operations.  It never talks
+ * to anybody, knows no SQL, and decides nothing itself.
  *
- * Order: users first (what cannot be licensed must not cost a seat), then
- * releases, then pool by pool what is free and what is bought, then one
- * assignment per user.  Whatever is decided leaves each request either with an
- * operation or with a moment to look at it again.
+ * Whatever is decided leaves each request either with an operation or with a
+ * moment to look at it again.
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 
-#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/compat.h"
 #include "base/json.h"
@@ -29,16 +29,6 @@
 
 /* What was learnt of a user holds this long. */
 #define LOOK_AGE (15 * USECS_PER_MINUTE)
-
-/* A pool's purchases wait so long for releases that are under way, */
-#define RELEASE_PATIENCE (60 * USECS_PER_SEC)
-
-/* ... and for users that are still to be looked up. */
-#define LOOK_PATIENCE (60 * USECS_PER_SEC)
-
-/* Looked at again in case nobody wakes them. */
-#define BLOCKED_MS 5000
-#define FOLLOWER_MS 30000
 
 /* Users looked up in one turn of a customer; the rest follows at once. */
 #define LOOKS_PER_TURN 200
@@ -61,43 +51,20 @@ same_user(const DemandRequest *a, const DemandRequest *b)
 	return a->has_user && b->has_user && same_uuid(&a->user_id, &b->user_id);
 }
 
-/* Who waits for something that may take long asks less and less often. */
-static int64
-patient(const Demand *demand, const DemandRequest *r, int64 least_ms)
-{
-	int64 age = (demand->now - r->created_at) / 1000;
-
-	return Max(least_ms, Min(age / 8, 60 * 1000));
-}
+/* ---- what has to be read ---------------------------------------------------------------- */
 
 static bool
-over(const char *operation_status)
+is_looked_at(const Demand *demand, const DemandRequest *r)
 {
-	return operation_status == NULL || is(operation_status, "done") ||
-		   is(operation_status, "refused") || is(operation_status, "failed") ||
-		   is(operation_status, "cancelled");
+	return r->has_user && r->looked_at != 0 && !r->outdated &&
+		   demand->now - r->looked_at <= LOOK_AGE;
 }
-
-/* ---- what has to be read ---------------------------------------------------------------- */
 
 static bool
 to_look_at(const Demand *demand, const DemandRequest *r)
 {
 	return is(r->status, "queued") && r->follows == 0 && r->operation_id == 0 &&
-		   (r->looked_at == 0 || r->outdated || demand->now - r->looked_at > LOOK_AGE);
-}
-
-static bool
-decided(const DemandRequest *r)
-{
-	return r->approval != NULL && !is(r->approval, "awaiting_approval");
-}
-
-static bool
-is_due(const Demand *demand, const DemandRequest *r)
-{
-	/* Who waits for a person has no moment. */
-	return r->not_before <= demand->now || (r->not_before == DT_NOEND && decided(r));
+		   !is_looked_at(demand, r);
 }
 
 void
@@ -112,7 +79,7 @@ spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 	{
 		DemandRequest *r = &demand->requests[i];
 
-		if (!is_due(demand, r))
+		if (!r->due)
 			continue;
 		if (to_look_at(demand, r))
 		{
@@ -122,9 +89,12 @@ spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 			{
 				const DemandRequest *other = reads->looks[j];
 
-				known = same_user(r, other) ||
-						(!r->has_user && !other->has_user && r->upn != NULL && other->upn != NULL &&
-						 pg_strcasecmp(r->upn, other->upn) == 0);
+				/* A name means whoever has it now, a GUID that user. */
+				if (r->by_name || !r->has_user)
+					known = (other->by_name || !other->has_user) && r->upn != NULL &&
+							other->upn != NULL && pg_strcasecmp(r->upn, other->upn) == 0;
+				else
+					known = !other->by_name && same_user(r, other);
 			}
 			if (!known && reads->look_count < LOOKS_PER_TURN)
 				reads->looks[reads->look_count++] = r;
@@ -143,257 +113,7 @@ spinpanel_buying_reads(Demand *demand, BuyingReads *reads)
 	}
 }
 
-/* ---- one request by itself ------------------------------------------------------------------- */
-
-/* Who waits for what is over already; true: nothing else to decide about it. */
-static bool
-is_settled(Demand *demand, DemandRequest *r)
-{
-	if (r->moved)
-		return true;
-	if (r->follows != 0)
-	{
-		if (is(r->leader_status, "done"))
-			spinpanel_request_finish(demand, r, "done", NULL);
-		else if (is(r->leader_status, "failed"))
-			spinpanel_request_finish(demand, r, "failed", r->leader_error);
-		else if (r->leader_status == NULL || is(r->leader_status, "cancelled"))
-		{
-			r->follows = 0;
-			r->waiting = true;
-			spinpanel_request_begin_again(demand, r, NULL, NULL, true);
-		}
-		else if (r->not_before <= demand->now)
-			spinpanel_request_put_off(demand, r, FOLLOWER_MS, NULL);
-		return true;
-	}
-	if (is(r->status, "buying"))
-	{
-		/* The row was locked when its operation ended. */
-		if (r->not_before <= demand->now && is(r->buy_status, "done") &&
-			spinpanel_request_take_reserved(demand, r))
-			return true;
-		if (r->not_before <= demand->now && over(r->buy_status))
-			spinpanel_request_begin_again(demand, r, "request queued again", "its purchase is over",
-										  true);
-		else if (r->not_before <= demand->now)
-			spinpanel_request_save(demand, r, NULL, NULL);
-		return true;
-	}
-	if (is(r->status, "assigning") || r->operation_id != 0)
-	{
-		if (r->not_before <= demand->now && over(r->operation_status))
-			spinpanel_request_begin_again(demand, r, NULL, NULL, true);
-		else if (r->not_before <= demand->now)
-			spinpanel_request_save(demand, r, NULL, NULL);
-		return true;
-	}
-	return false;
-}
-
-static bool
-in_progress(const DemandRequest *r)
-{
-	return !is(r->status, "queued") || r->operation_id != 0 || r->seat_bought;
-}
-
-/*
- * Requests of one user and SKU go one after the other; of one kind they are
- * one.  True: it is not its turn.
- */
-static bool
-comes_later(Demand *demand, DemandRequest *r)
-{
-	int i;
-
-	if (in_progress(r))
-		return false;
-	for (i = 0; i < demand->count; i++)
-	{
-		DemandRequest *other = &demand->requests[i];
-
-		if (other == r || (other > r && !in_progress(other)) || !same_user(r, other) ||
-			!same_uuid(&r->sku_id, &other->sku_id) || other->follows != 0 ||
-			is(other->status, "done") || is(other->status, "failed") ||
-			is(other->status, "cancelled"))
-			continue;
-		if (other->release == r->release)
-		{
-			r->follows = other->request_id;
-			r->waiting = false;
-			spinpanel_request_put_off(
-				demand, r, FOLLOWER_MS,
-				psprintf("the same as request " INT64_FORMAT, other->request_id));
-		}
-		else
-		{
-			r->looked_at = 0;
-			spinpanel_request_put_off(
-				demand, r, patient(demand, r, 1000),
-				psprintf("waits for request " INT64_FORMAT " of the same user", other->request_id));
-		}
-		return true;
-	}
-	return false;
-}
-
-static int64
-queue_operation(const Demand *demand, const DemandRequest *r, const char *kind, const char *purpose,
-				const char *wanted, bool with_sku)
-{
-	Operation op;
-
-	memset(&op, 0, sizeof(op));
-	op.kind = kind;
-	op.purpose = purpose;
-	op.account_id = r->account_id;
-	op.customer_id = demand->customer_id;
-	op.has_sku = with_sku;
-	op.sku_id = r->sku_id;
-	op.request_id = r->request_id;
-	op.wanted = spinpanel_json_of(wanted);
-	return spinpanel_operation_add(&op);
-}
-
-static void
-set_location(Demand *demand, DemandRequest *r)
-{
-	StringInfoData wanted;
-	int64 id;
-	int i;
-
-	initStringInfo(&wanted);
-	appendStringInfo(&wanted,
-					 "{\"userId\": \"%s\", \"usageLocation\": ", spinpanel_uuid_text(&r->user_id));
-	escape_json(&wanted, demand->usage_location);
-	appendStringInfoChar(&wanted, '}');
-	id = queue_operation(demand, r, "set_usage_location", "assign", wanted.data, false);
-	for (i = 0; i < demand->count; i++)
-	{
-		DemandRequest *other = &demand->requests[i];
-
-		if (other->moved || other->release || !same_user(r, other) || other->follows != 0 ||
-			!is(other->status, "queued") || other->operation_id != 0 || other->seat_bought)
-			continue;
-		other->operation_id = id;
-		spinpanel_request_save(demand, other, NULL, NULL);
-	}
-}
-
-/* What its user needs or has; true: the pool is asked next. */
-static bool
-user_is_ready(Demand *demand, DemandRequest *r)
-{
-	if (r->held)
-	{
-		spinpanel_request_finish(demand, r, "done", "the user holds the licence");
-		return false;
-	}
-	if (!r->waiting)
-	{
-		/* The mirror was wrong: it is a request as any other. */
-		r->waiting = true;
-		spinpanel_request_put_off(demand, r, 0, NULL);
-		r->moved = false;
-	}
-	if (r->usage_location == NULL || r->usage_location[0] == '\0')
-	{
-		if (demand->usage_location != NULL)
-			set_location(demand, r);
-		else
-			spinpanel_request_finish(
-				demand, r, "failed",
-				"the user has no usage location, and the customer's settings name none: set one at the user, or usage_location with set_relationship()");
-		return false;
-	}
-	return true;
-}
-
-/* ---- releases -------------------------------------------------------------------------------- */
-
-static void
-decide_releases(Demand *demand, DemandRequest **releases, int count)
-{
-	int i;
-	int j;
-
-	for (i = 0; i < count; i++)
-	{
-		DemandRequest *r = releases[i];
-		StringInfoData wanted;
-		int64 id;
-
-		if (r->moved)
-			continue;
-		if (!r->held)
-		{
-			spinpanel_request_finish(demand, r, "done", "the user does not hold the licence");
-			continue;
-		}
-		initStringInfo(&wanted);
-		appendStringInfo(&wanted, "{\"userId\": \"%s\", \"remove\": [\"%s\"",
-						 spinpanel_uuid_text(&r->user_id), spinpanel_uuid_text(&r->sku_id));
-		for (j = i + 1; j < count; j++)
-			if (!releases[j]->moved && releases[j]->held && same_user(r, releases[j]) &&
-				r->attempts == 0 && releases[j]->attempts == 0)
-				appendStringInfo(&wanted, ", \"%s\"", spinpanel_uuid_text(&releases[j]->sku_id));
-		appendStringInfoString(&wanted, "]}");
-		id = queue_operation(demand, r, "unassign", "release", wanted.data, true);
-		for (j = count - 1; j >= i; j--)
-		{
-			DemandRequest *other = releases[j];
-
-			if (other->moved || !other->held || !same_user(r, other) ||
-				(other != r && (r->attempts != 0 || other->attempts != 0)))
-				continue;
-			other->operation_id = id;
-			other->status = "assigning";
-			spinpanel_request_save(demand, other, "request assigning", "the licence is taken back");
-		}
-	}
-}
-
-static bool
-releases_pending(const Demand *demand, const pg_uuid_t *sku_id)
-{
-	int i;
-
-	for (i = 0; i < demand->count; i++)
-	{
-		const DemandRequest *r = &demand->requests[i];
-
-		if (r->release && r->follows == 0 && same_uuid(&r->sku_id, sku_id) &&
-			(is(r->status, "queued") || is(r->status, "assigning")) &&
-			demand->now - r->created_at < RELEASE_PATIENCE)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Many came at once: their users are looked up before anything is bought, so
- * that one change of quantity serves all; but not for long.
- */
-static bool
-looks_pending(const Demand *demand, const pg_uuid_t *sku_id, DemandRequest **lacking, int count)
-{
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (demand->now - lacking[i]->looked_at > LOOK_PATIENCE)
-			return false;
-	for (i = 0; i < demand->count; i++)
-	{
-		const DemandRequest *r = &demand->requests[i];
-
-		if (!r->release && !r->moved && same_uuid(&r->sku_id, sku_id) && is_due(demand, r) &&
-			to_look_at(demand, r))
-			return true;
-	}
-	return false;
-}
-
-/* ---- buying ------------------------------------------------------------------------------------ */
+/* ---- what is known, in the planner's words --------------------------------------------------- */
 
 typedef struct Pool
 {
@@ -402,7 +122,6 @@ typedef struct Pool
 	PlanPool nothing;
 	const pg_uuid_t *ids; /* beside its subscriptions */
 	NeedTerms *terms;
-	int32 assigned; /* in this pass */
 } Pool;
 
 static void
@@ -429,22 +148,315 @@ load_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, Pool *
 }
 
 static void
-fail_all(Demand *demand, DemandRequest **requests, int count, const char *reason)
+ask_customer(const Demand *demand, AskCustomer *c)
 {
-	int i;
-
-	for (i = 0; i < count; i++)
-		if (!requests[i]->moved)
-			spinpanel_request_finish(demand, requests[i], "failed", reason);
+	memset(c, 0, sizeof(*c));
+	c->now = demand->now;
+	c->purchases = demand->purchases;
+	c->increment = demand->increment;
+	c->has_location = demand->usage_location != NULL;
+	c->limit_percent = demand->limit_percent;
+	c->limit_seats = demand->limit_seats;
+	c->owned = demand->owned;
+	c->bought_recently = demand->bought_recently;
+	c->limit_until = demand->limit_until;
+	c->provisioning_timeout = (int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
+	c->settle_time = (int64) spinpanel_settle_time * USECS_PER_SEC;
+	c->retry_max = (int64) spinpanel_retry_max_delay * 1000;
 }
 
 static void
-queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandRequest **requests,
-			   int count, int64 adjustment_id)
+ask_pool(const Pool *pool, AskPool *a)
 {
+	memset(a, 0, sizeof(*a));
+	a->plan = pool->plan;
+	a->terms = pool->terms;
+	a->rule = pool->demand.rule;
+	a->figures = pool->demand.figures;
+	a->owned = pool->demand.owned;
+	a->unread = pool->demand.unread;
+	a->max_seats = pool->demand.max_seats;
+	a->buying = pool->demand.buying;
+	a->unlooked = pool->demand.unlooked;
+	a->release_since = pool->demand.release_since;
+	a->freed_at = pool->demand.freed_at;
+}
+
+static AskStatus
+ask_status(const char *status)
+{
+	static const char *const names[] = { "queued", "buying", "provisioning", "assigning",
+										 "done",   "failed", "cancelled" };
+	int i;
+
+	for (i = 0; i < (int) lengthof(names); i++)
+		if (is(status, names[i]))
+			return (AskStatus) i;
+	return ASK_CANCELLED; /* is gone */
+}
+
+static AskOperation
+ask_operation(int64 id, const char *status)
+{
+	if (id == 0)
+		return ASK_NO_OPERATION;
+	return is(status, "queued") || is(status, "sending") || is(status, "unknown")
+			   ? ASK_OPERATION_OPEN
+			   : ASK_OPERATION_OVER;
+}
+
+static void
+ask_request(const Demand *demand, const DemandRequest *r, AskRequest *a)
+{
+	memset(a, 0, sizeof(*a));
+	a->id = r->request_id;
+	a->release = r->release;
+	a->due = r->due && !r->moved;
+	a->status = ask_status(r->status);
+	a->user = -1;
+	a->looked = is_looked_at(demand, r);
+	a->held = r->held;
+	a->reserves = r->waiting;
+	a->seat_bought = r->seat_bought;
+	a->wrong_sku = r->seat_bought && r->has_subscription && r->subscription_mapped &&
+				   !same_uuid(&r->subscription_sku, &r->sku_id);
+	a->operation = ask_operation(r->operation_id, r->operation_status);
+	a->purchase = ask_operation(r->buy_operation, r->buy_status);
+	if (a->status == ASK_BUYING && a->purchase == ASK_NO_OPERATION)
+		a->purchase = ASK_OPERATION_OVER;
+	if (a->status == ASK_ASSIGNING && a->operation == ASK_NO_OPERATION)
+		a->operation = ASK_OPERATION_OVER;
+	a->purchase_done = is(r->buy_status, "done");
+	a->created_at = r->created_at;
+	a->looked_at = r->looked_at;
+	a->not_before = r->not_before;
+	a->provisioning_at = r->provisioning_at;
+	a->refused_at = r->seat_refused_at;
+	a->attempts = r->attempts;
+	a->active_level = r->active_level;
+	a->buy_most = r->buy_most;
+	a->stock_only = r->stock_only;
+	a->follows = r->follows;
+	a->leader_status = ask_status(r->leader_status);
+	a->leader_error = r->leader_error;
+	a->adjustment = r->adjustment_id;
+	a->approval = is(r->approval, "awaiting_approval") ? ASK_APPROVAL_WAITS
+				  : is(r->approval, "queued")          ? ASK_APPROVAL_GRANTED
+				  : is(r->approval, "rejected")        ? ASK_APPROVAL_REJECTED
+													   : ASK_APPROVAL_NONE;
+	a->approved_seats = r->approved_seats;
+	a->decision = r->decision;
+}
+
+/* ---- carrying it out ------------------------------------------------------------------------ */
+
+typedef struct Deciding
+{
+	Demand *demand;
+	Pool *pools;
+	AskPool *ask_pools;
+	int pool_count;
+	AskUser *users;
+	int user_count;
+	AskRequest *asked;
+	AskPlan plan;
+} Deciding;
+
+static int64
+queue_operation(const Demand *demand, const DemandRequest *r, const char *kind, const char *purpose,
+				const char *wanted, bool with_sku)
+{
+	Operation op;
+
+	memset(&op, 0, sizeof(op));
+	op.kind = kind;
+	op.purpose = purpose;
+	op.account_id = r->account_id;
+	op.customer_id = demand->customer_id;
+	op.has_sku = with_sku;
+	op.sku_id = r->sku_id;
+	op.request_id = r->request_id;
+	op.wanted = spinpanel_json_of(wanted);
+	return spinpanel_operation_add(&op);
+}
+
+static const char *
+name_of(AskReason reason)
+{
+	switch (reason)
+	{
+		case ASK_FOR_USER:
+			return "user";
+		case ASK_FOR_LOOKS:
+			return "looks";
+		case ASK_FOR_RELEASE:
+			return "release";
+		case ASK_FOR_RESERVED:
+			return "reserved";
+		case ASK_FOR_TRY:
+			return "try";
+		case ASK_FOR_PURCHASE:
+			return "purchase";
+		case ASK_FOR_ORDER:
+			return "order";
+		case ASK_FOR_SEAT:
+			return "seat";
+		case ASK_FOR_APPROVAL:
+			return "approval";
+		case ASK_FOR_LEADER:
+			return "leader";
+		case ASK_FOR_NOTHING:
+		case ASK_FOR_READ:
+			break;
+	}
+	return NULL;
+}
+
+/* The requests with that effect and group, oldest first; their number. */
+static int
+members(const Deciding *d, AskEffectKind kind, int32 group, DemandRequest **found)
+{
+	int count = 0;
+	int i;
+
+	for (i = 0; i < d->demand->count; i++)
+		if (d->plan.effects[i].kind == kind && d->plan.effects[i].group == group &&
+			!d->demand->requests[i].moved)
+			found[count++] = &d->demand->requests[i];
+	return count;
+}
+
+static const char *
+text_of(const AskEffect *e)
+{
+	return e->text[0] ? pstrdup(e->text) : NULL;
+}
+
+/* Effects that concern one request alone; others may lie ahead for it after this. */
+static void
+apply_alone(Deciding *d, int i)
+{
+	Demand *demand = d->demand;
+	DemandRequest *r = &demand->requests[i];
+	const AskEffect *e = &d->plan.effects[i];
+
+	switch (e->kind)
+	{
+		case ASK_FINISH_DONE:
+			spinpanel_request_finish(demand, r, "done", text_of(e));
+			break;
+		case ASK_FINISH_FAILED:
+			spinpanel_request_finish(demand, r, "failed", text_of(e));
+			break;
+		case ASK_FINISH_CANCELLED:
+			spinpanel_request_finish(demand, r, "cancelled", text_of(e));
+			break;
+		case ASK_AGAIN:
+			if (r->follows != 0)
+			{
+				/* It reserves for itself from here on. */
+				r->follows = 0;
+				r->waiting = !r->release;
+				spinpanel_request_begin_again(demand, r, NULL, NULL, true);
+			}
+			else
+				spinpanel_request_begin_again(
+					demand, r, is(r->status, "buying") ? "request queued again" : NULL,
+					is(r->status, "buying") ? "its purchase is over" : NULL, true);
+			break;
+		case ASK_TAKE_SEAT:
+			if (!spinpanel_request_take_reserved(demand, r))
+				spinpanel_request_begin_again(demand, r, "request queued again",
+											  "its purchase is over", true);
+			break;
+		case ASK_FOLLOW:
+			r->follows = e->other;
+			r->waiting = false;
+			spinpanel_request_wait(demand, r, e->until, "leader", text_of(e));
+			break;
+		default:
+			break;
+	}
+}
+
+/* The mirror was wrong about who holds it: it is a request as any other. */
+static void
+reserve(const DemandRequest *r)
+{
+	if (!r->release && r->follows == 0)
+		((DemandRequest *) r)->waiting = true;
+}
+
+static void
+apply_wait(Deciding *d, int i)
+{
+	DemandRequest *r = &d->demand->requests[i];
+	const AskEffect *e = &d->plan.effects[i];
+
+	reserve(r);
+	if (e->reason == ASK_FOR_SEAT)
+		r->attempts++;
+	spinpanel_request_wait(d->demand, r, e->until, name_of(e->reason), text_of(e));
+}
+
+static void
+queue_location(Deciding *d, DemandRequest **requests, int count)
+{
+	StringInfoData wanted;
+	int64 id;
+	int i;
+
+	initStringInfo(&wanted);
+	appendStringInfo(&wanted, "{\"userId\": \"%s\", \"usageLocation\": ",
+					 spinpanel_uuid_text(&requests[0]->user_id));
+	escape_json(&wanted, d->demand->usage_location);
+	appendStringInfoChar(&wanted, '}');
+	id =
+		queue_operation(d->demand, requests[0], "set_usage_location", "assign", wanted.data, false);
+	for (i = 0; i < count; i++)
+	{
+		reserve(requests[i]);
+		requests[i]->operation_id = id;
+		spinpanel_request_save(d->demand, requests[i], NULL, "the user's usage location is set");
+	}
+}
+
+/* All that the user gets, or gives back, in one call. */
+static void
+queue_user(Deciding *d, DemandRequest **requests, int count, bool release)
+{
+	StringInfoData wanted;
+	int64 id;
+	int i;
+
+	initStringInfo(&wanted);
+	appendStringInfo(&wanted, "{\"userId\": \"%s\", \"%s\": [",
+					 spinpanel_uuid_text(&requests[0]->user_id), release ? "remove" : "add");
+	for (i = 0; i < count; i++)
+		appendStringInfo(&wanted, "%s\"%s\"", i ? ", " : "",
+						 spinpanel_uuid_text(&requests[i]->sku_id));
+	appendStringInfoString(&wanted, "]}");
+	id = queue_operation(d->demand, requests[0], release ? "unassign" : "assign",
+						 release ? "release" : "assign", wanted.data, true);
+	for (i = 0; i < count; i++)
+	{
+		const AskEffect *e = &d->plan.effects[requests[i] - d->demand->requests];
+
+		reserve(requests[i]);
+		requests[i]->operation_id = id;
+		requests[i]->status = "assigning";
+		requests[i]->consumed_level = release ? -1 : e->level;
+		spinpanel_request_save(d->demand, requests[i], "request assigning", text_of(e));
+	}
+}
+
+static void
+queue_purchase(Deciding *d, const AskPurchase *purchase, DemandRequest **requests, int count)
+{
+	const Pool *pool = &d->pools[purchase->pool];
+	const NeedSource *source = &purchase->source;
 	const PlanSubscription *s =
 		source->subscription < 0 ? NULL : &pool->plan->subscriptions[source->subscription];
-	NeedFigures *f = &pool->demand.figures;
 	StringInfoData wanted;
 	Operation op;
 	int64 id;
@@ -453,13 +465,13 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 	memset(&op, 0, sizeof(op));
 	op.purpose = "buy";
 	op.account_id = s ? s->account : requests[0]->account_id;
-	op.customer_id = demand->customer_id;
+	op.customer_id = d->demand->customer_id;
 	op.has_sku = true;
 	op.sku_id = pool->demand.sku_id;
 	op.has_subscription = s != NULL;
 	if (s != NULL)
 		op.subscription_id = pool->ids[source->subscription];
-	op.adjustment_id = adjustment_id;
+	op.adjustment_id = purchase->adjustment;
 	op.request_id = requests[0]->request_id;
 	initStringInfo(&wanted);
 	switch (source->kind)
@@ -473,7 +485,6 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 			appendStringInfoString(&wanted, "{\"status\": \"active\"}");
 			break;
 		default:
-			/* The least commitment where no rule says otherwise. */
 			op.kind = "create_cart";
 			appendStringInfoString(&wanted, "{\"catalogItemId\": ");
 			escape_json(&wanted, pool->demand.rule.default_offer);
@@ -488,382 +499,249 @@ queue_purchase(Demand *demand, Pool *pool, const NeedSource *source, DemandReque
 	}
 	op.wanted = spinpanel_json_of(wanted.data);
 	id = spinpanel_operation_add(&op);
-	pool->demand.buying = true;
-	demand->bought_recently += adjustment_id == 0 ? count : 0;
+	d->demand->bought_recently += purchase->adjustment == 0 ? count : 0;
 	for (i = 0; i < count; i++)
 	{
 		DemandRequest *r = requests[i];
+		const AskEffect *e = &d->plan.effects[r - d->demand->requests];
 
+		reserve(r);
 		r->status = "buying";
 		r->buy_operation = id;
-		r->active_level = f->active + f->unshown + i + 1;
-		r->adjustment_id = 0;
-		spinpanel_request_save(
-			demand, r, "request buying",
-			psprintf("one of %d seat(s) to buy: %d active units, %d assigned as reported, %d free",
-					 count, f->active, f->consumed, (int) Max(0, spinpanel_need_free(f))));
+		r->active_level = e->level;
+		r->looked_at = r->looked_at != 0 ? r->looked_at : d->demand->now;
+		spinpanel_request_save(d->demand, r, "request buying", text_of(e));
 	}
 }
 
-/* Requests for which no seat is free, oldest first. */
+/* The requests of a group lie anywhere; each is met once, with all of its group. */
 static void
-buy_for(Demand *demand, Pool *pool, DemandRequest **requests, int count)
+apply_groups(Deciding *d)
 {
-	DemandRequest **chosen = palloc(sizeof(DemandRequest *) * (count + 1));
-	DemandRequest **others = palloc(sizeof(DemandRequest *) * (count + 1));
-	int chosen_count = 0;
-	int other_count = 0;
-	int64 adjustment_id = 0;
-	int32 approved = 0;
-	int64 allowance;
-	NeedSource source;
+	Demand *demand = d->demand;
+	int groups = d->plan.group_count;
+	int *sizes = palloc0(sizeof(int) * (groups + 1));
+	DemandRequest ***lists = palloc0(sizeof(DemandRequest **) * (groups + 1));
+	AskEffectKind *kinds = palloc0(sizeof(AskEffectKind) * (groups + 1));
+	int g;
 	int i;
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < demand->count; i++)
 	{
-		DemandRequest *r = requests[i];
+		const AskEffect *e = &d->plan.effects[i];
 
-		if (is(r->approval, "rejected"))
-		{
-			spinpanel_request_finish(demand, r, "failed",
-									 psprintf("buying a seat for it was rejected%s%s",
-											  r->decision && r->decision[0] ? ": " : "",
-											  r->decision ? r->decision : ""));
+		if (e->group < 0 || demand->requests[i].moved ||
+			(e->kind != ASK_RELEASE && e->kind != ASK_ASSIGN && e->kind != ASK_SET_LOCATION))
 			continue;
-		}
-		others[other_count++] = r;
-	}
-	count = other_count;
-	memcpy(requests, others, sizeof(DemandRequest *) * count);
-	if (count == 0)
-		return;
-
-	if (!demand->purchases)
-	{
-		fail_all(demand, requests, count, "no free seat, and purchases are off for this customer");
-		return;
-	}
-
-	/* One change of quantity at a time; its end wakes them. */
-	if (pool->demand.buying)
-	{
-		for (i = 0; i < count; i++)
-			spinpanel_request_put_off(demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
-									  "waits for a purchase in this pool");
-		return;
-	}
-
-	/* One new subscription at a time: the next ones raise it once it can be read. */
-	if (pool->demand.unread > 0)
-	{
-		for (i = 0; i < count; i++)
-			spinpanel_request_put_off(
-				demand, requests[i], patient(demand, requests[i], BLOCKED_MS),
-				"waits for an order of this pool whose subscription cannot be read yet");
-		return;
-	}
-
-	spinpanel_need_source(pool->plan, pool->terms, &pool->demand.rule, demand->now, &source);
-	if (source.kind == NEED_NOTHING)
-	{
-		fail_all(demand, requests, count,
-				 psprintf("no free seat, and none can be bought: %s", source.why));
-		return;
-	}
-	if (pool->demand.max_seats >= 0)
-		source.room = (int32) Max(
-			0, Min((int64) source.room, (int64) pool->demand.max_seats - pool->demand.owned));
-	if (source.room <= 0)
-	{
-		fail_all(demand, requests, count,
-				 psprintf("no free seat, and the rule allows no more than %d seats",
-						  pool->demand.max_seats));
-		return;
-	}
-
-	/* What a person let pass is not held again. */
-	for (i = 0; i < count; i++)
-	{
-		if (is(requests[i]->approval, "queued") &&
-			(adjustment_id == 0 || requests[i]->adjustment_id == adjustment_id))
+		g = e->group;
+		if (lists[g] == NULL)
 		{
-			adjustment_id = requests[i]->adjustment_id;
-			approved = requests[i]->approved_seats;
+			lists[g] = palloc(sizeof(DemandRequest *) * 4);
+			kinds[g] = e->kind;
 		}
+		else if (sizes[g] >= 4 && (sizes[g] & (sizes[g] - 1)) == 0)
+			lists[g] = repalloc(lists[g], sizeof(DemandRequest *) * sizes[g] * 2);
+		lists[g][sizes[g]++] = &demand->requests[i];
 	}
-	allowance =
-		Max((int64) demand->limit_percent * demand->owned / 100, (int64) demand->limit_seats) -
-		demand->bought_recently;
-	other_count = 0;
-	for (i = 0; i < count; i++)
+	/* Releases first: what they free is there all the sooner. */
+	for (g = 0; g < groups; g++)
+		if (sizes[g] > 0 && kinds[g] == ASK_RELEASE)
+			queue_user(d, lists[g], sizes[g], true);
+	for (g = 0; g < groups; g++)
 	{
-		DemandRequest *r = requests[i];
-
-		if (chosen_count >= source.room)
-			others[other_count++] = r;
-		else if (adjustment_id != 0 && r->adjustment_id == adjustment_id && approved > 0)
-		{
-			approved--;
-			chosen[chosen_count++] = r;
-		}
-		else if (adjustment_id == 0 && allowance > 0)
-		{
-			allowance--;
-			chosen[chosen_count++] = r;
-		}
+		if (sizes[g] == 0 || kinds[g] == ASK_RELEASE)
+			continue;
+		if (kinds[g] == ASK_SET_LOCATION)
+			queue_location(d, lists[g], sizes[g]);
 		else
-			others[other_count++] = r;
+			queue_user(d, lists[g], sizes[g], false);
 	}
-	if (chosen_count > 0)
-		queue_purchase(demand, pool, &source, chosen, chosen_count, adjustment_id);
-
-	/* The source is at its maximum, or the approved ones go first: next turn. */
-	if (other_count > 0 && (chosen_count >= source.room || adjustment_id != 0))
-	{
-		for (i = 0; i < other_count; i++)
-			spinpanel_request_put_off(demand, others[i], BLOCKED_MS,
-									  "waits for a purchase in this pool");
-		return;
-	}
-	if (other_count > 0)
-		spinpanel_request_await_approval(
-			demand, others, other_count, pool->demand.owned + chosen_count,
-			psprintf(
-				"%d seat(s) more would be more than the purchase limit of %d%% or %d seats within 24 hours allows",
-				other_count, demand->limit_percent, demand->limit_seats));
 }
 
 static void
-put_off_provisioning(Demand *demand, DemandRequest *r)
+apply(Deciding *d)
 {
-	if (r->not_before > demand->now)
-		return;
-	r->attempts++;
-	spinpanel_request_put_off(demand, r,
-							  spinpanel_backoff_delay(r->attempts, 2000,
-													  Min(60 * 1000, spinpanel_retry_max_delay),
-													  SpinpanelRandom()),
-							  NULL);
-}
-
-/* One pool: who can be assigned now goes to assign. */
-static void
-decide_pool(Demand *demand, SpinpanelPools *pools, const pg_uuid_t *sku_id, DemandRequest **wanting,
-			int count, DemandRequest **assign, int *assign_count)
-{
-	Pool *pool = palloc(sizeof(Pool));
-	NeedFigures *f;
-	DemandRequest **lacking = palloc(sizeof(DemandRequest *) * (count + 1));
-	int lacking_count = 0;
-	int64 free_seats;
-	int64 sure;
-	int64 assignable;
-	bool increment;
-	bool tried = false;
+	Demand *demand = d->demand;
+	DemandRequest **some = palloc(sizeof(DemandRequest *) * (demand->count + 1));
+	int count;
+	int p;
 	int i;
-	int level;
 
-	load_pool(demand, pools, sku_id, pool);
-	f = &pool->demand.figures;
-	increment = f->increment;
-	free_seats = Max(0, spinpanel_need_free(f));
-	/* A release that the report shows already counts twice: no harm while nobody's seat is there to be taken. */
-	sure = f->reserved > 0 ? spinpanel_need_free(f) - f->released : free_seats;
-	level = f->consumed + f->claimed;
-
-	/* What can be assigned right now, whoever it is meant for. */
-	assignable = (int64) f->active - f->consumed - f->claimed + f->released - f->removing;
-	for (i = 0; i < count; i++)
+	/* A seat that becomes free here goes to one of those below, which is then left alone. */
+	for (i = 0; i < demand->count; i++)
+		if (!demand->requests[i].moved)
+			apply_alone(d, i);
+	apply_groups(d);
+	for (p = 0; p < d->plan.purchase_count; p++)
 	{
-		DemandRequest *r = wanting[i];
-		bool ready;
+		count = members(d, ASK_BUY, p, some);
+		if (count > 0)
+			queue_purchase(d, &d->plan.purchases[p], some, count);
+	}
+	for (i = 0; i < demand->count; i++)
+		if (!demand->requests[i].moved && d->plan.effects[i].kind == ASK_WAIT)
+			apply_wait(d, i);
 
-		if (r->moved || !r->seat_bought)
-			continue;
+	/* One adjustment for all of a pool that wait for a person. */
+	for (p = 0; p < d->pool_count; p++)
+	{
+		const AskEffect *first = NULL;
+		int32 bought = 0;
 
-		/* The report lags: now and then the oldest tries without it. */
-		ready = assignable > 0 || f->active >= r->active_level ||
-				(!tried && r->attempts > 0 && r->attempts % 2 == 0) ||
-				demand->now - r->provisioning_at >
-					(int64) spinpanel_provisioning_timeout * USECS_PER_SEC;
-		if (ready && r->not_before <= demand->now)
+		count = 0;
+		for (i = 0; i < demand->count; i++)
 		{
-			assignable--;
-			r->consumed_level = ++level;
-			assign[(*assign_count)++] = r;
-		}
-		else
-			put_off_provisioning(demand, r);
-		tried = true;
-	}
-
-	for (i = 0; i < count; i++)
-	{
-		DemandRequest *r = wanting[i];
-
-		if (r->moved || r->seat_bought)
-			continue;
-		if (free_seats > 0 && !increment && r->seat_refused_at == 0)
-		{
-			free_seats--;
-			if (sure-- <= 0 && demand->now - r->created_at < RELEASE_PATIENCE)
-			{
-				spinpanel_request_put_off(demand, r, 500,
-										  "waits for seats bought before it to be assigned");
+			if (d->asked[i].pool != p || d->plan.effects[i].kind != ASK_ASK_PERSON ||
+				demand->requests[i].moved)
 				continue;
-			}
-			if (assignable <= 0)
-			{
-				/* It is on its way, and shows later. */
-				put_off_provisioning(demand, r);
-				continue;
-			}
-			assignable--;
-			r->consumed_level = ++level;
-			assign[(*assign_count)++] = r;
+			if (first == NULL)
+				first = &d->plan.effects[i];
+			reserve(&demand->requests[i]);
+			some[count++] = &demand->requests[i];
 		}
-		else
-			lacking[lacking_count++] = r;
+		for (i = 0; i < d->plan.purchase_count; i++)
+			if (d->plan.purchases[i].pool == p)
+				bought = d->plan.purchases[i].seats;
+		if (count > 0)
+			spinpanel_request_await_approval(demand, some, count, d->pools[p].demand.owned + bought,
+											 first->until, text_of(first));
 	}
-	if (lacking_count == 0)
-		return;
-	if (looks_pending(demand, sku_id, lacking, lacking_count))
-		return; /* due as they are: the next turn */
-	if (releases_pending(demand, sku_id))
-	{
-		for (i = 0; i < lacking_count; i++)
-			spinpanel_request_put_off(demand, lacking[i], 500, "waits for a release in this pool");
-		return;
-	}
-	buy_for(demand, pool, lacking, lacking_count);
 }
 
-/* ---- one assignment per user ---------------------------------------------------------------------- */
+/* ---- deciding ------------------------------------------------------------------------------------ */
+
+/* Which of the users, or a new one; by their ids, in the order of requests. */
+static int
+user_index(HTAB *table, Deciding *d, const DemandRequest *r)
+{
+	typedef struct Entry
+	{
+		pg_uuid_t id;
+		int index;
+	} Entry;
+	Entry *entry;
+	bool found;
+
+	entry = hash_search(table, &r->user_id, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->index = d->user_count++;
+		memset(&d->users[entry->index], 0, sizeof(AskUser));
+	}
+	if (r->usage_location != NULL && r->usage_location[0] != '\0')
+		d->users[entry->index].has_location = true;
+	if (r->busy)
+		d->users[entry->index].busy = true;
+	return entry->index;
+}
+
+static int
+pool_index(Deciding *d, const pg_uuid_t *sku_id)
+{
+	int i;
+
+	for (i = 0; i < d->pool_count; i++)
+		if (same_uuid(&d->pools[i].demand.sku_id, sku_id))
+			return i;
+	memset(&d->pools[i], 0, sizeof(Pool));
+	d->pools[i].demand.sku_id = *sku_id;
+	d->pool_count++;
+	return i;
+}
 
 static void
-assign_users(Demand *demand, DemandRequest **assign, int count)
+take_in(Deciding *d)
 {
+	Demand *demand = d->demand;
+	HASHCTL control;
+	HTAB *table;
 	int i;
-	int j;
 
-	for (i = 0; i < count; i++)
-	{
-		DemandRequest *r = assign[i];
-		StringInfoData wanted;
-		int64 id;
-
-		if (r->moved)
-			continue;
-		initStringInfo(&wanted);
-		appendStringInfo(&wanted, "{\"userId\": \"%s\", \"add\": [\"%s\"",
-						 spinpanel_uuid_text(&r->user_id), spinpanel_uuid_text(&r->sku_id));
-		/* What was refused together is tried one by one. */
-		for (j = i + 1; j < count && r->attempts == 0; j++)
-			if (!assign[j]->moved && assign[j]->attempts == 0 && same_user(r, assign[j]))
-				appendStringInfo(&wanted, ", \"%s\"", spinpanel_uuid_text(&assign[j]->sku_id));
-		appendStringInfoString(&wanted, "]}");
-		id = queue_operation(demand, r, "assign", "assign", wanted.data, true);
-		for (j = count - 1; j >= i; j--)
-		{
-			DemandRequest *other = assign[j];
-
-			if (other->moved || !same_user(r, other) ||
-				(other != r && (r->attempts != 0 || other->attempts != 0)))
-				continue;
-			other->operation_id = id;
-			other->status = "assigning";
-			spinpanel_request_save(demand, other, "request assigning",
-								   other->seat_bought ? "on the seat bought for it"
-													  : "on a free seat");
-		}
-	}
-}
-
-void
-spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions)
-{
-	DemandRequest **wanting = palloc(sizeof(DemandRequest *) * (demand->count + 1));
-	DemandRequest **releases = palloc(sizeof(DemandRequest *) * (demand->count + 1));
-	DemandRequest **assign = palloc(sizeof(DemandRequest *) * (demand->count + 1));
-	DemandRequest **same = palloc(sizeof(DemandRequest *) * (demand->count + 1));
-	SpinpanelPools *pools = NULL;
-	int wanting_count = 0;
-	int release_count = 0;
-	int assign_count = 0;
-	bool approved = false;
-	int i;
-	int j;
-
-	if (demand->paused)
-		return;
-
+	memset(&control, 0, sizeof(control));
+	control.keysize = sizeof(pg_uuid_t);
+	control.entrysize = sizeof(pg_uuid_t) + sizeof(int) * 2;
+	control.hcxt = CurrentMemoryContext;
+	table = hash_create("users of requests", demand->count + 1, &control,
+						HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	d->pools = palloc0(sizeof(Pool) * (demand->count + 1));
+	d->users = palloc0(sizeof(AskUser) * (demand->count + 1));
+	d->asked = palloc0(sizeof(AskRequest) * (demand->count + 1));
+	d->plan.effects = palloc0(sizeof(AskEffect) * (demand->count + 1));
 	for (i = 0; i < demand->count; i++)
 	{
 		DemandRequest *r = &demand->requests[i];
 
-		if (is_settled(demand, r) || !is_due(demand, r))
-			continue;
+		/* An approval that is over is none. */
 		if (is(r->approval, "done") || is(r->approval, "failed") || is(r->approval, "skipped") ||
 			is(r->approval, "superseded"))
 		{
 			r->adjustment_id = 0;
 			r->approval = NULL;
 		}
-		if (is(r->status, "provisioning"))
-		{
-			if (r->seat_bought && r->has_subscription && r->subscription_mapped &&
-				!same_uuid(&r->subscription_sku, &r->sku_id))
-			{
-				spinpanel_request_finish(
-					demand, r, "failed",
-					"the seat bought for it is of another SKU: the rule's default_offer is not an offer of this one");
-				continue;
-			}
-			wanting[wanting_count++] = r;
-			continue;
-		}
-		if (is(r->approval, "queued"))
-			approved = true;
-		if (!r->has_user && r->upn == NULL)
-		{
-			spinpanel_request_finish(demand, r, "failed", "it names no user");
-			continue;
-		}
-		/* Not looked at yet, or again: the next turn. */
-		if (to_look_at(demand, r) || !r->has_user)
-			continue;
-		if (comes_later(demand, r))
-			continue;
-		if (r->release)
-			releases[release_count++] = r;
-		else if (user_is_ready(demand, r))
-			wanting[wanting_count++] = r;
+		ask_request(demand, r, &d->asked[i]);
+		d->asked[i].pool = pool_index(d, &r->sku_id);
+		if (r->has_user)
+			d->asked[i].user = user_index(table, d, r);
 	}
+	d->ask_pools = palloc0(sizeof(AskPool) * (d->pool_count + 1));
+	d->plan.purchases = palloc0(sizeof(AskPurchase) * (d->pool_count + 1));
+}
 
-	decide_releases(demand, releases, release_count);
+static bool
+wants_seats(const Deciding *d, int pool)
+{
+	int i;
 
-	for (i = 0; i < wanting_count && with_units; i++)
+	for (i = 0; i < d->demand->count; i++)
+		if (d->asked[i].pool == pool && d->asked[i].due && !d->asked[i].release)
+			return true;
+	return false;
+}
+
+void
+spinpanel_buying_decide(Demand *demand, bool with_units, bool with_subscriptions)
+{
+	static const PlanPool nothing;
+	Deciding deciding;
+	Deciding *d = &deciding;
+	SpinpanelPools *pools = NULL;
+	AskCustomer customer;
+	bool approved = false;
+	int i;
+
+	if (demand->paused || demand->count == 0)
+		return;
+	memset(d, 0, sizeof(*d));
+	d->demand = demand;
+	take_in(d);
+	for (i = 0; i < d->pool_count; i++)
 	{
-		int count = 0;
-
-		if (wanting[i] == NULL)
-			continue;
-		if (!with_subscriptions && !wanting[i]->seat_bought)
-			continue;
-		if (pools == NULL)
-			pools = spinpanel_plan_input_load(&demand->customer_id, demand->now, demand->now, 0);
-		for (j = i; j < wanting_count; j++)
+		if (with_units && wants_seats(d, i))
 		{
-			if (wanting[j] == NULL || !same_uuid(&wanting[j]->sku_id, &wanting[i]->sku_id) ||
-				(!with_subscriptions && !wanting[j]->seat_bought))
-				continue;
-			same[count++] = wanting[j];
-			if (j != i)
-				wanting[j] = NULL;
+			pg_uuid_t sku_id = d->pools[i].demand.sku_id;
+
+			if (pools == NULL)
+				pools =
+					spinpanel_plan_input_load(&demand->customer_id, demand->now, demand->now, 0);
+			load_pool(demand, pools, &sku_id, &d->pools[i]);
+			ask_pool(&d->pools[i], &d->ask_pools[i]);
+			d->ask_pools[i].read = true;
+			d->ask_pools[i].subscriptions_read = with_subscriptions;
 		}
-		decide_pool(demand, pools, &wanting[i]->sku_id, same, count, assign, &assign_count);
+		else
+			d->ask_pools[i].plan = &nothing;
 	}
-	assign_users(demand, assign, assign_count);
+	for (i = 0; i < demand->count; i++)
+		if (d->asked[i].due && (!d->asked[i].looked || d->asked[i].user < 0) &&
+			!demand->requests[i].has_user && demand->requests[i].upn == NULL)
+			spinpanel_request_finish(demand, &demand->requests[i], "failed", "it names no user");
+		else if (d->asked[i].approval == ASK_APPROVAL_GRANTED)
+			approved = true;
+
+	ask_customer(demand, &customer);
+	spinpanel_request_plan(&customer, d->ask_pools, d->pool_count, d->users, d->user_count,
+						   d->asked, demand->count, &d->plan);
+	apply(d);
 	if (approved)
 		spinpanel_request_close_approvals(demand);
 }
@@ -923,29 +801,16 @@ spinpanel_buying_judge(const Operation *op, int32 *unshown, char *reason, Size r
 	int32 linked;
 
 	load_pool(demand, pools, &op->sku_id, pool);
-	spinpanel_request_count(op, &pool->demand.figures.open, &pool->demand.figures.refused, &linked);
+	linked = spinpanel_request_linked(op);
 	if (unshown != NULL)
 		*unshown = pool->demand.figures.unshown;
 	if (!sending_of(op, pool, linked, &sending, reason, reason_size))
 		return 0;
 
-	memset(&customer, 0, sizeof(customer));
-	customer.now = demand->now;
-	customer.purchases = demand->purchases;
-	customer.increment = demand->increment;
-	customer.limit_percent = demand->limit_percent;
-	customer.limit_seats = demand->limit_seats;
-	customer.owned = demand->owned;
-	customer.bought_recently = demand->bought_recently;
+	ask_customer(demand, &customer);
 	/* This purchase itself is among them. */
 	if (op->adjustment_id == 0)
 		customer.bought_recently = Max(0, customer.bought_recently - linked);
-	memset(&asked, 0, sizeof(asked));
-	asked.plan = pool->plan;
-	asked.terms = pool->terms;
-	asked.rule = pool->demand.rule;
-	asked.figures = pool->demand.figures;
-	asked.owned = pool->demand.owned;
-	asked.max_seats = pool->demand.max_seats;
+	ask_pool(pool, &asked);
 	return spinpanel_request_may_send(&customer, &asked, &sending, reason, reason_size);
 }

@@ -10,7 +10,7 @@ DO $$ BEGIN EXECUTE format('COPY (SELECT %L) TO %L', '{"client_secret": "tap-sec
 
 SELECT matches(pg_temp.setup('account'), '^not ok . no account', 'no account yet');
 SELECT is((SELECT string_agg(DISTINCT item, ', ' ORDER BY item) FROM spinpanel.check_setup()),
-    'account, approvals, copy, counters, lag, last night, open operations, paused, pg_cron, preload, worker', 'the items');
+    'account, approvals, copy, counters, lag, last night, open operations, paused, pg_cron, preload, requests, worker', 'the items');
 SELECT matches(pg_temp.setup('preload'), '^ok', 'preloaded');
 SELECT matches(pg_temp.setup('worker'), '^not ok . it serves database "spinpanel_regression".*Set spinpanel.database', 'the worker is another database''s');
 SELECT matches(pg_temp.setup('pg_cron'), '^not ok . not in this database', 'pg_cron is in another database');

@@ -102,6 +102,7 @@ CREATE FUNCTION pg_temp.buy(change text, rule text DEFAULT NULL) RETURNS text LA
 DECLARE answer text;
 BEGIN
     UPDATE spinpanel.pool SET consumed_units = 10;
+    UPDATE spinpanel.subscribed_sku SET consumed_units = 10;
     EXECUTE 'UPDATE spinpanel.subscription SET ' || change;
     IF rule IS NOT NULL THEN EXECUTE format('SELECT spinpanel.set_license_rule(%s)', rule); END IF;
     answer := pg_temp.attempt($q$SELECT spinpanel.assign_license('Contoso', 'user4@contoso.example', 'SPB')$q$);
