@@ -24,7 +24,7 @@ spinpanel_wait_for_run(PG_FUNCTION_ARGS)
 		"SELECT r, r.status IN ('done', 'failed'), r.xmin FROM spinpanel.run r WHERE r.run_id = $1",
 		"I", NULL
 	};
-	static const Awaited run = { &select, "run" };
+	static const Awaited run = { &select, "run", NULL };
 
 	PG_RETURN_DATUM(spinpanel_await(fcinfo, &run, "run_id"));
 }

@@ -42,15 +42,15 @@ void
 spinpanel_request_operation_waits(const Operation *op, const char *code, const char *words)
 {
 	static StateQuery served = {
-		"UPDATE spinpanel.license_request SET error = $2 WHERE request_id IN (SELECT q.request_id"
+		"UPDATE spinpanel.license_request SET state_reason = $2 WHERE request_id IN (SELECT q.request_id"
 		" FROM spinpanel.license_request q WHERE q.operation_id = $1 AND q.status IN " OPEN_STATES
-		" AND q.error IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+		" AND q.state_reason IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
 		"It", NULL
 	};
 	static StateQuery bought = {
-		"UPDATE spinpanel.license_request SET error = $2 WHERE request_id IN (SELECT q.request_id"
+		"UPDATE spinpanel.license_request SET state_reason = $2 WHERE request_id IN (SELECT q.request_id"
 		" FROM spinpanel.license_request q WHERE q.buy_operation = $1 AND q.status = 'buying'"
-		" AND q.error IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
+		" AND q.state_reason IS DISTINCT FROM $2 FOR UPDATE SKIP LOCKED)",
 		"It", NULL
 	};
 	bool buys = strcmp(op->purpose, "buy") == 0;
