@@ -159,7 +159,6 @@ CREATE TABLE history (
     reason          text
 );
 CREATE INDEX history_customer_idx ON history (customer_id, at);
-CREATE INDEX history_request_idx ON history (request_id) WHERE event = 'request archived';
 CREATE INDEX history_at_idx ON history USING brin (at);
 CREATE INDEX history_request_idx ON history (request_id) WHERE request_id IS NOT NULL;
 CREATE INDEX history_operation_idx ON history (operation_id) WHERE operation_id IS NOT NULL;
