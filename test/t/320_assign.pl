@@ -154,7 +154,7 @@ ledger_is({ seats => 2, assigns => 2, locations => 1 }, '... set for the one who
 # --- users who do not exist, or are gone when the seat is there
 fresh('gone', user_count => 14);
 @ids = request(['nobody@contoso.example']);
-$t->advance(minutes => 2);
+$t->advance(minutes => 20);
 is(finished(@ids), 'failed:1', 'a user who does not exist: failed');
 ledger_is({ seats => 0, assigns => 0 }, '... nothing is bought');
 $t->fault({ match => { kind => 'patch_subscription' }, count => 1, action => 'none',
