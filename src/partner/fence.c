@@ -141,10 +141,17 @@ spinpanel_fence_hold(int32 account_id, const char *path, char *error, size_t err
 	}
 	if ((fence->refused != NULL && !lock_file(fence->refused)) || !lock_file(file))
 	{
-		if (fence->refused == NULL)
-			fence->refused = file;
-		else
+		/*
+		 * The one to wait for is the last one that somebody was seen to hold:
+		 * with an older one the holder has moved on.
+		 */
+		if (fence->refused != NULL && !fence->refused->locked)
 			release(file);
+		else
+		{
+			release(fence->refused);
+			fence->refused = file;
+		}
 		release(fence->file);
 		fence->file = NULL;
 		snprintf(error, error_size,
