@@ -18,6 +18,9 @@
 #if PG_VERSION_NUM >= 180000
 #include "storage/waiteventset.h"
 #endif
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 

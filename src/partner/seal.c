@@ -17,6 +17,7 @@
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 
+#include "base/compat.h"
 #include "partner/seal.h"
 
 #define VERSION 1
