@@ -158,10 +158,11 @@ typedef enum DemandHold
 extern DemandHold spinpanel_request_hold(const Operation *op, int wanted);
 
 /*
- * Does another request of this user wait or go on, or may one just be asked for?
- * Not for ever: two that
- * exclude each other would wait for each other, so that those of this operation
- * must be younger than spinpanel.provisioning_timeout.
+ * Does a request of this user for another SKU wait or go on, or may one just be
+ * asked for?  Later requests for the same SKU wait for this one, so they must not
+ * count: all would wait in a circle.  Not for ever: two that exclude each other
+ * would wait for each other, so that those of this operation must be younger than
+ * spinpanel.provisioning_timeout.
  */
 extern bool spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id);
 

@@ -23,7 +23,8 @@ spinpanel_request_others_of_user(const Operation *op, const pg_uuid_t *user_id)
 	static StateQuery select = {
 		"SELECT 1 FROM spinpanel.license_request m WHERE m.operation_id = $3 AND (m.created_at > $5"
 		" OR m.created_at > $4 AND EXISTS (SELECT FROM spinpanel.license_request q WHERE (q.customer_id = $1) IS TRUE"
-		"  AND q.user_id = $2 AND q.finished_at IS NULL AND q.user_id IS NOT NULL AND (q.status IN " OPEN_STATES
+		"  AND q.user_id = $2 AND q.sku_id <> m.sku_id"
+		"  AND q.finished_at IS NULL AND q.user_id IS NOT NULL AND (q.status IN " OPEN_STATES
 		"  ) IS TRUE AND q.operation_id IS DISTINCT FROM $3))",
 		"uuITT", NULL
 	};
