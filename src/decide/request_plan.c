@@ -41,6 +41,8 @@ typedef struct Planning
 	AskUser *users;
 	const AskRequest *requests;
 	AskPlan *plan;
+	int64_t
+		unapproved; /* what this plan buys without an approval: the limit is one for all pools */
 } Planning;
 
 static int64_t
@@ -605,7 +607,7 @@ buy_for(Planning *p, int32_t pool_index)
 			approved = r->approved_seats;
 		}
 	}
-	allowance = adjustment != 0 ? approved : allowance_of(c);
+	allowance = adjustment != 0 ? approved : allowance_of(c) - p->unapproved;
 	/* All that a reactivated subscription has is paid for. */
 	if (source.kind == NEED_REACTIVATE && adjustment == 0)
 		allowance = allowance < source.room ? 0 : source.room;
@@ -651,6 +653,8 @@ buy_for(Planning *p, int32_t pool_index)
 		purchase->source = source;
 		purchase->seats = chosen;
 		purchase->adjustment = adjustment;
+		if (adjustment == 0)
+			p->unapproved += source.kind == NEED_REACTIVATE ? source.room : chosen;
 		p->plan->purchase_count++;
 	}
 	if (others == 0)
@@ -899,7 +903,7 @@ spinpanel_request_plan(const AskCustomer *customer, AskPool *pools, int32_t pool
 					   AskUser *users, int32_t user_count, const AskRequest *requests,
 					   int32_t request_count, AskPlan *plan)
 {
-	Planning planning = { customer, pools, users, requests, plan };
+	Planning planning = { customer, pools, users, requests, plan, 0 };
 	Planning *p = &planning;
 	int32_t i;
 

@@ -50,6 +50,7 @@ static const char *
 check_purchases(const RequestFixture *f)
 {
 	const AskCustomer *c = &f->customer;
+	int64_t unapproved = c->bought_recently;
 	int64_t limit = (int64_t) c->limit_percent * c->owned / 100;
 	bool seen[FIXTURE_POOLS] = { false };
 	int32_t i;
@@ -99,7 +100,7 @@ check_purchases(const RequestFixture *f)
 			return "more is bought than the source has";
 		if (b->adjustment != 0 && b->seats > granted)
 			return "more is bought than was approved";
-		if (b->adjustment == 0 && cost + c->bought_recently > limit)
+		if (b->adjustment == 0 && (unapproved += cost) > limit)
 			return "more is bought than the purchase limit leaves";
 	}
 	for (i = 0; i < f->request_count; i++)
