@@ -237,8 +237,11 @@ is($copy->run_finished($id)->{status}, 'failed', 'in a restored dump a run fails
 is($t->counts->{total}, $total, '... and nothing is sent');
 like($copy->sql(q{SELECT string_agg(detail, ' ') FROM spinpanel.check_setup() WHERE NOT ok}), qr/copy/, '... check_setup() says that it is a copy');
 $copy->sql('SELECT spinpanel.activate()');
+$t->set('spinpanel.enabled' => 'off');    # of the two servers, one acts with the credential file
+$copy->wait_ok('SELECT idle_reason IS NULL FROM spinpanel.account', 't', 'activated, it goes on when the original does not');
 is($copy->run_and_wait('adjust')->{status}, 'done', 'activate() lets it act');
 $copy->node->stop;
+$t->set('spinpanel.enabled' => 'on');
 
 # --- promise 10: secrets
 fresh(options => { rotate_refresh_token => JSON::PP::true, requests_per_minute => 0 });
