@@ -332,7 +332,7 @@ is(join(', ', @impossible), '', 'what was needed could be had in every pool');
 my $reached = 100 * ($without->{amount} - $with->{amount}) / ($without->{amount} - $feasible);
 cmp_ok($with->{amount}, '>=', $feasible * 0.999, 'the bill is not below what is feasible');
 cmp_ok($reached, '>=', 90, 'nearly all that is feasible is saved') if $days >= 200;
-note(sprintf "feasible: %.0f (%d seat-days) with the future known; %.1f %% of what is feasible was saved, %.0f were missed: %.0f for seats that "
+note(sprintf "figures: feasible %.0f (%d seat-days) with the future known; %.1f %% of what is feasible was saved, %.0f were missed: %.0f for seats that "
 	  . "could have gone earlier, %.0f for seats in a dearer plan than need be; by the plans of the pool: %s",
 	$feasible, $feasible_days, $reached, $with->{amount} - $feasible, $unused, $dearer,
 	join(', ', map { sprintf '%s %.0f', $_, $missed{$_} } sort { $missed{$b} <=> $missed{$a} } keys %missed));
