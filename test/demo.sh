@@ -143,7 +143,7 @@ table -f test/demo/history.sql
 heading "11. A second night"
 say "Once each change has been looked at again (spinpanel.settle_time after it, here 3 seconds)."
 for _ in {1..150}; do
-	[[ $(value -c "SELECT count(*) FROM spinpanel.operation WHERE verify_at IS NOT NULL") == 0 ]] && break
+	[[ $(value -c "SELECT count(*) FROM spinpanel.obligation WHERE kind IN ('removed', 'raised')") == 0 ]] && break
 	value -c "SELECT pg_sleep(0.1)" >/dev/null
 done
 books settled
@@ -177,7 +177,7 @@ value -c "SELECT (spinpanel.wait_for_request(request_id)).status FROM spinpanel.
 table -f test/demo/asked.sql
 say "The same in Partner Center's books:"
 for _ in {1..150}; do
-	[[ $(value -c "SELECT count(*) FROM spinpanel.operation WHERE verify_at IS NOT NULL OR status IN ('queued', 'sending', 'unknown')") == 0 ]] && break
+	[[ $(value -c "SELECT (SELECT count(*) FROM spinpanel.obligation WHERE kind IN ('removed', 'raised')) + (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown'))") == 0 ]] && break
 	value -c "SELECT pg_sleep(0.1)" >/dev/null
 done
 books asked

@@ -15,6 +15,7 @@ CREATE TABLE pool (
     doubt_consumed   int,
     -- after a removal: active units that must show before the next one
     settle_active    int,
+    settle_owned     int,
     settle_at        timestamptz,
     PRIMARY KEY (customer_id, sku_id)
 ) WITH (fillfactor = 80);
@@ -30,7 +31,8 @@ COMMENT ON COLUMN pool.consumption_seen IS 'this customer was seen to consume it
 COMMENT ON COLUMN pool.doubt IS 'why the numbers reported last are not believed yet';
 COMMENT ON COLUMN pool.doubt_at IS 'since when';
 COMMENT ON COLUMN pool.doubt_consumed IS 'the number that is doubted';
-COMMENT ON COLUMN pool.settle_active IS 'after a removal: active units that must show before the next one';
+COMMENT ON COLUMN pool.settle_active IS 'after a removal: active units that must show before the next one, plus the seats added since';
+COMMENT ON COLUMN pool.settle_owned IS 'seats owned right after that removal: what is owned beyond these was added since';
 COMMENT ON COLUMN pool.settle_at IS 'since when settle_active is waited for';
 
 -- Seats (least(owned, active)) and consumed units over time; a row stands from

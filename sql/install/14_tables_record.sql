@@ -66,8 +66,8 @@ CREATE TABLE operation (
     kind            text NOT NULL CHECK (kind IN ('set_quantity', 'suspend', 'reactivate', 'cancel', 'set_auto_renew',
                                                   'set_schedule', 'set_actions', 'create_cart', 'checkout',
                                                   'set_usage_location', 'assign', 'unassign')),
-    purpose         text NOT NULL CHECK (purpose IN ('remove', 'merge', 'schedule', 'restore', 'buy_back', 'buy', 'assign',
-                                                     'release', 'give_back')),
+    purpose         text NOT NULL CHECK (purpose IN ('remove', 'merge', 'schedule', 'restore', 'put_back', 'buy_back', 'buy',
+                                                     'assign', 'release', 'give_back')),
     account_id      int NOT NULL,
     customer_id     uuid NOT NULL,
     sku_id          uuid,
@@ -75,6 +75,7 @@ CREATE TABLE operation (
     run_id          bigint,
     adjustment_id   bigint,
     request_id      bigint,
+    obligation_id   bigint,                     -- what it puts back or buys back for
     after_operation bigint,                     -- starts only when that one is done
     wait_active     int,                        -- ... and active units show this many
     wanted          jsonb NOT NULL,             -- member(s) to set and their values
@@ -93,12 +94,15 @@ CREATE TABLE operation (
     error           text,
     troubled_at     timestamptz,                -- patience counts from here
     seats           int NOT NULL DEFAULT 0,     -- by which the billed quantity changed: + raised, - removed
-    verify_at       timestamptz,                -- look again for seats taken meanwhile
+    parked          boolean NOT NULL DEFAULT false,   -- another change of its pool is under way
     created_at      timestamptz NOT NULL,
     finished_at     timestamptz
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 200);
 CREATE INDEX operation_open_idx ON operation (operation_id) WHERE status IN ('queued', 'sending', 'unknown');
-CREATE INDEX operation_verify_idx ON operation (verify_at) WHERE verify_at IS NOT NULL;
+CREATE INDEX operation_in_flight_idx ON operation (customer_id, sku_id) WHERE status IN ('sending', 'unknown');
+CREATE INDEX operation_parked_idx ON operation (customer_id, sku_id) WHERE parked;
+CREATE INDEX operation_restore_idx ON operation (subscription_id) WHERE status = 'queued' AND purpose = 'restore';
+CREATE INDEX operation_obligation_idx ON operation (obligation_id) WHERE obligation_id IS NOT NULL;
 CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
 CREATE INDEX operation_seats_idx ON operation (customer_id, sku_id)
     WHERE purpose IN ('buy', 'remove', 'merge', 'give_back');
@@ -110,7 +114,7 @@ CREATE UNIQUE INDEX operation_one_in_flight_idx ON operation (subscription_id)
 COMMENT ON TABLE operation IS 'changes at Partner Center, written down before they are sent';
 COMMENT ON COLUMN operation.operation_id IS 'id';
 COMMENT ON COLUMN operation.kind IS 'which call';
-COMMENT ON COLUMN operation.purpose IS 'remove, merge, schedule; restore and buy_back: what follows from a change of ours; give_back';
+COMMENT ON COLUMN operation.purpose IS 'remove, merge, schedule; restore: sets again what a change of ours wiped; put_back, buy_back: gives seats that a change of ours takes or took to those who need them; buy, give_back, assign, release: for requests';
 COMMENT ON COLUMN operation.account_id IS 'the account';
 COMMENT ON COLUMN operation.customer_id IS 'the customer';
 COMMENT ON COLUMN operation.sku_id IS 'the pool';
@@ -118,6 +122,7 @@ COMMENT ON COLUMN operation.subscription_id IS 'the subscription';
 COMMENT ON COLUMN operation.run_id IS 'the run that caused it';
 COMMENT ON COLUMN operation.adjustment_id IS 'the adjustment that it carries out';
 COMMENT ON COLUMN operation.request_id IS 'the request that it serves';
+COMMENT ON COLUMN operation.obligation_id IS 'the obligation for which it puts back or buys back';
 COMMENT ON COLUMN operation.after_operation IS 'starts only when that one is done';
 COMMENT ON COLUMN operation.wait_active IS 'and active units show this many';
 COMMENT ON COLUMN operation.wanted IS 'member(s) to set and their values';
@@ -134,9 +139,58 @@ COMMENT ON COLUMN operation.error_code IS 'Partner Center''s';
 COMMENT ON COLUMN operation.error IS 'in words';
 COMMENT ON COLUMN operation.troubled_at IS 'since when it is tried in vain; NULL: it is not';
 COMMENT ON COLUMN operation.seats IS 'by which the billed quantity changed: + raised, - removed';
-COMMENT ON COLUMN operation.verify_at IS 'when it will be looked at again for seats taken meanwhile';
+COMMENT ON COLUMN operation.parked IS 'it waits for the change of its pool that is under way, and is woken when that ends';
 COMMENT ON COLUMN operation.created_at IS 'when it was written down';
 COMMENT ON COLUMN operation.finished_at IS 'when it reached a final state';
+
+-- What our changes took, or will take: watched until the effect was seen and
+-- has settled.  A row that is over is deleted; history has each step.
+CREATE TABLE obligation (
+    obligation_id   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind            text NOT NULL CHECK (kind IN ('removed', 'scheduled', 'ended', 'raised')),
+    stage           text NOT NULL CHECK (stage IN ('settle', 'before', 'effect', 'after')),
+    operation_id    bigint NOT NULL,
+    adjustment_id   bigint,
+    run_id          bigint,
+    account_id      int NOT NULL,
+    customer_id     uuid NOT NULL,
+    sku_id          uuid NOT NULL,
+    subscription_id uuid NOT NULL,
+    seats           int NOT NULL CHECK (seats >= 0),
+    leaves          int NOT NULL CHECK (leaves >= 0),
+    owed            int NOT NULL DEFAULT 0 CHECK (owed >= 0),
+    returned        int NOT NULL DEFAULT 0 CHECK (returned >= 0),
+    audit           boolean NOT NULL DEFAULT false,
+    effective_at    timestamptz NOT NULL,
+    look_at         timestamptz NOT NULL,
+    overdue_since   timestamptz,
+    problem         text,
+    created_at      timestamptz NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX obligation_look_idx ON obligation (look_at);
+CREATE INDEX obligation_pool_idx ON obligation (customer_id, sku_id);
+CREATE UNIQUE INDEX obligation_next_term_idx ON obligation (subscription_id) WHERE kind IN ('scheduled', 'ended');
+COMMENT ON TABLE obligation IS 'seats that changes of ours took or will take, until that was seen and has settled';
+COMMENT ON COLUMN obligation.obligation_id IS 'id';
+COMMENT ON COLUMN obligation.kind IS 'removed: seats were taken; scheduled: fewer renew; ended: the subscription ends with its term; raised: nothing was taken, but its audit record is to be seen';
+COMMENT ON COLUMN obligation.stage IS 'what the next look is for: settle (settle_time after the change), before (within the last hour before it takes effect), effect (does the renewal show?), after (settle_time after that)';
+COMMENT ON COLUMN obligation.operation_id IS 'the change';
+COMMENT ON COLUMN obligation.adjustment_id IS 'the adjustment that it carried out';
+COMMENT ON COLUMN obligation.run_id IS 'the run that decided it';
+COMMENT ON COLUMN obligation.account_id IS 'the account';
+COMMENT ON COLUMN obligation.customer_id IS 'the customer';
+COMMENT ON COLUMN obligation.sku_id IS 'the pool';
+COMMENT ON COLUMN obligation.subscription_id IS 'from which subscription';
+COMMENT ON COLUMN obligation.seats IS 'so many seats: at most as many are put back or bought back';
+COMMENT ON COLUMN obligation.leaves IS 'what the change leaves, or the schedule says for the next term: by this it is known as ours';
+COMMENT ON COLUMN obligation.owed IS 'seats that somebody added and our change undid: these are bought whoever needs them';
+COMMENT ON COLUMN obligation.returned IS 'seats bought back so far';
+COMMENT ON COLUMN obligation.audit IS 'the audit record of the change is still to be seen';
+COMMENT ON COLUMN obligation.effective_at IS 'when the seats go';
+COMMENT ON COLUMN obligation.look_at IS 'when subscriptions and subscribed SKUs are read for it next';
+COMMENT ON COLUMN obligation.overdue_since IS 'since when it is tried to look, or to give the seats back';
+COMMENT ON COLUMN obligation.problem IS 'why that did not succeed';
+COMMENT ON COLUMN obligation.created_at IS 'when the change was made';
 
 -- Append-only: every step and who wanted it
 CREATE TABLE history (

@@ -180,6 +180,21 @@ BEGIN
     hint := CASE WHEN NOT ok THEN 'Nothing is changed at Partner Center for them, and their requests wait. SELECT spinpanel.resume(); ends it.' END;
     RETURN NEXT;
 
+    -- What our changes took, or will take at a renewal, is watched; this must not be late.
+    item := 'obligations';
+    SELECT count(*) AS open, count(*) FILTER (WHERE r.paused_at IS NOT NULL) AS paused,
+           count(*) FILTER (WHERE b.overdue_since < moment - interval '2 hours'
+                            OR b.overdue_since IS NULL AND b.look_at < moment - interval '2 hours') AS late,
+           min(b.look_at) AS next, min(b.problem) FILTER (WHERE b.problem IS NOT NULL) AS problem INTO counts
+    FROM spinpanel.obligation b JOIN spinpanel.account a ON a.account_id = b.account_id AND a.status <> 'disconnected'
+    LEFT JOIN spinpanel.relationship r ON r.customer_id = b.customer_id;
+    ok := counts.late = 0 AND counts.paused = 0;
+    detail := format('%s changes of ours are watched until they have settled, %s of them late, %s of paused customers, the next is looked at %s%s',
+                     counts.open, counts.late, counts.paused, coalesce(counts.next::text, '-'), ': ' || counts.problem);
+    hint := CASE WHEN counts.paused > 0 THEN 'What we scheduled at a paused customer takes effect and is not put back, however many seats are needed by then: SELECT spinpanel.resume(...).'
+                 WHEN NOT ok THEN 'SELECT * FROM spinpanel.obligation WHERE overdue_since IS NOT NULL OR look_at < now() tells which (problem); seats may be missing there.' END;
+    RETURN NEXT;
+
     item := 'last night';
     SELECT r.* INTO night FROM spinpanel.run r WHERE r.kind = 'nightly' ORDER BY r.night DESC LIMIT 1;
     IF FOUND THEN
@@ -242,7 +257,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION check_setup() IS
-'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), last night, approvals, requests, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
+'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), obligations, last night, approvals, requests, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
 
 CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -281,7 +296,7 @@ BEGIN
     END IF;
 
     WITH over AS (
-        UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = moment, error = why, body = NULL, verify_at = NULL
+        UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = moment, error = why, body = NULL, parked = false
         WHERE o.status IN ('queued', 'sending', 'unknown') RETURNING o.*
     )
     INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
@@ -289,7 +304,11 @@ BEGIN
     SELECT moment, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,
            o.adjustment_id, o.operation_id, o.request_id, o.ms_request_id, why FROM over o;
     -- What was carried out is not looked at again, either.
-    UPDATE spinpanel.operation o SET verify_at = NULL WHERE o.verify_at IS NOT NULL;
+    WITH over AS (DELETE FROM spinpanel.obligation b RETURNING b.*)
+    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
+                                   operation_id, after, reason)
+    SELECT moment, 'obligation over', b.account_id, b.customer_id, b.sku_id, b.subscription_id, b.run_id, b.adjustment_id,
+           b.operation_id, to_jsonb(b), why FROM over b;
 
     WITH over AS (
         UPDATE spinpanel.license_request q SET status = 'cancelled', finished_at = moment, error = why, waiting = false,

@@ -207,6 +207,8 @@ typedef struct PlanOptions
 	PlanTime now;
 	bool at_renewal; /* plan rule 5 and cancelling too */
 	bool ignore_switch; /* as if adjustment were on (excess, dry run) */
+	bool lowers_schedule; /* plan_judge: what a person scheduled goes down by as
+							 * much as the quantity */
 } PlanOptions;
 
 /* Decisions of one run for one customer, all pools, limits applied. */
@@ -231,6 +233,25 @@ extern void spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *optio
 extern int32_t spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction action,
 									int32_t wanted, const PlanOptions *options, char *reason,
 									size_t reason_size);
+
+/*
+ * Putting back.  It takes nothing, so nothing that blocks takings blocks it:
+ * no switch, rule, doubt or earlier removal.
+ *
+ * How many of the holders of the pool would have no seat of ours at a moment
+ * (now: of the seats owned now), as things stand scheduled; below zero: so many
+ * seats are left.
+ */
+extern int64_t spinpanel_plan_lacking(const PlanPool *pool, int64_t holders, PlanTime now,
+									  PlanTime moment);
+
+/*
+ * The quantity that the subscription should have in its next term, where a
+ * schedule or an end of ours goes too far: wanted, and more where holders would
+ * lack seats, but never less than stands scheduled and never more than it has.
+ */
+extern int32_t spinpanel_plan_put_back(const PlanPool *pool, int32_t subscription, int32_t wanted,
+									   const PlanOptions *options);
 
 extern const char *spinpanel_plan_action_name(PlanAction action);
 

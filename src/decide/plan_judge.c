@@ -4,7 +4,8 @@
  * The judgement of one change right before it is sent, on figures read a
  * moment ago.  It knows the same rules as the plan but no optimum: only how
  * far the one subscription may go down.  It must never allow more than a plan
- * made at this moment could.
+ * made at this moment could.  Putting back is judged here, too: it is no taking,
+ * and must never give more than the subscription has.
  */
 #include "decide/plan_internal.h"
 
@@ -25,13 +26,17 @@ most(int64_t a, int64_t b)
  * when so many lie beyond what its term leaves of it anyway.
  */
 static int64_t
-pool_allows(const PlanPool *pool, const PlanSubscription *s, const PlanSeats *seats, PlanTime now)
+pool_allows(const PlanPool *pool, const PlanSubscription *s, const PlanSeats *seats, PlanTime now,
+			bool lowers_schedule)
 {
 	int64_t slack = seats->lasting - seats->floor;
 	int64_t lasts = spinpanel_seats_lasting(s, s->quantity, now);
 	int64_t allowed = s->quantity - lasts + slack;
 
 	(void) pool;
+	/* What a person wants to remain is theirs to say; it stays as they said. */
+	if (lowers_schedule)
+		return least(seats->excess, s->quantity);
 	if (slack < 0)
 		return 0;
 	/* Nothing of it lasts: whatever goes now is needed by nobody then. */
@@ -47,10 +52,10 @@ say(PlanText *text, const PlanPool *pool, const PlanSeats *seats, const char *wh
 
 static int64_t
 judge_now(const PlanPool *pool, const PlanSubscription *s, PlanAction action, int64_t wanted,
-		  const PlanSeats *seats, PlanTime now, PlanText *text)
+		  const PlanSeats *seats, PlanTime now, bool lowers_schedule, PlanText *text)
 {
 	int64_t minimum = least(s->minimum > 1 ? s->minimum : 1, s->quantity);
-	int64_t allowed = pool_allows(pool, s, seats, now);
+	int64_t allowed = pool_allows(pool, s, seats, now, lowers_schedule);
 	int64_t window = s->quantity;
 	int64_t last_chance = 0;
 	int64_t added = spinpanel_seats_added(s, now, pool->cooldown);
@@ -176,6 +181,9 @@ spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction acti
 					 const PlanOptions *options, char *reason, size_t reason_size)
 {
 	const PlanSubscription *s = &pool->subscriptions[subscription];
+	bool lowers_schedule =
+		options->lowers_schedule && s->next_by == PLAN_PERSON && !s->next_other_sku;
+	PlanSubscription touched = *s;
 	PlanTime now = options->now;
 	PlanSeats seats;
 	PlanText text;
@@ -188,8 +196,13 @@ spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction acti
 	why = spinpanel_plan_blocked(pool, now, options->ignore_switch);
 	if (why == NULL && !spinpanel_seats_counts(s))
 		why = "it is not an active, paid subscription";
+	if (lowers_schedule)
+	{
+		touched.next_by = PLAN_NOBODY;
+		touched.next_quantity = -1;
+	}
 	if (why == NULL)
-		why = spinpanel_plan_untouchable(s, now);
+		why = spinpanel_plan_untouchable(&touched, now);
 	if (why != NULL)
 	{
 		say(&text, pool, &seats, why);
@@ -203,7 +216,7 @@ spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction acti
 		case PLAN_REDUCE:
 		case PLAN_SUSPEND:
 		case PLAN_CANCEL:
-			quantity = judge_now(pool, s, action, wanted, &seats, now, &text);
+			quantity = judge_now(pool, s, action, wanted, &seats, now, lowers_schedule, &text);
 			break;
 		case PLAN_REDUCE_AT_RENEWAL:
 		case PLAN_END_AT_TERM:
@@ -221,4 +234,42 @@ spinpanel_plan_judge(const PlanPool *pool, int32_t subscription, PlanAction acti
 	if (quantity <= wanted && reason_size > 0)
 		reason[0] = '\0';
 	return (int32_t) least(quantity, INT32_MAX);
+}
+
+/* ---- putting back -------------------------------------------------------------------- */
+
+int64_t
+spinpanel_plan_lacking(const PlanPool *pool, int64_t holders, PlanTime now, PlanTime moment)
+{
+	int64_t have = 0;
+	int32_t i;
+
+	for (i = 0; i < pool->subscription_count; i++)
+	{
+		const PlanSubscription *s = &pool->subscriptions[i];
+
+		if (!spinpanel_seats_counts(s))
+			continue;
+		if (moment > now && moment >= spinpanel_seats_term_end(s))
+			have += spinpanel_seats_lasting(s, s->quantity, now);
+		else
+			have += s->quantity;
+	}
+	return holders - have;
+}
+
+int32_t
+spinpanel_plan_put_back(const PlanPool *pool, int32_t subscription, int32_t wanted,
+						const PlanOptions *options)
+{
+	const PlanSubscription *s = &pool->subscriptions[subscription];
+	int64_t stands = spinpanel_seats_lasting(s, s->quantity, options->now);
+	int64_t holders = (int64_t) pool->consumed + pool->waiting;
+	int64_t next = most(stands, wanted);
+	int64_t lacking =
+		spinpanel_plan_lacking(pool, holders, options->now, spinpanel_seats_term_end(s));
+
+	if (lacking > 0)
+		next = most(next, stands + lacking);
+	return (int32_t) most(least(next, s->quantity), 0);
 }

@@ -30,6 +30,7 @@
 #include "state/adjustment.h"
 #include "state/history.h"
 #include "state/mirror.h"
+#include "state/operation.h"
 #include "state/request.h"
 #include "state/run.h"
 #include "state/statement.h"
@@ -398,15 +399,6 @@ spinpanel_connect_account(PG_FUNCTION_ARGS)
 static void
 drop_work(int32 account_id)
 {
-	static StateQuery operations = {
-		"WITH over AS (UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = $2,"
-		" error = 'the account was disconnected' WHERE o.account_id = $1 AND o.status = 'queued' RETURNING o.*)"
-		" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id,"
-		" adjustment_id, operation_id, request_id, reason)"
-		" SELECT $2, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,"
-		" o.adjustment_id, o.operation_id, o.request_id, 'the account was disconnected' FROM over o",
-		"iT", NULL
-	};
 	static StateQuery adjustments = {
 		"SELECT a.adjustment_id FROM spinpanel.adjustment a WHERE a.account_id = $1"
 		" AND a.status IN ('queued', 'awaiting_approval') AND NOT EXISTS (SELECT FROM spinpanel.operation o"
@@ -421,7 +413,7 @@ drop_work(int32 account_id)
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_time(spinpanel_now());
-	spinpanel_state_run(&operations, args, 0);
+	spinpanel_operation_cancel_queued(account_id, "the account was disconnected");
 	rows = spinpanel_state_run(&adjustments, args, 0);
 	ids = palloc(sizeof(int64) * (rows + 1));
 	for (row = 0; row < rows; row++)

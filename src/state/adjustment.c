@@ -305,3 +305,22 @@ spinpanel_adjustment_merge_stands(const Operation *op)
 	args[0] = spinpanel_arg_int64(op->adjustment_id);
 	return spinpanel_state_run(&select, args, 1) > 0 && spinpanel_row_bool(0, 1);
 }
+
+void
+spinpanel_adjustment_note(int64 run_id, const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
+						  const char *reason)
+{
+	static StateQuery insert = {
+		"INSERT INTO spinpanel.adjustment (run_id, customer_id, sku_id, action, reason, status, created_at, finished_at)"
+		" VALUES (nullif($1, 0), $2, $3, 'none', $4, 'skipped', $5, $5)",
+		"IuutT", NULL
+	};
+	StateArg args[5];
+
+	args[0] = spinpanel_arg_int64(run_id);
+	args[1] = spinpanel_arg_uuid(customer_id);
+	args[2] = spinpanel_arg_uuid(sku_id);
+	args[3] = spinpanel_arg_text(reason);
+	args[4] = spinpanel_arg_time(spinpanel_now());
+	spinpanel_state_run(&insert, args, 0);
+}

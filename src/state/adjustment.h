@@ -75,4 +75,8 @@ extern int32 spinpanel_adjustment_from(const Operation *operation);
  */
 extern bool spinpanel_adjustment_merge_stands(const Operation *operation);
 
+/* A row "none" that tells what a look at a pool found. */
+extern void spinpanel_adjustment_note(int64 run_id, const pg_uuid_t *customer_id,
+									  const pg_uuid_t *sku_id, const char *reason);
+
 #endif /* SPINPANEL_ADJUSTMENT_H */

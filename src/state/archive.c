@@ -33,7 +33,8 @@ static Batch operations = {
 	"spinpanel.operation",
 	"WITH old AS (DELETE FROM spinpanel.operation WHERE operation_id IN (SELECT q.operation_id"
 	" FROM spinpanel.operation q WHERE q.status IN ('done', 'refused', 'failed', 'cancelled')"
-	" AND q.finished_at < $1 AND q.verify_at IS NULL",
+	" AND q.finished_at < $1"
+	" AND NOT EXISTS (SELECT FROM spinpanel.obligation b WHERE b.operation_id = q.operation_id)",
 	" ORDER BY q.operation_id LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING *)"
 	" INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id,"
 	" adjustment_id, operation_id, request_id, ms_request_id, after)"

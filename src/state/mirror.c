@@ -1064,15 +1064,24 @@ spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
 }
 
 void
-spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 active_left)
+spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 active_left,
+						 int32 owned_left)
 {
-	spinpanel_pool_expect(customer_id, sku_id, active_left, 0);
+	spinpanel_pool_expect(customer_id, sku_id, active_left, owned_left);
 }
 
-void
-spinpanel_mirror_added(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 seats)
+Jsonb *
+spinpanel_mirror_resource(const pg_uuid_t *subscription_id)
 {
-	spinpanel_pool_expect(customer_id, sku_id, -1, seats);
+	static StateQuery select = {
+		"SELECT body FROM spinpanel.subscription_raw WHERE subscription_id = $1", "u", NULL
+	};
+	StateArg args[1];
+
+	args[0] = spinpanel_arg_uuid(subscription_id);
+	return spinpanel_state_run(&select, args, 1) == 0
+			   ? NULL
+			   : spinpanel_row_jsonb(0, 1, CurrentMemoryContext);
 }
 
 void

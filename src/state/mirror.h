@@ -131,11 +131,12 @@ extern int spinpanel_mirror_rooms(const pg_uuid_t *customer_id, const pg_uuid_t 
 								  const pg_uuid_t *except, MirrorRoom **rooms);
 
 extern bool spinpanel_mirror_is_our_end(const pg_uuid_t *subscription_id);
-/* After a removal: no further one until active units show active_left. */
+/* After a removal: no further one until active units show active_left and what was
+ * added since. */
 extern void spinpanel_mirror_removed(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-									 int32 active_left);
-extern void spinpanel_mirror_added(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-								   int32 seats);
+									 int32 active_left, int32 owned_left);
+/* A subscription as it was read last; NULL = it is not known. */
+extern Jsonb *spinpanel_mirror_resource(const pg_uuid_t *subscription_id);
 /* An account was connected or disconnected: its seats count, or no longer. */
 extern void spinpanel_mirror_recount_account(int32 account_id);
 

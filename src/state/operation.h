@@ -12,8 +12,13 @@
  *     queued ──► cancelled                no longer wanted before it was sent
  *     any    ──► failed                   given up
  *
- * base, wanted, body, ms_request_id and correlation_id do not change while an
- * operation is sending or unknown.
+ * What was read (base), wanted, body, ms_request_id and correlation_id do not
+ * change while an operation is sending or unknown.
+ *
+ * A pool has one change of quantity or state at a time.  The others are parked:
+ * nothing is read for them until the one under way has ended and wakes the next.
+ * What a change wiped is set again before anything else is done to that
+ * subscription.
  */
 #ifndef SPINPANEL_OPERATION_H
 #define SPINPANEL_OPERATION_H
@@ -42,10 +47,11 @@ typedef struct Operation
 	int64 run_id;
 	int64 adjustment_id;
 	int64 request_id;
+	int64 obligation_id;
 	int64 after_operation;
 	int32 wait_active; /* 0 = none */
 	Jsonb *wanted;
-	Jsonb *base; /* NULL before it was sent */
+	Jsonb *base; /* what was read, and notes: operation_base.h */
 	Jsonb *body;
 	pg_uuid_t ms_request_id;
 	pg_uuid_t correlation_id;
@@ -57,7 +63,6 @@ typedef struct Operation
 	TimestampTz troubled_at; /* since when it is tried in vain; 0 = it is not */
 	int32 seats;
 	TimestampTz created_at;
-	bool verify; /* it is done; only to be looked at again */
 	/* Accounts of ours that sell to this customer, too (as found by due()). */
 	int other_count;
 	int32 other_accounts[OUTBOX_OTHERS];
@@ -76,11 +81,13 @@ extern int64 spinpanel_operation_add(const Operation *operation);
 
 /*
  * What is due at these accounts, but for customers that are busy, oldest restoring
- * ones first, in context: queued
- * ones whose predecessor is done and whose customer is not paused (restoring and buying
- * back go on), those being sent or of unknown outcome, and done ones to be
- * looked at again.  One that is "sending" and that the caller knows nothing of
+ * ones first, in context: queued ones whose predecessor is done and whose customer is not paused (restoring
+ * belongs to a change that was made, and goes on), and those being sent or of
+ * unknown outcome.  One that is "sending" and that the caller knows nothing of
  * was being sent when the worker ended: its outcome is unknown.
+ *
+ * Changes of subscriptions: one of each pool; the others that were found are
+ * parked.
  *
  * Those of one user come one after the other, in the order they were queued:
  * a queued one is not due while another of that user is sending or unknown, or
@@ -107,18 +114,23 @@ extern bool spinpanel_operation_unknown(Operation *operation, int http_status, c
 extern bool spinpanel_operation_requeue(Operation *operation, int http_status, const char *code,
 										const char *error, TimestampTz not_before, bool counts);
 extern bool spinpanel_operation_done(Operation *operation, int32 seats, const Jsonb *answer,
-									 TimestampTz verify_at, const char *remark);
+									 const char *remark);
 /* status: refused, failed or cancelled.  Followers are cancelled with it. */
 extern bool spinpanel_operation_over(Operation *operation, const char *status, int http_status,
 									 const char *code, const char *error, const Jsonb *answer);
 /* What became known while it is unknown, beside what was read before: base. */
 extern bool spinpanel_operation_learned(Operation *operation);
-/* Its second look is over. */
-extern void spinpanel_operation_verify_later(const Operation *op, TimestampTz verify_at);
-extern void spinpanel_operation_verified(Operation *operation, const char *remark);
+/* An account is being disconnected: what is queued there is cancelled. */
+extern void spinpanel_operation_cancel_queued(int32 account_id, const char *reason);
 
-/* Seats bought back on account of the operation; open: more are on the way. */
-extern int32 spinpanel_operation_bought_back(const Operation *operation, bool *open);
+/* Seats that are being bought back in the pool: queued or on the way. */
+extern int32 spinpanel_operation_coming_back(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);
+
+/* It is being put back for the obligation at this moment. */
+extern bool spinpanel_operation_putting_back(int64 obligation_id);
+
+/* Buying back on this subscription did not succeed since then. */
+extern bool spinpanel_operation_no_way_back(const pg_uuid_t *subscription_id, TimestampTz since);
 
 /* A follower that schedules something for the next term is queued. */
 extern bool spinpanel_operation_schedules_after(const Operation *operation);
@@ -126,13 +138,11 @@ extern bool spinpanel_operation_schedules_after(const Operation *operation);
 /* It has a follower of this kind and purpose, in whatever state. */
 extern bool spinpanel_operation_has_follower(const Operation *operation, const char *kind,
 											 const char *purpose);
-/* How many of this purpose. */
-extern int spinpanel_operation_followers(const Operation *operation, const char *purpose);
-
 /* It was not carried out: what would have followed from it is not wanted. */
 extern void spinpanel_operation_forget_followers(const Operation *operation);
 
-/* Is another change of quantity or state open (sending, unknown) in the pool? */
+/* Is another change of quantity or state open (sending, unknown) in the pool, or
+ * is something to be set again first that a change wiped? */
 extern bool spinpanel_operation_pool_busy(const Operation *operation);
 
 /* Follower of the operation that is still queued (a merge's next step). */
@@ -150,8 +160,10 @@ extern void spinpanel_operation_share_pool(const pg_uuid_t *customer_id, const p
 /* Callers that count against max_seats go one after the other. */
 extern void spinpanel_operation_lock_limit(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);
 
-/* A number kept in an operation's base. */
+/* A number kept in an operation's base: operation_base.h. */
 extern int32 spinpanel_operation_base(const Operation *operation, const char *name,
 									  int32 if_absent);
+/* The same base with one more note. */
+extern void spinpanel_operation_note(Operation *operation, const char *name, int32 value);
 
 #endif /* SPINPANEL_OPERATION_H */

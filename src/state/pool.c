@@ -54,7 +54,9 @@ typedef struct Stored
 	int32 doubt_consumed;
 	bool settling;
 	int32 settle_active;
+	int32 settle_owned;
 	TimestampTz settle_at;
+	int32 owned;
 	bool mentioned; /* in the list that is taken in */
 } Stored;
 
@@ -243,7 +245,8 @@ load_stored(Units *units)
 		"SELECT p.sku_id, k.sku_id IS NOT NULL AND k.gone_at IS NULL, k.active_units, k.warning_units,"
 		" k.suspended_units, k.consumed_units, coalesce(k.total_units, -1), coalesce(k.available_units, -2147483648),"
 		" k.part_number, k.target_type, k.capability_status, p.active_units, p.consumed_units, p.consumption_seen,"
-		" p.doubt, p.doubt_at, p.doubt_consumed, p.settle_active, p.settle_at"
+		" p.doubt, p.doubt_at, p.doubt_consumed, p.settle_active, p.settle_at,"
+		" coalesce(p.settle_owned, p.owned_seats), p.owned_seats"
 		" FROM spinpanel.pool p LEFT JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)"
 		" WHERE p.customer_id = $1",
 		"u", NULL
@@ -282,6 +285,8 @@ load_stored(Units *units)
 		s->settling = !spinpanel_row_isnull(row, 18);
 		s->settle_active = spinpanel_row_int(row, 18);
 		s->settle_at = spinpanel_row_time(row, 19, 0);
+		s->settle_owned = spinpanel_row_int(row, 20);
+		s->owned = spinpanel_row_int(row, 21);
 	}
 }
 
@@ -378,8 +383,8 @@ write_pool(Units *units, Stored *s, int32 active, int32 believed, const char *do
 	};
 	static StateQuery update = {
 		"UPDATE spinpanel.pool SET active_units = $3, consumed_units = $4, consumption_seen = $5, doubt = $6,"
-		" doubt_at = $7, doubt_consumed = $8, settle_active = $9, settle_at = $10"
-		" WHERE customer_id = $1 AND sku_id = $2",
+		" doubt_at = $7, doubt_consumed = $8, settle_active = $9, settle_at = $10,"
+		" settle_owned = CASE WHEN $9 IS NULL THEN NULL ELSE settle_owned END WHERE customer_id = $1 AND sku_id = $2",
 		"uuiibtTiiT", NULL
 	};
 	static StateQuery seen = {
@@ -387,9 +392,10 @@ write_pool(Units *units, Stored *s, int32 active, int32 believed, const char *do
 		"u", NULL
 	};
 	bool consumption_seen = s->seen_consumed || believed > 0;
-	bool settled =
-		s->settling && units->started_at > s->settle_at &&
-		(active <= s->settle_active || units->started_at > s->settle_at + SETTLE_PATIENCE);
+	bool settled = s->settling && units->started_at > s->settle_at &&
+				   /* What anybody added since shows in what is owned. */
+				   (active <= s->settle_active + Max(0, s->owned - s->settle_owned) ||
+					units->started_at > s->settle_at + SETTLE_PATIENCE);
 	bool settling = s->settling && !settled;
 	StateArg args[10];
 
@@ -647,25 +653,22 @@ spinpanel_pool_count_holders(const pg_uuid_t *customer_id, TimestampTz at)
 
 void
 spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id, int32 active_left,
-					  int32 added)
+					  int32 owned_left)
 {
+	/* An earlier removal is waited for, too: the mark moves with what is owned. */
 	static StateQuery removed = {
-		"UPDATE spinpanel.pool SET settle_active = least(settle_active, $3), settle_at = $4"
-		" WHERE customer_id = $1 AND sku_id = $2",
-		"uuiT", NULL
+		"UPDATE spinpanel.pool SET settle_active = least(settle_active + $5 - settle_owned, $3),"
+		" settle_owned = $5, settle_at = $4 WHERE customer_id = $1 AND sku_id = $2",
+		"uuiTi", NULL
 	};
-	static StateQuery more = {
-		"UPDATE spinpanel.pool SET settle_active = settle_active + $3"
-		" WHERE customer_id = $1 AND sku_id = $2 AND settle_active IS NOT NULL AND $4 IS NOT NULL",
-		"uuiT", NULL
-	};
-	StateArg args[4];
+	StateArg args[5];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
 	args[1] = spinpanel_arg_uuid(sku_id);
-	args[2] = spinpanel_arg_int(active_left >= 0 ? active_left : added);
+	args[2] = spinpanel_arg_int(active_left);
 	args[3] = spinpanel_arg_time(spinpanel_now());
-	spinpanel_state_run(active_left >= 0 ? &removed : &more, args, 0);
+	args[4] = spinpanel_arg_int(owned_left);
+	spinpanel_state_run(&removed, args, 0);
 }
 
 bool

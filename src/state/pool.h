@@ -38,9 +38,10 @@ extern bool spinpanel_pool_take_units(const pg_uuid_t *customer_id, Jsonb *body,
 /* Holders anew from the licences known of users. */
 extern void spinpanel_pool_count_holders(const pg_uuid_t *customer_id, TimestampTz at);
 
-/* After a removal (active_left >= 0) or an addition of seats. */
+/* After a removal that left so many: active_left have to show, and what was added
+ * to owned_left since. */
 extern void spinpanel_pool_expect(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,
-								  int32 active_left, int32 added);
+								  int32 active_left, int32 owned_left);
 
 /* As the mirror has them now; false = the pool is not known. */
 extern bool spinpanel_pool_figures(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id,

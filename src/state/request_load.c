@@ -312,7 +312,7 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 	 */
 	static StateQuery figures = {
 		"SELECT p.active_units, p.consumed_units, p.owned_seats,"
-		" coalesce(greatest(p.active_units - p.settle_active, 0), 0) + coalesce((SELECT sum(CASE WHEN o.kind = 'set_quantity'"
+		" coalesce(greatest(p.active_units - p.settle_active - greatest(0, p.owned_seats - coalesce(p.settle_owned, p.owned_seats)), 0), 0) + coalesce((SELECT sum(CASE WHEN o.kind = 'set_quantity'"
 		"   THEN greatest(0, (o.base ->> 'quantity')::int - (o.wanted ->> 'quantity')::int)"
 		"   ELSE (o.base ->> 'quantity')::int END)::int FROM spinpanel.operation o"
 		"  WHERE o.customer_id = $1 AND o.sku_id = $2 AND o.status IN ('sending', 'unknown')"
@@ -328,7 +328,7 @@ spinpanel_request_pool(const Demand *demand, const pg_uuid_t *sku_id, DemandPool
 		/* In doubt the report that has more seats free counts: a seat is tried, not bought. */
 		" FROM (SELECT greatest(k.active_units, p.active_units, 0) AS active_units,"
 		"  coalesce(least(k.consumed_units, p.consumed_units), 0) AS consumed_units, coalesce(p.owned_seats, 0) AS owned_seats,"
-		"  p.settle_active, $3 - make_interval(secs => $4) AS settled,"
+		"  p.settle_active, p.settle_owned, $3 - make_interval(secs => $4) AS settled,"
 		/* Nothing that was read before that moment shows what was released since. */
 		"  least($3, (SELECT max(c.subscribed_skus_read_at) FROM spinpanel.customer_account c WHERE c.customer_id = $1))"
 		"   - make_interval(secs => $4) AS shown"

@@ -450,8 +450,10 @@ spinpanel_run_due(int limit, RunCustomer **customers, MemoryContext context)
 		"  WHERE coalesce(u.customer_id, '00000000-0000-0000-0000-000000000000')"
 		"   IN (c.customer_id, '00000000-0000-0000-0000-000000000000') AND u.changed_at >= ca.subscriptions_fetched_at)"
 		" AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = c.customer_id"
-		"  AND (o.status IN ('queued', 'sending', 'unknown') OR o.verify_at IS NOT NULL"
-		"   OR o.finished_at >= ca.subscriptions_fetched_at))"
+		"  AND (o.status IN ('queued', 'sending', 'unknown') OR o.finished_at >= ca.subscriptions_fetched_at))"
+		/* What is scheduled is looked at by itself. */
+		" AND NOT EXISTS (SELECT FROM spinpanel.obligation b WHERE b.customer_id = c.customer_id"
+		"  AND b.kind IN ('removed', 'raised'))"
 		" AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = c.customer_id"
 		"  AND q.status IN ('queued', 'buying', 'provisioning', 'assigning'))"
 		/* A date of theirs is near, or has passed since: end of term, window, begin of the lead. */

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -237,6 +238,22 @@ spinpanel_row_int(uint64 row, int column)
 	Datum datum = row_datum(row, column, &isnull);
 
 	return isnull ? 0 : DatumGetInt32(datum);
+}
+
+int
+spinpanel_row_ints(uint64 row, int column, int32 *values, int size)
+{
+	bool isnull;
+	Datum datum = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, &isnull);
+	ArrayType *array;
+	int n;
+
+	if (isnull)
+		return 0;
+	array = DatumGetArrayTypeP(datum);
+	n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	memcpy(values, ARR_DATA_PTR(array), sizeof(int32) * Min(n, size));
+	return n;
 }
 
 int64

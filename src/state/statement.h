@@ -62,6 +62,8 @@ extern StateArg spinpanel_arg_null(void);
 /* Columns (from 1) of row in SPI_tuptable; copies, in the current context. */
 extern bool spinpanel_row_isnull(uint64 row, int column);
 extern int32 spinpanel_row_int(uint64 row, int column); /* NULL = 0 */
+/* An array of them: how many there are; at most size of them are copied. */
+extern int spinpanel_row_ints(uint64 row, int column, int32 *values, int size);
 extern int64 spinpanel_row_int64(uint64 row, int column);
 extern bool spinpanel_row_bool(uint64 row, int column);
 extern TimestampTz spinpanel_row_time(uint64 row, int column, TimestampTz if_null);

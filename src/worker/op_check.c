@@ -3,28 +3,29 @@
  *
  * Whether an operation may still be sent, and with which absolute target.  A
  * removal is judged by the planner on the fresh figures, under the pool's
- * demand lock, and never removes more than its adjustment showed.  What is
- * sent is the whole resource as read with the wanted members changed: Partner
- * Center's PATCH is not a merge patch.
- *
- * Contract: "Subscriptions: changing" of the Partner Center documentation
- * (PATCH /customers/{id}/subscriptions/{id}).
+ * demand lock, and never removes more than its adjustment showed.  What gives
+ * seats back takes nothing: no lock, doubt, switch or limit keeps it waiting.
+ * What is sent is the whole resource as read with the wanted members changed:
+ * Partner Center's PATCH is not a merge patch.
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/snapmgr.h"
 
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/settings.h"
 #include "decide/plan.h"
+#include "decide/seats.h"
 #include "state/adjustment.h"
 #include "state/operation.h"
+#include "state/operation_base.h"
 #include "state/plan_input.h"
+#include "state/pool.h"
 #include "worker/buying.h"
 #include "worker/op_check.h"
+#include "worker/op_wanted.h"
 
 /* A removal that cannot be sent for this long is left to the next run. */
 #define REMOVAL_PATIENCE (20 * USECS_PER_HOUR)
@@ -33,9 +34,30 @@
 #define GIVE_BACK_PATIENCE (6 * USECS_PER_DAY)
 
 /* Members whose state before the change must be known afterwards. */
-static const char *const members_kept[] = { "status", "autoRenewEnabled",
-											"scheduledNextTermInstructions", "scheduledActions",
-											"nextChargeInstructions" };
+static const char *const members_kept[] = { BASE_STATUS, BASE_AUTO_RENEW, BASE_SCHEDULE,
+											BASE_ACTIONS, BASE_NEXT_CHARGE };
+
+/* Notes of whoever queued it: it may have to be judged again. */
+static const char *const notes_kept[] = { BASE_LACKING, BASE_OWED, BASE_WIPED, BASE_MEANT,
+										  BASE_ORDERED };
+
+/* One judgement: what is known, and what is said if it may not be sent. */
+typedef struct Check
+{
+	Operation *op;
+	Jsonb *subscription; /* as just read */
+	TimestampTz now;
+	int64 present; /* its quantity */
+	const char *status;
+	bool licenses_known;
+	SpinpanelPools *pools;
+	PlanPool *pool; /* NULL = it is in none */
+	int32 index; /* of the subscription in it */
+	int32 meant; /* seats bought in vain; 0 = it is no such give_back */
+	TimestampTz wait_until;
+	char *reason;
+	Size reason_size;
+} Check;
 
 static bool
 is_kind(const Operation *op, const char *kind)
@@ -59,196 +81,22 @@ wanted_quantity(const Operation *op)
 	return (int32) value;
 }
 
-/* Does one list of scheduled actions hold the types of the other? */
-static bool
-has_actions(JsonbContainer *theirs, JsonbContainer *mine)
+static Verdict
+drop(Check *check, const char *reason)
 {
-	JsonbIterator *it = JsonbIteratorInit(mine);
-	JsonbIteratorToken token;
-	JsonbValue value;
-
-	if (!JsonContainerIsArray(theirs) || !JsonContainerIsArray(mine))
-		return false;
-	(void) JsonbIteratorNext(&it, &value, false);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		JsonbIterator *other;
-		JsonbValue candidate;
-		char *type;
-		bool found = false;
-
-		if (token != WJB_ELEM || value.type != jbvBinary)
-			continue;
-		type = spinpanel_json_text(value.val.binary.data, "actionType");
-		other = JsonbIteratorInit(theirs);
-		(void) JsonbIteratorNext(&other, &candidate, false);
-		while ((token = JsonbIteratorNext(&other, &candidate, true)) != WJB_DONE)
-		{
-			char *theirs_type;
-
-			if (token != WJB_ELEM || candidate.type != jbvBinary)
-				continue;
-			theirs_type = spinpanel_json_text(candidate.val.binary.data, "actionType");
-			if (type && theirs_type && pg_strcasecmp(type, theirs_type) == 0)
-				found = true;
-		}
-		if (!found)
-			return false;
-	}
-	return true;
+	/* What the planner said is more to the point. */
+	if (reason != NULL && check->reason[0] == '\0')
+		strlcpy(check->reason, reason, check->reason_size);
+	return VERDICT_DROP;
 }
 
-static Jsonb *
-cancel_action(void)
+static Verdict
+wait_for(Check *check, int64 microseconds, const char *reason)
 {
-	return spinpanel_json_of("[{\"actionType\": \"Cancel\"}]");
-}
-
-/* Is every wanted member as wanted?  A wanted null means: not there. */
-static bool
-is_as_wanted(const Operation *op, Jsonb *subscription)
-{
-	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	bool all = true;
-
-	token = JsonbIteratorNext(&it, &value, false);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		char *name;
-		Jsonb *mine;
-		Jsonb *theirs;
-
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(value.val.string.val, value.val.string.len);
-		mine = spinpanel_json_take(op->wanted, name);
-		theirs = spinpanel_json_take(subscription, name);
-
-		/* With auto-renew on there may be actions, but no explicit cancel. */
-		if (pg_strcasecmp(name, "scheduledActions") == 0 && mine == NULL)
-			all = all && (theirs == NULL || !has_actions(&theirs->root, &cancel_action()->root));
-		else if (mine == NULL || theirs == NULL)
-			all = all && mine == NULL && theirs == NULL;
-		else if (pg_strcasecmp(name, "status") == 0)
-		{
-			char *a = spinpanel_json_text(&op->wanted->root, name);
-			char *b = spinpanel_json_text(&subscription->root, name);
-
-			all = all && a && b && pg_strcasecmp(a, b) == 0;
-		}
-		else if (pg_strcasecmp(name, "scheduledActions") == 0)
-			all = all && has_actions(&theirs->root, &mine->root);
-		else if (pg_strcasecmp(name, "scheduledNextTermInstructions") == 0)
-		{
-			/* Partner Center may add members of its own to what was sent. */
-			int64 a;
-			int64 b;
-
-			all = all && spinpanel_json_int(&mine->root, "quantity", &a) &&
-				  spinpanel_json_int(&theirs->root, "quantity", &b) && a == b;
-		}
-		else
-			all = all && compareJsonbContainers(&mine->root, &theirs->root) == 0;
-	}
-	return all;
-}
-
-static Jsonb *
-with_wanted(const Operation *op, Jsonb *subscription)
-{
-	JsonbIterator *it = JsonbIteratorInit(&op->wanted->root);
-	JsonbIteratorToken token;
-	JsonbValue value;
-	Jsonb *body = subscription;
-
-	token = JsonbIteratorNext(&it, &value, false);
-	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
-	{
-		char *name;
-
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(value.val.string.val, value.val.string.len);
-		body = spinpanel_json_with(body, name, spinpanel_json_take(op->wanted, name));
-	}
-	return body;
-}
-
-/*
- * The next term's instructions with the product of the present term, which is
- * how a mere change of quantity is scheduled.
- */
-static Jsonb *
-schedule_for(Jsonb *subscription, int32 quantity)
-{
-	char *offer = spinpanel_json_text(&subscription->root, "offerId");
-	char *term = spinpanel_json_text(&subscription->root, "termDuration");
-	char *cycle = spinpanel_json_text(&subscription->root, "billingCycle");
-	char *promotion = spinpanel_json_text(&subscription->root, "promotionId");
-	char *sku;
-	char *availability;
-	StringInfoData text;
-
-	if (offer == NULL || term == NULL || cycle == NULL || (sku = strchr(offer, ':')) == NULL ||
-		(availability = strchr(sku + 1, ':')) == NULL)
-		return NULL;
-	*sku++ = '\0';
-	*availability++ = '\0';
-	initStringInfo(&text);
-	appendStringInfoString(&text,
-						   "{\"scheduledNextTermInstructions\": {\"product\": {\"productId\": ");
-	escape_json(&text, offer);
-	appendStringInfoString(&text, ", \"skuId\": ");
-	escape_json(&text, sku);
-	appendStringInfoString(&text, ", \"availabilityId\": ");
-	escape_json(&text, availability);
-	appendStringInfoString(&text, ", \"billingCycle\": ");
-	escape_json(&text, cycle);
-	appendStringInfoString(&text, ", \"termDuration\": ");
-	escape_json(&text, term);
-	if (promotion != NULL && promotion[0] != '\0')
-	{
-		appendStringInfoString(&text, ", \"promotionId\": ");
-		escape_json(&text, promotion);
-	}
-	appendStringInfo(&text, "}, \"quantity\": %d}}", quantity);
-	return spinpanel_json_of(text.data);
-}
-
-static void
-fill_in(Operation *op, Jsonb *subscription, const PlanPool *pool, int32 owned)
-{
-	int64 quantity = 0;
-	int32 meant = spinpanel_operation_base(op, "meant", 0);
-	int i;
-
-	(void) spinpanel_json_int(&subscription->root, "quantity", &quantity);
-	op->base = spinpanel_json_of(psprintf(
-		"{\"quantity\": %d, \"active\": %d, \"consumed\": %d, \"waiting\": %d, \"owned\": %d}",
-		(int) quantity, pool ? pool->active : -1, pool ? pool->consumed : -1,
-		pool ? pool->waiting : 0, owned));
-	for (i = 0; i < (int) lengthof(members_kept); i++)
-	{
-		Jsonb *member = spinpanel_json_take(subscription, members_kept[i]);
-
-		if (member != NULL)
-			op->base = spinpanel_json_with(op->base, members_kept[i], member);
-	}
-	/* It is judged again after a refusal, and when the answer is lost. */
-	if (meant > 0)
-		op->base = spinpanel_json_with(op->base, "meant", spinpanel_json_of(psprintf("%d", meant)));
-	op->body = with_wanted(op, subscription);
-	if (!pg_strong_random(op->ms_request_id.data, UUID_LEN) ||
-		!pg_strong_random(op->correlation_id.data, UUID_LEN))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-	/* version 4, variant 1 */
-	op->ms_request_id.data[6] = (op->ms_request_id.data[6] & 0x0f) | 0x40;
-	op->ms_request_id.data[8] = (op->ms_request_id.data[8] & 0x3f) | 0x80;
-	op->correlation_id.data[6] = (op->correlation_id.data[6] & 0x0f) | 0x40;
-	op->correlation_id.data[8] = (op->correlation_id.data[8] & 0x3f) | 0x80;
+	if (reason != NULL)
+		strlcpy(check->reason, reason, check->reason_size);
+	check->wait_until = check->now + microseconds;
+	return VERDICT_WAIT;
 }
 
 /* The operation's pool and subscription among those loaded. */
@@ -309,195 +157,428 @@ spinpanel_op_check_merge_head(const Operation *op)
 	return head;
 }
 
+/* What was read and is wanted is written into the operation: it may be sent. */
+static Verdict
+send(Check *check)
+{
+	Operation *op = check->op;
+	const PlanPool *pool = check->pool;
+	Jsonb *notes = op->base;
+	int i;
+
+	op->base = spinpanel_json_of(
+		psprintf("{\"%s\": %d, \"%s\": %d, \"%s\": %d, \"%s\": %d, \"%s\": %d}", BASE_QUANTITY,
+				 (int) check->present, BASE_ACTIVE, pool ? pool->active : -1, BASE_CONSUMED,
+				 pool ? pool->consumed : -1, BASE_WAITING, pool ? pool->waiting : 0, BASE_OWNED,
+				 pool ? owned_seats(pool) : -1));
+	for (i = 0; i < (int) lengthof(members_kept); i++)
+	{
+		Jsonb *member = spinpanel_json_take(check->subscription, members_kept[i]);
+
+		if (member != NULL)
+			op->base = spinpanel_json_with(op->base, members_kept[i], member);
+	}
+	for (i = 0; notes != NULL && i < (int) lengthof(notes_kept); i++)
+	{
+		Jsonb *note = spinpanel_json_take(notes, notes_kept[i]);
+
+		if (note != NULL)
+			op->base = spinpanel_json_with(op->base, notes_kept[i], note);
+	}
+	op->body = spinpanel_op_wanted_body(op, check->subscription);
+	spinpanel_operation_new_ids(op);
+	return VERDICT_SEND;
+}
+
+static void
+load_pool(Check *check)
+{
+	check->pools = spinpanel_plan_input_load(&check->op->customer_id, check->now, check->now,
+											 check->op->operation_id);
+	check->pool = find_pool(check->op, check->pools, &check->index);
+}
+
+static const PlanSubscription *
+its_row(const Check *check)
+{
+	return &check->pool->subscriptions[check->index];
+}
+
+static bool
+is_active(const Check *check)
+{
+	return pg_strcasecmp(check->status, "active") == 0;
+}
+
+/* ---- what buys ------------------------------------------------------------------------- */
+
 /*
  * A purchase buys what is needed by the figures of this moment, never more
  * than it was queued for, and takes no lock: callers only add to the need.
  */
 static Verdict
-judge_purchase(Operation *op, Jsonb *subscription, int64 present, const char *status,
-			   bool licenses_known, TimestampTz *wait_until, char *reason, Size reason_size)
+check_purchase(Check *check)
 {
-	TimestampTz now = spinpanel_now();
-	SpinpanelPools *pools;
-	PlanPool *pool;
-	int32 index = -1;
+	Operation *op = check->op;
+	int32 before = spinpanel_operation_base(op, BASE_QUANTITY, 0);
 	int32 unshown;
 	int32 seats;
 	int64 target;
+	Verdict verdict;
 
-	if (!licenses_known)
-	{
-		strlcpy(reason, "licence usage could not be read", reason_size);
-		*wait_until = now + 60 * USECS_PER_SEC;
-		return VERDICT_WAIT;
-	}
-	pools = spinpanel_plan_input_load(&op->customer_id, now, now, op->operation_id);
-	pool = find_pool(op, pools, &index);
-	if (pool == NULL)
-	{
-		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
-		return VERDICT_DROP;
-	}
+	if (!check->licenses_known)
+		return wait_for(check, USECS_PER_MINUTE, "licence usage could not be read");
+	load_pool(check);
+	if (check->pool == NULL)
+		return drop(check, "the subscription is no longer in its pool");
 
 	/*
 	 * It was sent before, and the quantity is another one since: the seats may
 	 * be ours.  Nothing more is bought until the units tell.
 	 */
-	if (op->sent_at != 0 && spinpanel_operation_base(op, "active", -1) >= 0 &&
-		present > spinpanel_operation_base(op, "quantity", 0) &&
-		pool->active < spinpanel_operation_base(op, "active", 0) + present -
-						   spinpanel_operation_base(op, "quantity", 0) &&
-		now - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
-	{
-		strlcpy(reason, "seats were added meanwhile that the active units do not show yet",
-				reason_size);
-		*wait_until = now + 2 * USECS_PER_SEC;
-		return VERDICT_WAIT;
-	}
+	if (op->sent_at != 0 && spinpanel_operation_base(op, BASE_ACTIVE, -1) >= 0 &&
+		check->present > before &&
+		check->pool->active <
+			spinpanel_operation_base(op, BASE_ACTIVE, 0) + check->present - before &&
+		check->now - op->sent_at < (int64) spinpanel_settle_time * USECS_PER_SEC)
+		return wait_for(check, 2 * USECS_PER_SEC,
+						"seats were added meanwhile that the active units do not show yet");
 
-	seats = spinpanel_buying_judge(op, &unshown, reason, reason_size);
+	seats = spinpanel_buying_judge(op, &unshown, check->reason, check->reason_size);
 	if (seats <= 0)
-		return VERDICT_DROP;
-	if (is_kind(op, "reactivate") && pool->subscriptions[index].suspended_by != PLAN_OURS)
+		return drop(check, NULL);
+	if (is_kind(op, "reactivate") && its_row(check)->suspended_by != PLAN_OURS)
+		return drop(check, "somebody else has suspended the subscription since");
+	if (is_kind(op, "set_quantity"))
 	{
-		strlcpy(reason, "somebody else has suspended the subscription since", reason_size);
-		return VERDICT_DROP;
+		if (!is_active(check))
+			return drop(check, "the subscription is not active any more");
+		if (its_row(check)->end_by == PLAN_PERSON)
+			return drop(check, "somebody has set the subscription to end since");
+		target = Min(check->present + seats, (int64) its_row(check)->maximum);
+		if (target <= check->present)
+			return drop(check, "the subscription is at its maximum");
+		op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) target));
+	}
+	verdict = send(check);
+	spinpanel_operation_note(op, BASE_UNSHOWN, unshown);
+	return verdict;
+}
+
+int64
+spinpanel_op_check_holders(const Operation *op, const PlanPool *pool)
+{
+	int32 owned;
+	int32 active;
+	int32 reported;
+
+	/* The greater of what is believed, what is reported, and holders known. */
+	if (op->has_sku &&
+		spinpanel_pool_figures(&op->customer_id, &op->sku_id, &owned, &active, &reported))
+		return Max(reported, pool->consumed);
+	return pool->consumed;
+}
+
+/*
+ * Seats that a change of ours took come back: as many as holders lack at this
+ * moment, or those of somebody else that we had undone.  Whatever switches and
+ * limits say.
+ */
+static Verdict
+check_buy_back(Check *check)
+{
+	Operation *op = check->op;
+	int32 lacking = spinpanel_operation_base(op, BASE_LACKING, -1);
+	int32 owed = spinpanel_operation_base(op, BASE_OWED, -1);
+	int64 target;
+
+	load_pool(check);
+	if (check->pool != NULL && check->pool->paused)
+		return wait_for(check, USECS_PER_MINUTE, "the customer is paused");
+	if (check->pool != NULL && lacking >= 0)
+	{
+		lacking = (int32) Min((int64) lacking,
+							  spinpanel_plan_lacking(check->pool,
+													 spinpanel_op_check_holders(op, check->pool),
+													 check->now, check->now));
+		if (lacking <= 0)
+			return drop(check, "nobody lacks a seat any more");
 	}
 	if (is_kind(op, "set_quantity"))
 	{
-		if (pg_strcasecmp(status, "active") != 0)
-		{
-			strlcpy(reason, "the subscription is not active any more", reason_size);
-			return VERDICT_DROP;
-		}
-		if (pool->subscriptions[index].end_by == PLAN_PERSON)
-		{
-			strlcpy(reason, "somebody has set the subscription to end since", reason_size);
-			return VERDICT_DROP;
-		}
-		target = Min(present + seats, (int64) pool->subscriptions[index].maximum);
-		if (target <= present)
-		{
-			strlcpy(reason, "the subscription is at its maximum", reason_size);
-			return VERDICT_DROP;
-		}
+		if (!is_active(check))
+			return drop(check, "the subscription is not active any more");
+		if (lacking >= 0)
+			target = check->present + lacking;
+		else if (!spinpanel_json_int(&op->wanted->root, "quantity", &target))
+			target = check->present + owed; /* absolute from here on */
+		if (check->pool != NULL)
+			target = Min(target, (int64) its_row(check)->maximum);
+		if (check->present >= target)
+			return drop(check,
+						"the seats are there already, or the subscription is at its maximum");
 		op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) target));
 	}
-	fill_in(op, subscription, pool, owned_seats(pool));
-	op->base = spinpanel_json_with(op->base, "unshown", spinpanel_json_of(psprintf("%d", unshown)));
-	return VERDICT_SEND;
+	return send(check);
 }
 
-Verdict
-spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known, TimestampTz *wait_until,
-				   char *reason, Size reason_size)
+/* ---- what sets again or puts back -------------------------------------------------------- */
+
+/* Whatever switches and limits say, but not against a person who has decided since. */
+static Verdict
+check_restore(Check *check)
 {
-	TimestampTz now = spinpanel_now();
-	SpinpanelPools *pools;
-	PlanPool *pool;
+	Operation *op = check->op;
+	Jsonb *stands = NULL;
+	bool renews = false;
+
+	if (is_kind(op, "set_schedule"))
+		stands = spinpanel_json_take(check->subscription, BASE_SCHEDULE);
+	else if (is_kind(op, "set_actions"))
+		stands = spinpanel_json_take(check->subscription, BASE_ACTIONS);
+	if (stands != NULL)
+	{
+		Jsonb *wiped = op->base == NULL ? NULL : spinpanel_json_take(op->base, BASE_WIPED);
+
+		/* A change of ours that arrived once more set it as it was before. */
+		if (wiped == NULL || !is_kind(op, "set_schedule") ||
+			!spinpanel_op_wanted_same_schedule(stands, wiped))
+			return drop(check, "somebody has scheduled something else since");
+	}
+	if (is_kind(op, "set_schedule") || is_kind(op, "set_actions"))
+	{
+		if (!is_active(check))
+			return drop(check, "the subscription is not active any more");
+		if (is_kind(op, "set_schedule") &&
+			(!spinpanel_json_bool(&check->subscription->root, BASE_AUTO_RENEW, &renews) || !renews))
+			return drop(check, "auto-renew has been switched off since");
+	}
+	load_pool(check);
+	return send(check);
+}
+
+/* What the operation wants to remain in the next term. */
+static int64
+next_wanted(const Check *check)
+{
+	int64 next = check->present;
+
+	if (is_kind(check->op, "set_actions"))
+		return 0;
+	if (is_kind(check->op, "set_schedule"))
+		(void) spinpanel_json_int(&check->op->wanted->root, BASE_SCHEDULE ".quantity", &next);
+	return next;
+}
+
+/*
+ * A schedule or an end of ours that goes too far is cut back.  That needs
+ * nobody's leave, but it must be ours still.
+ */
+static Verdict
+check_put_back(Check *check)
+{
+	Operation *op = check->op;
+	const PlanSubscription *s = its_row(check);
 	PlanOptions options;
-	int64 present = 0;
-	int32 index = -1;
-	int32 s;
-	char *status;
-	bool removal;
-	int32 meant = is_purpose(op, "give_back") ? spinpanel_operation_base(op, "meant", 0) : 0;
+	int32 next;
+
+	if (!is_active(check))
+		return drop(check, "the subscription is not active any more");
+	if (check->pool->paused)
+		return wait_for(check, USECS_PER_MINUTE, "the customer is paused");
+	if (is_kind(op, "set_schedule") ? s->next_by == PLAN_PERSON : s->end_by == PLAN_PERSON)
+		return drop(check, "a person has decided about the next term since");
+	if (is_kind(op, "set_schedule"))
+	{
+		memset(&options, 0, sizeof(options));
+		options.now = check->now;
+		next = spinpanel_plan_put_back(check->pool, check->index, (int32) next_wanted(check),
+									   &options);
+		op->wanted = next >= check->present
+						 ? spinpanel_json_of("{\"" BASE_SCHEDULE "\": null}")
+						 : spinpanel_op_wanted_schedule(check->subscription, next);
+		if (op->wanted == NULL)
+			return drop(check, "the subscription names no product, term and billing cycle");
+		if (spinpanel_op_wanted_stands(op, check->subscription))
+			return drop(check, "it is so already");
+	}
+	return send(check);
+}
+
+/* ---- what takes --------------------------------------------------------------------------- */
+
+/* The raise that begins a merge: exactly as planned, or not at all. */
+static Verdict
+check_merge_raise(Check *check)
+{
+	const PlanSubscription *oldest = its_row(check);
+
+	if (oldest->status != PLAN_ACTIVE || !check->pool->adjust || check->pool->doubt != NULL ||
+		wanted_quantity(check->op) > oldest->maximum ||
+		spinpanel_adjustment_from(check->op) != check->present ||
+		!spinpanel_adjustment_merge_stands(check->op))
+		return drop(check, "the pool has changed since the merge was planned");
+	return send(check);
+}
+
+/* Fewer seats in the next term, or none. */
+static Verdict
+check_schedule(Check *check)
+{
+	Operation *op = check->op;
+	PlanAction action = is_kind(op, "set_actions") ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL;
+	PlanOptions options;
+	bool approved;
+	int32 allowance = spinpanel_adjustment_allowance(op, &approved);
+	int64 next = next_wanted(check);
+	int32 lowest;
+
+	if (!is_active(check))
+		return drop(check, "the subscription is not active any more");
+	if (allowance >= 0 && check->present - next > allowance)
+	{
+		if (is_kind(op, "set_actions"))
+			return drop(check, "it has more seats than when this was decided");
+		next = check->present - allowance;
+	}
+	memset(&options, 0, sizeof(options));
+	options.now = check->now;
+	lowest = spinpanel_plan_judge(check->pool, check->index, action, (int32) next, &options,
+								  check->reason, check->reason_size);
+	if (lowest >= check->present || (is_kind(op, "set_actions") && lowest > 0))
+		return drop(check, "the seats are needed in the next term");
+	if (is_kind(op, "set_schedule"))
+	{
+		op->wanted = spinpanel_op_wanted_schedule(check->subscription, lowest);
+		if (op->wanted == NULL)
+			return drop(check, "the subscription names no product, term and billing cycle");
+		if (spinpanel_op_wanted_stands(op, check->subscription))
+			return drop(check, "it is so already");
+	}
+	return send(check);
+}
+
+/*
+ * A seat bought in vain has no later run that decides about it.  The report
+ * lags: seats bought a moment ago may not show yet, and an assignment may count
+ * twice, as waiting and as consumed.
+ */
+static bool
+goes_back_later(const Check *check, int32 lowest, int32 target)
+{
+	return check->meant > 0 && lowest > target &&
+		   (check->pool->waiting > 0 || check->pool->active < owned_seats(check->pool)) &&
+		   check->now - check->op->created_at <= REMOVAL_PATIENCE;
+}
+
+/* Fewer seats now, or the subscription as a whole. */
+static Verdict
+check_taking(Check *check, Verdict not_now)
+{
+	Operation *op = check->op;
+	PlanPool *pool = check->pool;
+	Operation *head = is_purpose(op, "remove") ? NULL : spinpanel_op_check_merge_head(op);
+	int32 target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
+	PlanOptions options;
+	int32 lowest;
+	PlanAction action = is_kind(op, "suspend")  ? PLAN_SUSPEND
+						: is_kind(op, "cancel") ? PLAN_CANCEL
+												: PLAN_REDUCE;
+
+	if (op->wait_active > 0 && pool->active < op->wait_active)
+	{
+		snprintf(check->reason, check->reason_size, "waiting until %d active units show; %d do",
+				 op->wait_active, pool->active);
+		if (check->now - op->created_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
+			return VERDICT_DROP;
+		return wait_for(check, 15 * USECS_PER_SEC, NULL);
+	}
+	memset(&options, 0, sizeof(options));
+	options.now = check->now;
+	options.ignore_switch = is_purpose(op, "give_back");
+
+	/* Seats that a merge added to stand in for these are no addition. */
+	if (head != NULL)
+		pool->settled_unused += head->seats;
+	if (is_purpose(op, "remove") && !is_kind(op, "set_quantity"))
+	{
+		int32 from = spinpanel_adjustment_from(op);
+
+		if (from >= 0 && check->present > from)
+			return drop(check, "it has more seats than when this was decided");
+	}
+	/* Seats bought for requests that did not need them: no cool-down. */
+	if (check->meant > 0)
+	{
+		if (pool->doubt != NULL && not_now == VERDICT_WAIT)
+		{
+			strlcpy(check->reason, pool->doubt, check->reason_size);
+			return VERDICT_WAIT;
+		}
+		target = (int32) check->present - check->meant;
+		if (is_kind(op, "cancel") && target > 0)
+			return drop(check, "it has more seats than were bought in vain");
+		pool->cooldown = 0;
+		pool->settled_unused = Max(pool->settled_unused, pool->active);
+		options.lowers_schedule = true;
+	}
+	if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
+	{
+		bool approved;
+		int32 allowance = spinpanel_adjustment_allowance(op, &approved);
+
+		if (check->present <= target)
+		{
+			snprintf(check->reason, check->reason_size, "the quantity is %d already",
+					 (int) check->present);
+			return VERDICT_DROP;
+		}
+		if (allowance >= 0 && check->present - target > allowance)
+			target = (int32) check->present - allowance;
+	}
+	lowest = spinpanel_plan_judge(pool, check->index, action, target, &options, check->reason,
+								  check->reason_size);
+	if (goes_back_later(check, lowest, target))
+		return wait_for(check,
+						Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+							5 * USECS_PER_MINUTE),
+						NULL);
+	if (!is_kind(op, "set_quantity"))
+		return lowest > 0 ? drop(check, "its seats are needed") : send(check);
+	if (lowest >= check->present)
+		return drop(check, "nothing may be taken any more");
+	/* The younger one of a merge goes to its minimum or not at all. */
+	if (is_purpose(op, "merge") && lowest > target)
+		return drop(check, NULL);
+	op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", lowest));
+	return send(check);
+}
+
+/* What every removal has to pass first, now or at the renewal. */
+static Verdict
+check_removal(Check *check)
+{
+	Operation *op = check->op;
 	Verdict not_now = VERDICT_DROP;
+	int32 s;
 
-	*wait_until = now + USECS_PER_SEC;
-	reason[0] = '\0';
-
-	if (is_as_wanted(op, subscription))
-	{
-		strlcpy(reason, "it is so already", reason_size);
-		return VERDICT_DROP;
-	}
-
-	/* One change of quantity or state at a time in a pool. */
-	if (spinpanel_operation_pool_busy(op))
-	{
-		strlcpy(reason, "another change in the pool is under way", reason_size);
-		return VERDICT_WAIT;
-	}
-
-	status = spinpanel_json_text(&subscription->root, "status");
-	if (!spinpanel_json_int(&subscription->root, "quantity", &present) || status == NULL)
-	{
-		strlcpy(reason, "Partner Center's answer lacks quantity or status", reason_size);
-		*wait_until = now + 60 * USECS_PER_SEC;
-		return VERDICT_WAIT;
-	}
-
-	if (is_purpose(op, "buy"))
-		return judge_purchase(op, subscription, present, status, licenses_known, wait_until, reason,
-							  reason_size);
-
-	removal = is_purpose(op, "remove") || is_purpose(op, "merge") || is_purpose(op, "schedule") ||
-			  is_purpose(op, "give_back");
-	if (!removal)
-	{
-		/*
-		 * Restoring and buying back: whatever switches and limits say, but
-		 * not against a person who has decided since.
-		 */
-		pools = spinpanel_plan_input_load(&op->customer_id, now, now, op->operation_id);
-		pool = find_pool(op, pools, &index);
-		if (is_kind(op, "set_schedule") || is_kind(op, "set_actions"))
-		{
-			bool renews = false;
-
-			if (spinpanel_json_take(subscription, is_kind(op, "set_schedule")
-													  ? "scheduledNextTermInstructions"
-													  : "scheduledActions") != NULL)
-			{
-				strlcpy(reason, "somebody has scheduled something else since", reason_size);
-				return VERDICT_DROP;
-			}
-			if (pg_strcasecmp(status, "active") != 0)
-			{
-				strlcpy(reason, "the subscription is not active any more", reason_size);
-				return VERDICT_DROP;
-			}
-			if (is_kind(op, "set_schedule") &&
-				(!spinpanel_json_bool(&subscription->root, "autoRenewEnabled", &renews) || !renews))
-			{
-				strlcpy(reason, "auto-renew has been switched off since", reason_size);
-				return VERDICT_DROP;
-			}
-		}
-		if (is_kind(op, "set_quantity"))
-		{
-			int64 more;
-
-			/* So many more than there are: absolute from here on. */
-			if (spinpanel_json_int(&op->wanted->root, "more", &more))
-				op->wanted =
-					spinpanel_json_of(psprintf("{\"quantity\": %d}", (int) (present + more)));
-			if (present >= wanted_quantity(op))
-			{
-				strlcpy(reason, "the seats are there already", reason_size);
-				return VERDICT_DROP;
-			}
-			if (pg_strcasecmp(status, "active") != 0)
-			{
-				strlcpy(reason, "the subscription is not active any more", reason_size);
-				return VERDICT_DROP;
-			}
-		}
-		fill_in(op, subscription, pool, pool ? owned_seats(pool) : -1);
-		return VERDICT_SEND;
-	}
+	load_pool(check);
+	if (is_purpose(op, "schedule") && check->pool != NULL &&
+		next_wanted(check) >= spinpanel_seats_lasting(its_row(check), check->present, check->now) &&
+		(is_kind(op, "set_auto_renew") || its_row(check)->next_quantity >= 0))
+		return check_put_back(check);
 
 	/* A removal is left to the next run; a seat bought in vain has none. */
-	if (meant > 0 && now - op->created_at < GIVE_BACK_PATIENCE)
+	if (check->meant > 0 && check->now - op->created_at < GIVE_BACK_PATIENCE)
 	{
 		not_now = VERDICT_WAIT;
-		*wait_until =
-			now + Max(USECS_PER_SEC, Min((now - op->created_at) / 8, 5 * USECS_PER_MINUTE));
+		(void) wait_for(
+			check, Max(USECS_PER_SEC, Min((check->now - op->created_at) / 8, 5 * USECS_PER_MINUTE)),
+			NULL);
 	}
-	if (!licenses_known)
+	if (!check->licenses_known)
 	{
-		strlcpy(reason, "licence usage could not be read", reason_size);
+		strlcpy(check->reason, "licence usage could not be read", check->reason_size);
 		return not_now;
 	}
 
@@ -507,252 +588,101 @@ spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known, Time
 	 */
 	if (op->has_sku && !spinpanel_operation_lock_pool(&op->customer_id, &op->sku_id))
 	{
-		strlcpy(reason, "demand undecided: a transaction that asks for seats of this pool is open",
-				reason_size);
+		strlcpy(check->reason,
+				"demand undecided: a transaction that asks for seats of this pool is open",
+				check->reason_size);
 		return not_now;
 	}
 	/* Whoever committed before we had the lock must be seen. */
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
 
-	pools = spinpanel_plan_input_load(&op->customer_id, now, now, op->operation_id);
-	pool = find_pool(op, pools, &index);
-	if (pool == NULL)
-	{
-		strlcpy(reason, "the subscription is no longer in its pool", reason_size);
-		return VERDICT_DROP;
-	}
+	load_pool(check);
+	if (check->pool == NULL)
+		return drop(check, "the subscription is no longer in its pool");
 
 	/* What restores goes on; nothing else does, until somebody resumes. */
-	if (pool->paused)
+	if (check->pool->paused)
+		return wait_for(check, 5 * USECS_PER_SEC, "the customer is paused");
+	if (check->pool->unsettled)
 	{
-		strlcpy(reason, "the customer is paused", reason_size);
-		*wait_until = now + 5 * USECS_PER_SEC;
-		return VERDICT_WAIT;
-	}
-
-	if (pool->unsettled)
-	{
-		strlcpy(reason, "an earlier removal is not visible yet", reason_size);
-		if (now - op->created_at > REMOVAL_PATIENCE)
-			return VERDICT_DROP;
-		*wait_until = now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
-								5 * USECS_PER_MINUTE);
-		return VERDICT_WAIT;
+		if (check->now - op->created_at > REMOVAL_PATIENCE)
+			return drop(check, "an earlier removal is not visible yet");
+		return wait_for(check,
+						Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
+							5 * USECS_PER_MINUTE),
+						"an earlier removal is not visible yet");
 	}
 
 	/*
 	 * What else is queued here is judged when its turn comes; what is under
-	 * way was excluded above.
+	 * way was excluded before.
 	 */
-	pool->open_operation = false;
-	for (s = 0; s < pool->subscription_count; s++)
-		((PlanSubscription *) pool->subscriptions)[s].pending = false;
+	check->pool->open_operation = false;
+	for (s = 0; s < check->pool->subscription_count; s++)
+		((PlanSubscription *) check->pool->subscriptions)[s].pending = false;
 
-	memset(&options, 0, sizeof(options));
-	options.now = now;
+	if (is_purpose(op, "merge") && is_kind(op, "set_quantity") &&
+		check->present < wanted_quantity(op))
+		return check_merge_raise(check);
+	if (is_purpose(op, "schedule"))
+		return check_schedule(check);
+	return check_taking(check, not_now);
+}
 
-	if (is_purpose(op, "merge") && is_kind(op, "set_quantity") && present < wanted_quantity(op))
+Verdict
+spinpanel_op_check(Operation *op, Jsonb *subscription, bool licenses_known, TimestampTz *wait_until,
+				   char *reason, Size reason_size)
+{
+	Check check = { .op = op,
+					.subscription = subscription,
+					.now = spinpanel_now(),
+					.licenses_known = licenses_known,
+					.index = -1,
+					.meant = is_purpose(op, "give_back")
+								 ? spinpanel_operation_base(op, BASE_MEANT, 0)
+								 : 0,
+					.reason = reason,
+					.reason_size = reason_size };
+	Verdict verdict;
+
+	reason[0] = '\0';
+	check.wait_until = check.now + USECS_PER_SEC;
+	check.status = spinpanel_json_text(&subscription->root, "status");
+	if (spinpanel_op_wanted_stands(op, subscription))
+		verdict = drop(&check, "it is so already");
+	else if (spinpanel_operation_pool_busy(op))
+		verdict = wait_for(&check, USECS_PER_SEC, "another change in the pool is under way");
+	else if (!spinpanel_json_int(&subscription->root, "quantity", &check.present) ||
+			 check.status == NULL)
+		verdict =
+			wait_for(&check, USECS_PER_MINUTE, "Partner Center's answer lacks quantity or status");
+	else if (is_purpose(op, "buy"))
+		verdict = check_purchase(&check);
+	else if (is_purpose(op, "buy_back"))
+		verdict = check_buy_back(&check);
+	else if (is_purpose(op, "restore"))
+		verdict = check_restore(&check);
+	else if (is_purpose(op, "put_back"))
 	{
-		/* The raise that begins a merge: exactly as planned, or not at all. */
-		const PlanSubscription *oldest = &pool->subscriptions[index];
-
-		if (oldest->status != PLAN_ACTIVE || !pool->adjust || pool->doubt != NULL ||
-			wanted_quantity(op) > oldest->maximum || spinpanel_adjustment_from(op) != present ||
-			!spinpanel_adjustment_merge_stands(op))
-		{
-			strlcpy(reason, "the pool has changed since the merge was planned", reason_size);
-			return VERDICT_DROP;
-		}
-	}
-	else if (is_purpose(op, "schedule"))
-	{
-		PlanAction action = is_kind(op, "set_actions") ? PLAN_END_AT_TERM : PLAN_REDUCE_AT_RENEWAL;
-		int64 next = present;
-		int32 lowest;
-
-		if (pg_strcasecmp(status, "active") != 0)
-		{
-			strlcpy(reason, "the subscription is not active any more", reason_size);
-			return VERDICT_DROP;
-		}
-		if (is_kind(op, "set_actions"))
-			next = 0;
-		else if (is_kind(op, "set_schedule"))
-			(void) spinpanel_json_int(&op->wanted->root, "scheduledNextTermInstructions.quantity",
-									  &next);
-
-		/*
-		 * Taking a schedule or an end of ours back needs nobody's leave, but it
-		 * must be ours still.
-		 */
-		if (next >= present)
-		{
-			const PlanSubscription *it = &pool->subscriptions[index];
-
-			if (is_kind(op, "set_schedule") ? it->next_by == PLAN_PERSON
-											: it->end_by == PLAN_PERSON)
-			{
-				strlcpy(reason, "a person has decided about the next term since", reason_size);
-				return VERDICT_DROP;
-			}
-		}
-		else
-		{
-			bool approved;
-			int32 allowance = spinpanel_adjustment_allowance(op, &approved);
-
-			if (allowance >= 0 && present - next > allowance)
-			{
-				if (is_kind(op, "set_actions"))
-				{
-					strlcpy(reason, "it has more seats than when this was decided", reason_size);
-					return VERDICT_DROP;
-				}
-				next = present - allowance;
-			}
-			lowest = spinpanel_plan_judge(pool, index, action, (int32) next, &options, reason,
-										  reason_size);
-			if (lowest >= present || (is_kind(op, "set_actions") && lowest > 0))
-			{
-				if (reason[0] == '\0')
-					strlcpy(reason, "the seats are needed in the next term", reason_size);
-				return VERDICT_DROP;
-			}
-			if (is_kind(op, "set_schedule"))
-			{
-				Jsonb *schedule = schedule_for(subscription, lowest);
-
-				if (schedule == NULL)
-				{
-					strlcpy(reason, "the subscription names no product, term and billing cycle",
-							reason_size);
-					return VERDICT_DROP;
-				}
-				op->wanted = schedule;
-				if (is_as_wanted(op, subscription))
-				{
-					strlcpy(reason, "it is so already", reason_size);
-					return VERDICT_DROP;
-				}
-			}
-		}
+		load_pool(&check);
+		verdict = check.pool == NULL ? drop(&check, "the subscription is no longer in its pool")
+									 : check_put_back(&check);
 	}
 	else
-	{
-		Operation *head = is_purpose(op, "remove") ? NULL : spinpanel_op_check_merge_head(op);
-		int32 target = is_kind(op, "set_quantity") ? wanted_quantity(op) : 0;
-		int32 lowest;
-		PlanAction action = is_kind(op, "suspend")  ? PLAN_SUSPEND
-							: is_kind(op, "cancel") ? PLAN_CANCEL
-													: PLAN_REDUCE;
-
-		if (op->wait_active > 0 && pool->active < op->wait_active)
-		{
-			snprintf(reason, reason_size, "waiting until %d active units show; %d do",
-					 op->wait_active, pool->active);
-			if (now - op->created_at > (int64) spinpanel_provisioning_timeout * USECS_PER_SEC)
-				return VERDICT_DROP;
-			*wait_until = now + 15 * USECS_PER_SEC;
-			return VERDICT_WAIT;
-		}
-
-		/* Seats that a merge added to stand in for these are no addition. */
-		if (head != NULL)
-			pool->settled_unused += head->seats;
-		options.ignore_switch = is_purpose(op, "give_back");
-
-		if (is_purpose(op, "remove") && !is_kind(op, "set_quantity"))
-		{
-			int32 from = spinpanel_adjustment_from(op);
-
-			if (from >= 0 && present > from)
-			{
-				strlcpy(reason, "it has more seats than when this was decided", reason_size);
-				return VERDICT_DROP;
-			}
-		}
-		/* Seats bought for requests that did not need them: no cool-down. */
-		if (meant > 0)
-		{
-			if (pool->doubt != NULL && not_now == VERDICT_WAIT)
-			{
-				strlcpy(reason, pool->doubt, reason_size);
-				return VERDICT_WAIT;
-			}
-			target = (int32) present - meant;
-			if (is_kind(op, "cancel") && target > 0)
-			{
-				strlcpy(reason, "it has more seats than were bought in vain", reason_size);
-				return VERDICT_DROP;
-			}
-			pool->cooldown = 0;
-			pool->settled_unused = Max(pool->settled_unused, pool->active);
-		}
-
-		if (is_purpose(op, "remove") && is_kind(op, "set_quantity"))
-		{
-			bool approved;
-			int32 allowance = spinpanel_adjustment_allowance(op, &approved);
-
-			if (present <= target)
-			{
-				snprintf(reason, reason_size, "the quantity is %d already", (int) present);
-				return VERDICT_DROP;
-			}
-			if (allowance >= 0 && present - target > allowance)
-				target = (int32) present - allowance;
-		}
-		lowest = spinpanel_plan_judge(pool, index, action, target, &options, reason, reason_size);
-
-		/*
-		 * The report lags: seats bought a moment ago may not show yet, and an
-		 * assignment may count twice, as waiting and as consumed.  They go back
-		 * when that is over.
-		 */
-		if (meant > 0 && lowest > target &&
-			(pool->waiting > 0 || pool->active < owned_seats(pool)) &&
-			now - op->created_at <= REMOVAL_PATIENCE)
-		{
-			*wait_until =
-				now + Min((int64) spinpanel_settle_time * USECS_PER_SEC / 4 + USECS_PER_SEC,
-						  5 * USECS_PER_MINUTE);
-			return VERDICT_WAIT;
-		}
-		if (is_kind(op, "set_quantity"))
-		{
-			if (lowest >= present)
-			{
-				if (reason[0] == '\0')
-					strlcpy(reason, "nothing may be taken any more", reason_size);
-				return VERDICT_DROP;
-			}
-			/* The younger one of a merge goes to its minimum or not at all. */
-			if (is_purpose(op, "merge") && lowest > target)
-				return VERDICT_DROP;
-			op->wanted = spinpanel_json_of(psprintf("{\"quantity\": %d}", lowest));
-		}
-		else if (lowest > 0)
-		{
-			if (reason[0] == '\0')
-				strlcpy(reason, "its seats are needed", reason_size);
-			return VERDICT_DROP;
-		}
-	}
-	fill_in(op, subscription, pool, owned_seats(pool));
-	/* It may have to be judged again. */
-	if (meant > 0)
-		op->base = spinpanel_json_with(op->base, "meant", spinpanel_json_of(psprintf("%d", meant)));
-	return VERDICT_SEND;
+		verdict = check_removal(&check);
+	*wait_until = check.wait_until;
+	return verdict;
 }
 
 Outcome
 spinpanel_op_check_outcome(const Operation *op, Jsonb *subscription)
 {
-	if (is_as_wanted(op, subscription))
+	if (spinpanel_op_wanted_stands(op, subscription))
 		return OUTCOME_APPLIED;
 	if (op->body != NULL &&
-		compareJsonbContainers(&with_wanted(op, subscription)->root, &op->body->root) == 0)
+		compareJsonbContainers(&spinpanel_op_wanted_body(op, subscription)->root,
+							   &op->body->root) == 0)
 		return OUTCOME_NOT_APPLIED;
 	return OUTCOME_AFRESH;
 }
@@ -760,7 +690,7 @@ spinpanel_op_check_outcome(const Operation *op, Jsonb *subscription)
 int32
 spinpanel_op_check_seats(const Operation *op)
 {
-	int32 before = spinpanel_operation_base(op, "quantity", 0);
+	int32 before = spinpanel_operation_base(op, BASE_QUANTITY, 0);
 
 	if (is_kind(op, "set_quantity"))
 		return wanted_quantity(op) - before;

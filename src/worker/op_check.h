@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "decide/plan.h"
 #include "state/operation.h"
 
 typedef enum Verdict
@@ -30,6 +31,9 @@ typedef enum Outcome
  * read succeeded beside it. */
 extern Verdict spinpanel_op_check(Operation *operation, Jsonb *subscription, bool licenses_known,
 								  TimestampTz *wait_until, char *reason, Size reason_size);
+
+/* Who holds a seat of the pool, as far as anything tells. */
+extern int64 spinpanel_op_check_holders(const Operation *operation, const PlanPool *pool);
 
 extern Outcome spinpanel_op_check_outcome(const Operation *operation, Jsonb *subscription);
 

@@ -26,9 +26,14 @@ extern bool spinpanel_op_followup_may_lack(const Operation *operation);
 extern void spinpanel_op_followup_done(Operation *operation, Jsonb *subscription, Jsonb *answer,
 									   bool licenses_known, Jsonb *audit, const char *remark);
 
-/* settle_time later: has somebody taken or added a seat meanwhile? */
-extern void spinpanel_op_followup_look_again(Operation *operation, Jsonb *subscription,
-											 Jsonb *audit);
+/* Audit records of the customer from that day on, as the log wants it asked. */
+extern char *spinpanel_op_followup_audit_path(const pg_uuid_t *customer_id, TimestampTz from);
+
+/* Later, when the audit records are read: false = ours is not among them yet.
+ * *undone: seats of somebody else that it undid.  A schedule of theirs that it
+ * wiped is set again.  subscription: as it is now, or NULL. */
+extern bool spinpanel_op_followup_audited(const Operation *operation, Jsonb *subscription,
+										  Jsonb *audit, int32 *undone);
 
 /* It did not come to the change: status refused, failed or cancelled. */
 extern void spinpanel_op_followup_over(Operation *operation, const char *status, int http_status,

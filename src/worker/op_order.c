@@ -426,7 +426,7 @@ do_cart_made(void *arg)
 		over(order, "refused", order->sent.http_status, code, words);
 		return;
 	}
-	if (!spinpanel_operation_done(op, 0, answer, 0, NULL))
+	if (!spinpanel_operation_done(op, 0, answer, NULL))
 		return;
 
 	wanted = spinpanel_json_with(op->wanted, "cartId", text_jsonb(id));
@@ -643,13 +643,11 @@ do_bought(void *arg)
 		(void) spinpanel_mirror_subscribed_skus(op->account_id, &op->customer_id, skus->json,
 												skus->digest, skus->started_at);
 
-	if (!spinpanel_operation_done(op, (int32) order->purchase.quantity, answer_of(order), 0,
+	if (!spinpanel_operation_done(op, (int32) order->purchase.quantity, answer_of(order),
 								  order->answer != NULL && !order->refusal
 									  ? NULL
 									  : "the answer was lost; reading showed that it was ordered"))
 		return;
-	if (op->has_sku)
-		spinpanel_mirror_added(&op->customer_id, &op->sku_id, (int32) order->purchase.quantity);
 	initStringInfo(&buffer);
 	appendStringInfo(&buffer,
 					 "{\"subscriptionId\": \"%s\", \"orderId\": ", order->placed.subscription_id);

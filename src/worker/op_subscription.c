@@ -27,7 +27,7 @@
 #include "state/account.h"
 #include "state/mirror.h"
 #include "state/operation.h"
-#include "state/statement.h"
+#include "state/operation_base.h"
 #include "state/unit.h"
 #include "worker/op_check.h"
 #include "worker/op_driver.h"
@@ -37,9 +37,31 @@
 /* Operations of one account that are driven at the same time. */
 #define CHANGES_AT_ONCE 32
 
-/* After so many attempts a removal is given up; restoring is tried longer. */
-#define ATTEMPTS_OF_REMOVAL 12
-#define ATTEMPTS_OF_RESTORE 200
+/*
+ * How long it is tried, and how often.  An outage is waited out: patience is
+ * measured in time.  What is given up goes back to who decided it: removals to
+ * the next run, purchases to their requests, what puts back or buys back to the
+ * obligation, which tries another way.  What restores is judged anew each time
+ * and ends only when it is no longer wanted.
+ */
+typedef struct Patience
+{
+	const char *purpose;
+	int64 longest; /* since it was queued, or was sent; microseconds */
+	bool goes_first; /* before reads and removals */
+} Patience;
+
+#define FOR_EVER PG_INT64_MAX
+
+static const Patience patience[] = {
+	{ "remove", 20 * USECS_PER_HOUR, false },   { "merge", 20 * USECS_PER_HOUR, false },
+	{ "schedule", 20 * USECS_PER_HOUR, false }, { "give_back", 6 * USECS_PER_DAY, false },
+	{ "buy", 3 * USECS_PER_DAY, false },        { "restore", FOR_EVER, true },
+	{ "put_back", 3 * USECS_PER_DAY, true },    { "buy_back", 2 * USECS_PER_HOUR, true },
+};
+
+/* Waiting for what takes long: an eighth of the time it has taken, at most. */
+#define LONGEST_DELAY_MS (60 * 60 * 1000)
 
 /* What was accepted (202) may be carried out this much later. */
 #define ACCEPTED_PATIENCE USECS_PER_DAY
@@ -55,8 +77,7 @@ typedef enum ChangeStep
 	STEP_READ, /* before sending */
 	STEP_SEND,
 	STEP_READ_BACK, /* after it was carried out */
-	STEP_RESOLVE, /* outcome unknown */
-	STEP_LOOK_AGAIN /* settle_time later */
+	STEP_RESOLVE /* outcome unknown */
 } ChangeStep;
 
 typedef struct Change
@@ -87,10 +108,31 @@ static MemoryContext changes_context = NULL;
 static void change_read(Change *change, ChangeStep step);
 static void change_send(Change *change);
 
+static const Patience *
+patience_of(const Operation *op)
+{
+	int i;
+
+	for (i = 0; i < (int) lengthof(patience); i++)
+		if (strcmp(patience[i].purpose, op->purpose) == 0)
+			return &patience[i];
+	elog(ERROR, "operation " INT64_FORMAT " is for nothing known here: %s", op->operation_id,
+		 op->purpose);
+	return NULL;
+}
+
+/* It gives seats back to those who need them, or sets again what was wiped. */
 static bool
 restoring(const Operation *op)
 {
-	return strcmp(op->purpose, "restore") == 0 || strcmp(op->purpose, "buy_back") == 0;
+	return patience_of(op)->goes_first;
+}
+
+/* Tried for long enough since then. */
+static bool
+out_of_patience(const Operation *op, TimestampTz since)
+{
+	return spinpanel_now() - since > patience_of(op)->longest;
 }
 
 /* Takes seats away, now or later, or gives ground for it. */
@@ -101,20 +143,21 @@ removing(const Operation *op)
 		   strcmp(op->purpose, "schedule") == 0 || strcmp(op->purpose, "give_back") == 0;
 }
 
+/* What may be done depends on all seats of the pool. */
+static bool
+depends_on_pool(const Operation *op)
+{
+	return removing(op) || strcmp(op->purpose, "put_back") == 0 ||
+		   strcmp(op->purpose, "buy_back") == 0;
+}
+
 /* Waiting for what may take long: the longer it has taken, the less often. */
 static int64
 patient_delay(TimestampTz since, int64 at_least)
 {
 	int64 delay = (spinpanel_now() - since) / 1000 / 8;
 
-	return Min(Max(delay, at_least), Max(at_least, (int64) spinpanel_retry_max_delay));
-}
-
-static int
-attempts_allowed(const Operation *op)
-{
-	return restoring(op) || strcmp(op->purpose, "buy") == 0 ? ATTEMPTS_OF_RESTORE
-															: ATTEMPTS_OF_REMOVAL;
+	return Max(at_least, Min(delay, LONGEST_DELAY_MS));
 }
 
 /* The change leaves memory; its row says what is next. */
@@ -275,10 +318,11 @@ do_judge(void *arg)
 	bool whole = true;
 
 	resource = take_in(change, &licenses_known, &whole);
-	if (!whole)
+	if (!whole && removing(op))
 	{
 		/* Unless nobody decides about it again: see op_check.c. */
-		if (strcmp(op->purpose, "give_back") == 0 && spinpanel_operation_base(op, "meant", 0) > 0 &&
+		if (strcmp(op->purpose, "give_back") == 0 &&
+			spinpanel_operation_base(op, BASE_MEANT, 0) > 0 &&
 			spinpanel_now() - op->created_at < USECS_PER_DAY)
 		{
 			judging->verdict = VERDICT_WAIT;
@@ -375,35 +419,6 @@ failed_list(Change *change)
 	return NULL;
 }
 
-/* How looking again failed, and what becomes of it. */
-typedef struct LookFailed
-{
-	Operation *op;
-	const ReadAnswer *bad;
-} LookFailed;
-
-static void
-do_look_failed(void *arg)
-{
-	LookFailed *failed = arg;
-
-	switch (failed->bad->outcome)
-	{
-		case PARTNER_NOT_FOUND:
-		case PARTNER_NO_ACCESS:
-		case PARTNER_REFUSED:
-			spinpanel_operation_verified(
-				failed->op, psprintf("could not be looked at again: %s", failed->bad->error));
-			break;
-		default:
-			spinpanel_operation_verify_later(
-				failed->op, spinpanel_driver_later(failed->bad->retry_after > 0
-													   ? failed->bad->retry_after * 1000
-													   : spinpanel_driver_delay(6)));
-			break;
-	}
-}
-
 /*
  * A read that this step cannot do without failed.  Nothing was sent, so the
  * row stays in its state and is taken up again later.
@@ -419,7 +434,7 @@ read_failed(Change *change, const char *state)
 	TimestampTz since = op->sent_at != 0 ? op->sent_at : op->created_at;
 	bool waits;
 
-	if (change->list_read >= 0 && change->others_asked < op->other_count)
+	if (change->list_read >= 0 && removing(op) && change->others_asked < op->other_count)
 	{
 		/* A pool of which a part cannot be read is left alone. */
 		if (strcmp(state, "queued") == 0)
@@ -427,7 +442,7 @@ read_failed(Change *change, const char *state)
 					 "another account of ours that sells to this customer cannot be read", 0,
 					 false);
 		else
-			move_row(change, state, op->http_status, NULL,
+			move_row(change, state, op->http_status, op->error_code,
 					 "another account of ours that sells to this customer cannot be read",
 					 spinpanel_driver_later(patient_delay(since, 60000)), false);
 		return true;
@@ -449,17 +464,6 @@ read_failed(Change *change, const char *state)
 	if (bad == NULL)
 		return false;
 
-	if (strcmp(state, "done") == 0)
-	{
-		LookFailed failed;
-
-		failed.op = change->op;
-		failed.bad = bad;
-		(void) spinpanel_unit("putting a look at an operation off", do_look_failed, &failed,
-							  UNIT_REPEATABLE);
-		change_end(change);
-		return true;
-	}
 	/* A customer that is ours no longer does not come back by asking often. */
 	waits = bad->outcome == PARTNER_NOT_FOUND || bad->outcome == PARTNER_NO_ACCESS ||
 			bad->outcome == PARTNER_REFUSED;
@@ -602,9 +606,10 @@ do_resolve(void *arg)
 						patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
 				following->wait = true;
 			}
-			else if (op->attempts >= attempts_allowed(op))
+			else if (out_of_patience(op, op->sent_at))
 			{
-				spinpanel_op_followup_over(op, "failed", 0, NULL, "given up after many attempts",
+				spinpanel_op_followup_over(op, "failed", 0, NULL,
+										   "given up: it was tried for long and never carried out",
 										   NULL);
 				following->give_up = true;
 			}
@@ -620,21 +625,6 @@ do_resolve(void *arg)
 				spinpanel_driver_later(spinpanel_driver_delay(op->attempts)), true);
 			break;
 	}
-}
-
-static void
-do_look_again(void *arg)
-{
-	Change *change = arg;
-	bool licenses_known;
-	bool whole = true;
-	Jsonb *resource;
-
-	resource = take_in(change, &licenses_known, &whole);
-	if (resource != NULL && licenses_known)
-		spinpanel_op_followup_look_again(change->op, resource, audit_of(change));
-	else
-		spinpanel_operation_verified(change->op, "could not be looked at again");
 }
 
 /* ---- the steps --------------------------------------------------------------------- */
@@ -688,14 +678,6 @@ reads_done(void *arg)
 				change_end(change);
 			break;
 
-		case STEP_LOOK_AGAIN:
-			if (read_failed(change, "done"))
-				return;
-			(void) spinpanel_unit("looking at an operation again", do_look_again, change,
-								  UNIT_DURABLE);
-			change_end(change);
-			break;
-
 		case STEP_SEND:
 			elog(ERROR, "no read belongs to sending");
 	}
@@ -717,7 +699,7 @@ change_read(Change *change, ChangeStep step)
 		&change->reads, psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
 	change->skus_read = spinpanel_reads_ask(
 		&change->reads, psprintf("/customers/%s/subscribedskus", customer), NULL);
-	if (removing(op) && (step == STEP_READ || step == STEP_RESOLVE))
+	if (depends_on_pool(op) && (step == STEP_READ || step == STEP_RESOLVE))
 	{
 		char *path = psprintf("/customers/%s/subscriptions", customer);
 		int i;
@@ -735,32 +717,10 @@ change_read(Change *change, ChangeStep step)
 			(void) spinpanel_reads_ask(&change->others[i], path, NULL);
 		}
 	}
+	/* From the read before the change on. */
 	if (step != STEP_READ && strcmp(op->kind, "set_quantity") == 0)
-	{
-		/* Day of the read before the change, as the audit log wants it. */
-		struct pg_tm tm;
-		fsec_t fsec;
-		TimestampTz from = op->sent_at - 2 * USECS_PER_MINUTE;
-		StringInfoData path;
-		const char *c;
-		char *filter = psprintf(
-			"{\"Field\":\"CustomerId\",\"Value\":\"%s\",\"Operator\":\"equals\"}", customer);
-
-		initStringInfo(&path);
-		if (timestamp2tm(from, NULL, &tm, &fsec, NULL, NULL) != 0)
-			elog(ERROR, "timestamp out of range");
-		appendStringInfo(&path,
-						 "/auditrecords?startDate=%04d-%02d-%02d&size=500&filter=", tm.tm_year,
-						 tm.tm_mon, tm.tm_mday);
-		for (c = filter; *c; c++)
-		{
-			if (isalnum((unsigned char) *c) || *c == '-')
-				appendStringInfoChar(&path, *c);
-			else
-				appendStringInfo(&path, "%%%02X", (unsigned char) *c);
-		}
-		change->audit_read = spinpanel_reads_ask(&change->reads, path.data, NULL);
-	}
+		change->audit_read = spinpanel_reads_ask(
+			&change->reads, spinpanel_op_followup_audit_path(&op->customer_id, op->sent_at), NULL);
 }
 
 static void
@@ -802,19 +762,21 @@ sent(void *arg, const PartnerAnswer *answer)
 					 spinpanel_driver_later(delay), false);
 			break;
 		case PARTNER_CONFLICT:
-			if (op->attempts >= attempts_allowed(op))
+			/* A renewal or another change is running there, for a day at times. */
+			if (out_of_patience(op, op->created_at))
 				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
 						 0, true);
 			else
-				move_row(
-					change, not_now, answer->http_status, answer->error_code, answer->error,
-					spinpanel_driver_later(answer->retry_after > 0
-											   ? delay
-											   : Min(CONFLICT_DELAY_MS, spinpanel_retry_max_delay)),
-					true);
+				move_row(change, not_now, answer->http_status, answer->error_code, answer->error,
+						 spinpanel_driver_later(
+							 answer->retry_after > 0
+								 ? delay
+								 : patient_delay(op->created_at, Min(CONFLICT_DELAY_MS,
+																	 spinpanel_retry_max_delay))),
+						 true);
 			break;
 		case PARTNER_STALE:
-			if (op->attempts >= attempts_allowed(op))
+			if (out_of_patience(op, op->created_at))
 				move_row(change, "refused", answer->http_status, answer->error_code, answer->error,
 						 0, true);
 			else
@@ -868,14 +830,25 @@ change_send(Change *change)
 
 /* ---- taking up what is due -------------------------------------------------------------- */
 
+/*
+ * It, or another one of its pool: from the read before a change until what it
+ * wiped is set again, nothing else of the pool is read to be changed.
+ */
 static bool
-under_way(int64 operation_id)
+under_way(const Operation *op)
 {
 	Change *change;
 
 	for (change = changes; change != NULL; change = change->next)
-		if (change->op->operation_id == operation_id)
+	{
+		const Operation *other = change->op;
+
+		if (other->operation_id == op->operation_id ||
+			(other->has_sku && op->has_sku &&
+			 memcmp(&other->customer_id, &op->customer_id, sizeof(pg_uuid_t)) == 0 &&
+			 memcmp(&other->sku_id, &op->sku_id, sizeof(pg_uuid_t)) == 0))
 			return true;
+	}
 	return false;
 }
 
@@ -898,7 +871,7 @@ spinpanel_change_work(void)
 		MemoryContext context;
 		Change *change;
 
-		if (under_way(found->operation_id) || !found->has_subscription ||
+		if (under_way(found) || !found->has_subscription ||
 			!spinpanel_account_usable(found->account_id) ||
 			!spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
 			continue;
@@ -918,9 +891,7 @@ spinpanel_change_work(void)
 			ereport(LOG, (errmsg("spinpanel looks up the outcome of operation " INT64_FORMAT
 								 ", which was being sent when the worker ended",
 								 found->operation_id)));
-		change_read(change, found->verify                          ? STEP_LOOK_AGAIN
-							: strcmp(found->status, "queued") == 0 ? STEP_READ
-																   : STEP_RESOLVE);
+		change_read(change, strcmp(found->status, "queued") == 0 ? STEP_READ : STEP_RESOLVE);
 	}
 	MemoryContextDelete(due.context);
 }

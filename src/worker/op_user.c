@@ -326,7 +326,7 @@ over(UserChange *change, const char *status, int http_status, const char *code, 
 static void
 done(UserChange *change, const char *remark)
 {
-	if (spinpanel_operation_done(change->op, 0, answer_of(change), 0, remark))
+	if (spinpanel_operation_done(change->op, 0, answer_of(change), remark))
 		spinpanel_request_operation_over(change->op, "done", NULL, remark, result_of(change));
 }
 

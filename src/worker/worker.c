@@ -10,7 +10,8 @@
  * starts it again, and it goes on with what the tables say.
  *
  * It decides nothing.  What to do is in work_runs.c (runs), work_customer.c (customers),
- * work_requests.c (requests) and op_subscription.c, op_user.c and op_order.c (operations).
+ * work_requests.c (requests), op_subscription.c, op_user.c and op_order.c (operations) and op_watch.c
+ * (what became of them).
  */
 #include "postgres.h"
 
@@ -35,6 +36,7 @@
 #include "partner/partner.h"
 #include "state/account.h"
 #include "state/archive.h"
+#include "state/obligation.h"
 #include "state/operation.h"
 #include "state/request.h"
 #include "state/run.h"
@@ -42,6 +44,7 @@
 #include "worker/op_order.h"
 #include "worker/op_subscription.h"
 #include "worker/op_user.h"
+#include "worker/op_watch.h"
 #include "worker/work_customer.h"
 #include "worker/work_requests.h"
 #include "worker/work_runs.h"
@@ -90,7 +93,7 @@ do_next_due(void *arg)
 	TimestampTz b;
 
 	a = spinpanel_run_next_due();
-	b = spinpanel_operation_next_due();
+	b = Min(spinpanel_operation_next_due(), spinpanel_obligation_next_look());
 	moments->next_due = Min(Min(a, b), spinpanel_request_next_due());
 }
 
@@ -113,7 +116,7 @@ static int
 operations_active(void)
 {
 	return spinpanel_fulfil_active() + spinpanel_change_active() + spinpanel_userchange_active() +
-		   spinpanel_order_active();
+		   spinpanel_order_active() + spinpanel_watch_active();
 }
 
 static void
@@ -348,6 +351,7 @@ spinpanel_worker_main(Datum main_arg)
 					spinpanel_turn_look();
 					spinpanel_fulfil_work();
 					spinpanel_change_work();
+					spinpanel_watch_work();
 					spinpanel_userchange_work();
 					spinpanel_order_work();
 					if (now_ms() >= next_keep)
@@ -367,6 +371,7 @@ spinpanel_worker_main(Datum main_arg)
 			spinpanel_turn_forget();
 			spinpanel_fulfil_forget();
 			spinpanel_change_forget();
+			spinpanel_watch_forget();
 			spinpanel_userchange_forget();
 			spinpanel_order_forget();
 			spinpanel_night_forget();

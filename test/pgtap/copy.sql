@@ -10,7 +10,7 @@ DO $$ BEGIN EXECUTE format('COPY (SELECT %L) TO %L', '{"client_secret": "tap-sec
 
 SELECT matches(pg_temp.setup('account'), '^not ok . no account', 'no account yet');
 SELECT is((SELECT string_agg(DISTINCT item, ', ' ORDER BY item) FROM spinpanel.check_setup()),
-    'account, approvals, copy, counters, lag, last night, open operations, paused, pg_cron, preload, requests, worker', 'the items');
+    'account, approvals, copy, counters, lag, last night, obligations, open operations, paused, pg_cron, preload, requests, worker', 'the items');
 SELECT matches(pg_temp.setup('preload'), '^ok', 'preloaded');
 SELECT matches(pg_temp.setup('worker'), '^not ok . it serves database "spinpanel_regression".*Set spinpanel.database', 'the worker is another database''s');
 SELECT matches(pg_temp.setup('pg_cron'), '^not ok . not in this database', 'pg_cron is in another database');
@@ -44,9 +44,13 @@ SELECT is(pg_temp.setup('credential') ~ 'secret|token"', false, 'nothing secret 
 -- open work of every kind, and work that is over
 INSERT INTO spinpanel.customer (customer_id, name, first_seen_at) VALUES ('00000000-0000-4000-8000-000000000001', 'Contoso', now());
 INSERT INTO spinpanel.relationship (customer_id) VALUES ('00000000-0000-4000-8000-000000000001');
-INSERT INTO spinpanel.operation (kind, purpose, account_id, customer_id, wanted, status, created_at, verify_at)
-SELECT 'set_quantity', 'remove', 1, '00000000-0000-4000-8000-000000000001', '{"quantity": 1}', s, now() - '2 days'::interval, now()
+INSERT INTO spinpanel.operation (kind, purpose, account_id, customer_id, wanted, status, created_at)
+SELECT 'set_quantity', 'remove', 1, '00000000-0000-4000-8000-000000000001', '{"quantity": 1}', s, now() - '2 days'::interval
 FROM unnest(ARRAY['queued', 'sending', 'unknown', 'done', 'refused', 'failed', 'cancelled']) AS s;
+INSERT INTO spinpanel.obligation (kind, stage, operation_id, account_id, customer_id, sku_id, subscription_id, seats, leaves,
+    effective_at, look_at, created_at)
+SELECT 'removed', 'settle', operation_id, 1, customer_id, '00000000-0000-4000-9000-000000000001',
+    '00000000-0000-4000-9000-000000000002', 1, 1, now(), now() - '3 hours'::interval, now() FROM spinpanel.operation WHERE status = 'done';
 INSERT INTO spinpanel.license_request (kind, customer_id, sku_id, status, created_at)
 SELECT 'assign', '00000000-0000-4000-8000-000000000001', '00000000-0000-4000-9000-000000000001', s, now()
 FROM unnest(ARRAY['queued', 'buying', 'provisioning', 'assigning', 'done', 'failed', 'cancelled']) AS s;
@@ -61,16 +65,17 @@ SELECT matches(pg_temp.setup('approvals'), '^not ok . 1 ', 'approvals');
 SELECT matches(pg_temp.setup('last night'), '^not ok . 2026-01-01: failed.*no network.*nightly\(\)', 'the last night');
 CREATE FUNCTION pg_temp.open() RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown')),
-        (SELECT count(*) FROM spinpanel.operation WHERE verify_at IS NOT NULL),
+        (SELECT count(*) FROM spinpanel.obligation),
         (SELECT count(*) FROM spinpanel.license_request WHERE status NOT IN ('done', 'failed', 'cancelled')),
         (SELECT count(*) FROM spinpanel.adjustment WHERE status IN ('queued', 'awaiting_approval')),
         (SELECT count(*) FROM spinpanel.run WHERE status IN ('queued', 'running')))
 $$;
-SELECT is(pg_temp.open(), '3 7 4 2 2', 'what is open');
+SELECT is(pg_temp.open(), '3 1 4 2 2', 'what is open');
+SELECT matches(pg_temp.setup('obligations'), '^not ok . 1 changes.*1 of them late', 'what changes took, and has not been looked at');
 
 -- the original: activate() by mistake harms nothing
 SELECT is(spinpanel.activate(), 0, 'no copy: nothing to activate');
-SELECT is(pg_temp.open(), '3 7 4 2 2', '... and nothing is cancelled');
+SELECT is(pg_temp.open(), '3 1 4 2 2', '... and nothing is cancelled');
 
 -- an upgraded cluster
 UPDATE spinpanel.account SET system_identifier = 1;
@@ -78,7 +83,7 @@ SELECT matches(pg_temp.setup('copy'), '^not ok . this is a copy of the database 
 SELECT ok(spinpanel.connect_account('main', 'aaaaaaaa-0000-4000-8000-000000000001', 'client', current_setting('tap.file')) > 0, 'connecting it again');
 SELECT matches(pg_temp.setup('copy'), '^not ok', '... does not activate a copy');
 SELECT is(spinpanel.activate(resume => true), 2, 'activate, going on with what is open');
-SELECT is(pg_temp.open(), '3 7 4 2 2', '... nothing is cancelled');
+SELECT is(pg_temp.open(), '3 1 4 2 2', '... nothing is cancelled');
 SELECT matches(pg_temp.setup('copy'), '^ok', '... and it is no copy any more');
 SELECT ok((SELECT scheduled_at > now() - '1 day'::interval FROM spinpanel.installation), 'no night of the original is missed here');
 

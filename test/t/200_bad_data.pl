@@ -168,7 +168,7 @@ like($said{'First zero, then four'}, qr/fell|second read/, '... the pool is in d
 is(now('Access lost'), 10, 'with licence access again, it goes on');
 
 # --- what cannot be looked at again is not asked for again and again
-$t->wait_for(q{SELECT count(*) FROM spinpanel.operation WHERE verify_at < spinpanel._now()}, '0', 20);
+$t->wait_for(q{SELECT count(*) FROM spinpanel.obligation WHERE look_at < spinpanel._now()}, '0', 20);
 cmp_ok(scalar(grep { $_->{customer} eq $id{'Gone afterwards'} } $t->requests(kind => 'subscription')), '<=', 4, 'a customer that is gone is not asked about for ever');
 
 # --- stale: nothing could be read for longer than max_data_age

@@ -100,7 +100,7 @@ sub prepare
 # All that was begun is over, and was looked at once more
 sub quiet
 {
-	return $t->wait_for(q{SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown') OR verify_at IS NOT NULL}, '0', 60);
+	return $t->wait_for(q{SELECT (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown')) + (SELECT count(*) FROM spinpanel.obligation WHERE kind IN ('removed', 'raised'))}, '0', 60);
 }
 
 # What is wrong with each customer, by the ledger and the state of Partner Center

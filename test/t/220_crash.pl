@@ -42,7 +42,7 @@ sub afresh
 	return;
 }
 
-sub quiet { return $t->wait_for(q{SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown') OR verify_at IS NOT NULL}, '0', 60) }
+sub quiet { return $t->wait_for(q{SELECT (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown')) + (SELECT count(*) FROM spinpanel.obligation WHERE kind IN ('removed', 'raised'))}, '0', 60) }
 
 # What the ledger says against what a night does when nothing happens
 sub once

@@ -172,9 +172,9 @@ sub settled
 	$patience = 3 unless $good;
 	for (1 .. 3)
 	{
-		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.operation WHERE verify_at IS NOT NULL)") eq 't';
+		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.obligation WHERE kind IN ('removed', 'raised'))") eq 't';
 		$t->advance(minutes => 62);
-		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.operation WHERE verify_at < ' . sprintf($now, $t->{offset}), '0', $good ? 20 : 1);
+		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.obligation WHERE look_at < ' . sprintf($now, $t->{offset}), '0', $good ? 20 : 1);
 		$t->poll(sub { $t->sql($open) eq '0' }, $good ? 6 : 1);
 	}
 	return ok($t->wait_for($open, '0', $good ? 10 : 1) && $good, "$title: everything ends");
