@@ -158,7 +158,7 @@ cmp_ok(only()->{scheduled_next}{quantity} // 16, '>=', 14, 'four more seats sinc
 
 # --- paused at the last moment
 fresh([ map { { offer => 'legacy-SPB', quantity => $_->[0], started_days_ago => $_->[1] } } [ 6, 700 ], [ 4, 500 ] ], 8, 7);
-$t->fault({ action => 'delay', ms => 500, match => { kind => 'subscription' }, count => 2 });
+$t->fault({ action => 'delay', ms => 2000, match => { kind => 'subscription' }, count => 2 });
 my $since = $t->counts->{last_seq};
 $t->sql('SELECT spinpanel.adjust()');
 $t->poll(sub { scalar $t->requests(since => $since, kind => 'subscription') });
