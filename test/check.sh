@@ -201,7 +201,7 @@ for step in $STEPS; do
 			fi
 			if [[ -n ${names// /} ]]; then
 				sp_tap_environment
-				limit=300; [[ -n $full ]] && limit=3600
+				limit=600; [[ -n $full ]] && limit=3600
 				# shellcheck disable=SC2086
 				(unset PGHOST PGPORT PGUSER PGDATABASE; perl "$harness" --spool "$SP_WORK/tap" --result "$SP_WORK/tap.result" \
 					--jobs "${SPINPANEL_JOBS:-2}" --timeout "$limit" --log "$SP_WORK/tmp_check/log/regress_log_%s" --log "$SP_WORK/tmp_check/log/%s_*.log" $names)
