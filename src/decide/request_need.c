@@ -126,6 +126,15 @@ spinpanel_need_obstacle(const PlanSubscription *s, const NeedTerms *terms, const
 	return NULL;
 }
 
+bool
+spinpanel_need_reactivable(const PlanSubscription *s, const NeedTerms *terms, const NeedRule *rule)
+{
+	return s->status == PLAN_SUSPENDED && s->suspended_by == PLAN_OURS && s->quantity > 0 &&
+		   s->changes < NEED_MAX_CHANGES && terms->usable &&
+		   matches(rule->term_duration, terms->term_duration) &&
+		   matches(rule->billing_cycle, terms->billing_cycle);
+}
+
 static bool
 better(const PlanSubscription *a, const PlanSubscription *b)
 {
@@ -164,8 +173,7 @@ spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms, const NeedRu
 		{
 			if (s->suspended_by != PLAN_OURS)
 				blocked = true;
-			else if (terms[i].usable && matches(rule->term_duration, terms[i].term_duration) &&
-					 matches(rule->billing_cycle, terms[i].billing_cycle) &&
+			else if (spinpanel_need_reactivable(s, &terms[i], rule) &&
 					 (own < 0 || better(s, &pool->subscriptions[own])))
 				own = i;
 			continue;

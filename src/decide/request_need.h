@@ -100,6 +100,10 @@ extern int64_t spinpanel_need(const NeedFigures *figures);
 extern const char *spinpanel_need_obstacle(const PlanSubscription *subscription,
 										   const NeedTerms *terms, const NeedRule *rule);
 
+/* One that we suspended and may take up again */
+extern bool spinpanel_need_reactivable(const PlanSubscription *subscription, const NeedTerms *terms,
+									   const NeedRule *rule);
+
 extern void spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms,
 								  const NeedRule *rule, PlanTime now, NeedSource *source);
 

@@ -41,8 +41,7 @@ typedef struct Planning
 	AskUser *users;
 	const AskRequest *requests;
 	AskPlan *plan;
-	int64_t
-		unapproved; /* what this plan buys without an approval: the limit is one for all pools */
+	int64_t allowance; /* what the purchase limit leaves; it is one for all pools */
 } Planning;
 
 static int64_t
@@ -177,6 +176,40 @@ is_settled(Planning *p, int32_t i)
 }
 
 /*
+ * Does it go its own way?  One that follows ends with the request it follows, so
+ * it leads nobody, and nobody waits for it (that one might wait for itself).
+ */
+static bool
+goes_alone(const Planning *p, int32_t i)
+{
+	const AskRequest *r = &p->requests[i];
+
+	switch (p->plan->effects[i].kind)
+	{
+		case ASK_FINISH_DONE:
+		case ASK_FINISH_FAILED:
+		case ASK_FINISH_CANCELLED:
+		case ASK_FOLLOW:
+			return false;
+		default:
+			return r->follows == 0 || r->leader_status == ASK_CANCELLED;
+	}
+}
+
+/*
+ * Its older one becomes the nearest that goes its own way.  They are decided from the
+ * oldest on, so what lies before that one is known already.
+ */
+static void
+pass_by(Planning *p, int32_t i)
+{
+	AskEffect *e = &p->plan->effects[i];
+
+	if (e->older >= 0 && !goes_alone(p, e->older))
+		e->older = p->plan->effects[e->older].older;
+}
+
+/*
  * Requests of one user and SKU go one after the other, and the last one asked for
  * decides in the end.  True: it is not its turn.
  */
@@ -184,62 +217,37 @@ static bool
 comes_later(Planning *p, int32_t i)
 {
 	const AskRequest *r = &p->requests[i];
-	int32_t before = -1; /* the nearest older one */
-	int32_t begun = -1; /* the nearest younger one that has begun */
-	int32_t next = -1; /* the nearest younger one of the other kind */
-	bool other_kind = false; /* one of the other kind lies before begun */
-	int32_t in_the_way;
-	int32_t k;
+	AskEffect *e = &p->plan->effects[i];
+	int32_t begun = e->begun;
+	int32_t in_the_way = e->older >= 0 ? e->older : begun;
+	bool opposed; /* one of the other kind lies between them */
 
-	for (k = p->users[r->user].first; k >= 0; k = p->plan->effects[k].next_of_user)
-	{
-		const AskRequest *o = &p->requests[k];
-		AskEffectKind kind = p->plan->effects[k].kind;
-
-		if (k == i || o->pool != r->pool || o->status > ASK_ASSIGNING || kind == ASK_FINISH_DONE ||
-			kind == ASK_FINISH_FAILED || kind == ASK_FINISH_CANCELLED)
-			continue;
-		if (k < i)
-			before = k;
-		else
-		{
-			if (next < 0 && o->release != r->release)
-				next = k;
-			if (begun < 0 && in_progress(o))
-			{
-				begun = k;
-				other_kind = next >= 0 && next < k;
-			}
-		}
-	}
-	if (!r->release && next >= 0)
+	if (!r->release && e->opposite >= 0)
 	{
 		set_effect(p, i, ASK_FINISH_CANCELLED, "the licence is to be released");
 		return true;
 	}
-	in_the_way = before >= 0 ? before : begun;
+	/* That one found that its user does not hold the licence. */
+	if (r->release && begun >= 0 && !p->requests[begun].release)
+	{
+		set_effect(p, i, ASK_FINISH_CANCELLED, "the licence was asked for again since");
+		return true;
+	}
 	if (in_the_way < 0)
 		return false;
-	if (p->requests[in_the_way].release == r->release && (in_the_way == before || !other_kind))
+	opposed = p->requests[in_the_way].release != r->release ||
+			  (in_the_way == begun && e->opposite >= 0 && e->opposite < begun);
+	if (!opposed)
 	{
-		AskEffect *e = &p->plan->effects[i];
-		const AskRequest *leader = &p->requests[in_the_way];
-		int64_t id = leader->id;
-
-		/* One that follows, too, is led by the same. */
-		if (leader->follows != 0)
-			id = leader->follows;
-		else if (p->plan->effects[in_the_way].kind == ASK_FOLLOW)
-			id = p->plan->effects[in_the_way].other;
-		set_effect(p, i, ASK_FOLLOW, "the same as request %lld", (long long) id);
+		set_effect(p, i, ASK_FOLLOW, "the same as request %lld",
+				   (long long) p->requests[in_the_way].id);
 		e->reason = ASK_FOR_LEADER;
-		e->other = id;
+		e->other = p->requests[in_the_way].id;
 		e->until = after(p->customer->now, OTHERS);
 	}
 	else
 	{
 		int64_t id = p->requests[in_the_way].id;
-		AskEffect *e = &p->plan->effects[i];
 
 		set_wait(p, i, ASK_FOR_USER, patient(p, i, PLAN_SECOND), id, NULL);
 		snprintf(e->text, sizeof(e->text), "waits for request %lld of the same user",
@@ -444,6 +452,12 @@ spinpanel_request_may_send(const AskCustomer *c, const AskPool *pool, const AskS
 			return 0;
 		}
 	}
+	else if (sending->kind == NEED_REACTIVATE && s != NULL &&
+			 !spinpanel_need_reactivable(s, &pool->terms[sending->subscription], &pool->rule))
+	{
+		snprintf(why, why_size, "its subscription is not one to reactivate by now");
+		return 0;
+	}
 	if (pool->max_seats >= 0)
 	{
 		int64_t room = (int64_t) pool->max_seats - pool->owned;
@@ -489,7 +503,7 @@ bool
 spinpanel_request_told(const AskCustomer *c, const AskPool *pool, const AskRequest *r)
 {
 	return r->refused_at != 0 && c->now - r->refused_at < c->settle_time &&
-		   pool->freed_at <= r->refused_at;
+		   pool->freed_at < r->refused_at;
 }
 
 /* Does it lack a seat in this pass?  (They are marked by their group.) */
@@ -534,24 +548,15 @@ all_fail(Planning *p, const AskPool *pool, const char *why)
 	set_effect(p, i, ASK_FINISH_FAILED, "%s", why);
 }
 
-/* Those for which no seat is free, oldest first. */
+/* Seats have to be bought: can they, where from, and who has let it pass? */
 static void
-buy_for(Planning *p, int32_t pool_index)
+prepare_purchase(Planning *p, int32_t pool_index)
 {
 	const AskCustomer *c = p->customer;
 	AskPool *pool = &p->pools[pool_index];
-	AskPurchase *purchase;
-	NeedSource source;
 	char why[ASK_TEXT];
 	char text[ASK_TEXT + 60];
-	int64_t adjustment = 0;
-	int64_t approved = 0;
-	int64_t allowance;
-	int64_t most = INT32_MAX; /* what was refused was more than this */
-	int32_t chosen = 0;
-	int32_t others = 0;
-	int32_t room;
-	bool stopped = false;
+	int32_t lacking = 0;
 	int32_t i;
 
 	FOR_EACH_LACKING(p, pool, i)
@@ -563,9 +568,9 @@ buy_for(Planning *p, int32_t pool_index)
 					   r->decision != NULL && r->decision[0] ? ": " : "",
 					   r->decision != NULL ? r->decision : "");
 		else
-			others++;
+			lacking++;
 	}
-	if (others == 0)
+	if (lacking == 0)
 		return;
 
 	/* One change of quantity at a time; its end wakes them. */
@@ -581,7 +586,8 @@ buy_for(Planning *p, int32_t pool_index)
 		return;
 	}
 
-	switch (spinpanel_request_can_buy(c, pool, true, others, &source, &room, why, sizeof(why)))
+	switch (spinpanel_request_can_buy(c, pool, true, lacking, &pool->source, &pool->room, why,
+									  sizeof(why)))
 	{
 		case ASK_BUY_OFF:
 		case ASK_BUY_MAX_SEATS:
@@ -595,73 +601,90 @@ buy_for(Planning *p, int32_t pool_index)
 		default:
 			break;
 	}
+	pool->buys = true;
 
 	/* What a person let pass is not held again: it goes first. */
 	FOR_EACH_LACKING(p, pool, i)
 	{
 		const AskRequest *r = &p->requests[i];
 
-		if (adjustment == 0 && r->approval == ASK_APPROVAL_GRANTED && r->approved_seats > 0)
+		if (pool->adjustment == 0 && r->approval == ASK_APPROVAL_GRANTED && r->approved_seats > 0)
 		{
-			adjustment = r->adjustment;
-			approved = r->approved_seats;
+			pool->adjustment = r->adjustment;
+			pool->approved = r->approved_seats;
 		}
 	}
-	allowance = adjustment != 0 ? approved : allowance_of(c) - p->unapproved;
-	/* All that a reactivated subscription has is paid for. */
-	if (source.kind == NEED_REACTIVATE && adjustment == 0)
-		allowance = allowance < source.room ? 0 : source.room;
+}
 
-	purchase = &p->plan->purchases[p->plan->purchase_count];
-	others = 0;
-	FOR_EACH_LACKING(p, pool, i)
+/* One more of those for which seats are to be bought; they come oldest first. */
+static void
+choose(Planning *p, int32_t i)
+{
+	const AskRequest *r = &p->requests[i];
+	AskPool *pool = &p->pools[r->pool];
+	AskEffect *e = &p->plan->effects[i];
+	int64_t *left = pool->adjustment != 0 ? &pool->approved : &p->allowance;
+	int64_t cost = 1;
+	int64_t cap = r->buy_most > 0 ? least(pool->most, r->buy_most) : pool->most;
+
+	if (pool->full || (pool->adjustment != 0 && r->adjustment != pool->adjustment))
+		return;
+	if (pool->chosen >= pool->room || pool->chosen >= cap)
 	{
-		const AskRequest *r = &p->requests[i];
-		int64_t cap = r->buy_most > 0 ? least(most, r->buy_most) : most;
+		pool->full = true;
+		return;
+	}
+	/* All that a reactivated subscription has is paid for. */
+	if (pool->source.kind == NEED_REACTIVATE && pool->adjustment == 0)
+		cost = pool->chosen == 0 ? pool->source.room : 0;
+	if (*left < cost)
+		return;
+	*left -= cost;
+	pool->most = cap;
+	pool->chosen++;
+	set_effect(p, i, ASK_BUY, NULL);
+	e->level = narrow((int64_t) pool->figures.active + pool->figures.unshown + pool->chosen);
+}
 
-		if (stopped || (adjustment != 0 && r->adjustment != adjustment))
-			others++;
-		else if (chosen >= room || chosen >= cap)
-		{
-			stopped = true;
-			others++;
-		}
-		else if (allowance <= 0)
-			others++;
-		else
+/* What was chosen is one purchase; the others wait, or ask a person. */
+static void
+finish_purchase(Planning *p, int32_t pool_index)
+{
+	const AskCustomer *c = p->customer;
+	AskPool *pool = &p->pools[pool_index];
+	char text[ASK_TEXT];
+	int32_t others = 0;
+	int32_t i;
+
+	FOR_EACH_LACKING(p, pool, i)
+	others++;
+	if (pool->chosen > 0)
+	{
+		AskPurchase *purchase = &p->plan->purchases[p->plan->purchase_count];
+
+		for (i = pool->first; i >= 0; i = p->plan->effects[i].next_of_pool)
 		{
 			AskEffect *e = &p->plan->effects[i];
 
-			allowance--;
-			most = cap;
-			set_effect(p, i, ASK_BUY, NULL);
+			if (e->kind != ASK_BUY)
+				continue;
 			e->group = p->plan->purchase_count;
-			e->level = narrow((int64_t) pool->figures.active + pool->figures.unshown + chosen + 1);
-			chosen++;
+			snprintf(e->text, sizeof(e->text),
+					 "one of %d seat(s) to buy: %d active units, %d assigned as reported, %d free",
+					 (int) pool->chosen, (int) pool->figures.active, (int) pool->figures.consumed,
+					 (int) narrow(spinpanel_need_free(&pool->figures)));
 		}
-	}
-	if (chosen > 0)
-	{
-		for (i = pool->first; i >= 0; i = p->plan->effects[i].next_of_pool)
-			if (p->plan->effects[i].kind == ASK_BUY)
-				snprintf(
-					p->plan->effects[i].text, sizeof(p->plan->effects[i].text),
-					"one of %d seat(s) to buy: %d active units, %d assigned as reported, %d free",
-					(int) chosen, (int) pool->figures.active, (int) pool->figures.consumed,
-					(int) narrow(spinpanel_need_free(&pool->figures)));
 		purchase->pool = pool_index;
-		purchase->source = source;
-		purchase->seats = chosen;
-		purchase->adjustment = adjustment;
-		if (adjustment == 0)
-			p->unapproved += source.kind == NEED_REACTIVATE ? source.room : chosen;
+		purchase->source = pool->source;
+		purchase->seats = pool->chosen;
+		purchase->adjustment = pool->adjustment;
 		p->plan->purchase_count++;
 	}
 	if (others == 0)
 		return;
 
 	/* As many as go at once, or the approved ones first: next turn. */
-	if (stopped || adjustment != 0)
+	if (pool->full || pool->adjustment != 0)
 	{
 		all_wait(p, pool, ASK_FOR_PURCHASE, BLOCKED, false, "waits for a purchase in this pool");
 		return;
@@ -821,7 +844,7 @@ decide_pool(Planning *p, int32_t pool_index)
 		all_wait(p, pool, ASK_FOR_RELEASE, SOON, false, "waits for a release in this pool");
 		return;
 	}
-	buy_for(p, pool_index);
+	prepare_purchase(p, pool_index);
 }
 
 /* ---- one user --------------------------------------------------------------------------------- */
@@ -884,6 +907,7 @@ append(Planning *p, int32_t i)
 	e->group = -1;
 	e->level = -1;
 	e->next_of_user = e->next_of_pool = -1;
+	e->older = e->begun = e->opposite = -1;
 	if (pool->last >= 0)
 		p->plan->effects[pool->last].next_of_pool = i;
 	else
@@ -898,30 +922,87 @@ append(Planning *p, int32_t i)
 	p->users[r->user].last = i;
 }
 
+/* The requests of one user and one pool, each with those beside it. */
+static void
+link_user(Planning *p, int32_t user_index)
+{
+	int32_t i;
+
+	for (i = p->users[user_index].first; i >= 0; i = p->plan->effects[i].next_of_user)
+	{
+		AskPool *pool = &p->pools[p->requests[i].pool];
+
+		if (p->requests[i].status > ASK_ASSIGNING)
+			continue;
+		if (pool->user == user_index)
+			p->plan->effects[i].older = pool->latest;
+		pool->user = user_index;
+		pool->latest = i;
+	}
+}
+
+/* From the youngest to the oldest: what lies after each is known by then. */
+static void
+link_younger(Planning *p, int32_t i)
+{
+	const AskRequest *r = &p->requests[i];
+	const AskEffect *e = &p->plan->effects[i];
+	const AskRequest *o;
+	AskEffect *older;
+
+	if (e->older < 0)
+		return;
+	o = &p->requests[e->older];
+	older = &p->plan->effects[e->older];
+	older->begun = in_progress(r) ? i : e->begun;
+	older->opposite = r->release != o->release ? i : e->opposite;
+}
+
 void
 spinpanel_request_plan(const AskCustomer *customer, AskPool *pools, int32_t pool_count,
 					   AskUser *users, int32_t user_count, const AskRequest *requests,
 					   int32_t request_count, AskPlan *plan)
 {
-	Planning planning = { customer, pools, users, requests, plan, 0 };
+	Planning planning = { customer, pools, users, requests, plan, allowance_of(customer) };
 	Planning *p = &planning;
 	int32_t i;
 
 	plan->purchase_count = 0;
 	plan->group_count = 0;
 	for (i = 0; i < pool_count; i++)
-		pools[i].first = pools[i].last = -1;
+	{
+		AskPool *pool = &pools[i];
+
+		pool->first = pool->last = pool->user = pool->latest = -1;
+		pool->buys = pool->full = false;
+		pool->room = pool->chosen = 0;
+		pool->most = INT32_MAX;
+		pool->adjustment = pool->approved = 0;
+	}
 	for (i = 0; i < user_count; i++)
 		users[i].first = users[i].last = users[i].group = -1;
 	for (i = 0; i < request_count; i++)
 		append(p, i);
+	for (i = 0; i < user_count; i++)
+		link_user(p, i);
+	for (i = request_count - 1; i >= 0; i--)
+		link_younger(p, i);
 
 	for (i = 0; i < request_count; i++)
+	{
+		pass_by(p, i);
 		if (requests[i].due)
 			decide_alone(p, i);
+	}
 	for (i = 0; i < pool_count; i++)
 		if (pools[i].read)
 			decide_pool(p, i);
+	for (i = 0; i < request_count; i++)
+		if (pools[requests[i].pool].buys && lacks(p, i))
+			choose(p, i);
+	for (i = 0; i < pool_count; i++)
+		if (pools[i].buys)
+			finish_purchase(p, i);
 	for (i = 0; i < request_count; i++)
 		if (plan->effects[i].group == LACKING)
 			plan->effects[i].group = -1;

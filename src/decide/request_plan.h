@@ -30,9 +30,11 @@
  *     none of their own and are alike (told that no seat is free, or not; stock_only,
  *     or not; the same approval), no younger one gets a seat or a purchase while an
  *     older one gets none.  (Its user may keep the older one waiting after that.)
+ *     The purchase limit is one for all pools: it serves the oldest of all of them.
  *  5. An assignment whose user asked later for the release is not bought for and not
- *     assigned; a request follows another only if no request of the other kind
- *     lies between them.
+ *     assigned, nor is a release sent whose user's later assignment has begun.  A
+ *     request follows another only if no request of the other kind lies between
+ *     them, and never one that ends with it.
  *  6. One user's requests that are assigned (released) together are one group, and a
  *     user has one of these two groups at most.
  *  7. Applying the effects and planning again at the same moment gives no second
@@ -130,6 +132,16 @@ typedef struct AskPool
 	/* for the planner's own use */
 	int32_t first;
 	int32_t last;
+	int32_t user; /* whose requests are being linked */
+	int32_t latest; /* the last of these */
+	bool buys; /* seats are to be bought */
+	bool full; /* ... as many as go at once */
+	NeedSource source;
+	int32_t room;
+	int32_t chosen;
+	int64_t most; /* what was refused to one of them was more than this */
+	int64_t adjustment; /* of the approval that is used; 0 = the limit */
+	int64_t approved; /* what is left of it */
 } AskPool;
 
 /* Oldest first: ids ascend. */
@@ -177,7 +189,7 @@ typedef enum AskEffectKind
 	ASK_FOLLOW, /* ends with another request (other) */
 	ASK_FINISH_DONE,
 	ASK_FINISH_FAILED,
-	ASK_FINISH_CANCELLED, /* its user's licence is to be released */
+	ASK_FINISH_CANCELLED, /* the opposite was asked for later */
 	ASK_SET_LOCATION, /* of its user; group */
 	ASK_RELEASE, /* group */
 	ASK_ASSIGN, /* group */
@@ -215,6 +227,10 @@ typedef struct AskEffect
 	int32_t stage;
 	int32_t next_of_user;
 	int32_t next_of_pool;
+	/* ... of the same user and pool, indexes; -1 = none */
+	int32_t older; /* the next older one; then the nearest that goes its own way */
+	int32_t begun; /* the nearest younger one that has begun */
+	int32_t opposite; /* the nearest younger one of the other kind */
 } AskEffect;
 
 typedef struct AskPurchase

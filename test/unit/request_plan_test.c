@@ -8,7 +8,7 @@
  *     active=10 consumed=9 owned=10 reserved= unshown= claimed= unreported= lagging=
  *     released= removing=  quantity= maximum= (of the one subscription; quantity=0: none)
  *     max=  limit=  recent=  until=  unread=  unlooked=  releasing=  freed=
- *     off  increment  location  buying  offer  unread_pool  person  suspended
+ *     off  increment  location  buying  offer  unread_pool  person  suspended  others (by them)
  *
  * then the requests, oldest first: kind (a, r), user and, behind a dot, the pool
  * ("a1", "r2.1"), with facts behind colons:
@@ -186,6 +186,8 @@ take_figure(Situation *s, const char *word)
 		subscription->status = PLAN_SUSPENDED;
 		subscription->suspended_by = PLAN_OURS;
 	}
+	else if (strcmp(word, "others") == 0)
+		subscription->suspended_by = PLAN_PERSON;
 	else
 	{
 		printf("Bail out! what is \"%s\"?\n", word);
@@ -404,6 +406,7 @@ test_doubt(void)
 	plan_is("active=11 freed=1 a1:told=3", "assign-0",
 			"a licence was released since: it is tried again");
 	plan_is("active=11 freed=5 a1:told=3", "buy", "... before: it is not");
+	plan_is("active=11 freed=3 a1:told=3", "assign-0", "... at the same moment: in doubt it is");
 	plan_is("active=11 released=1 reserved=1 a1", "wait-reserved",
 			"a release may be counted twice: nobody's seat is taken");
 	plan_is("releasing=10 a1", "wait-release", "a release under way");
@@ -435,6 +438,14 @@ test_purchases(void)
 	plan_is("a1:most=1 a2:most=1", "buy wait-purchase", "the oldest alone");
 	plan_is("limit=1 a1 a2", "buy ask", "the purchase limit");
 	plan_is("limit=1 recent=1 a1", "ask", "... was reached");
+	plan_is("limit=2 a1 a2.1 a3", "buy buy ask", "the limit serves the oldest of all pools");
+	plan_is("limit=2 a1.1 a2 a3.1", "buy buy ask", "... whatever their order");
+	plan_is("limit=9 suspended a1.1 a2 a3.1 a4", "buy ask buy ask",
+			"what does not fit into the limit keeps no other pool waiting");
+	plan_is("limit=11 suspended a1.1 a2 a3.1 a4", "buy buy ask buy",
+			"a reactivation takes all of its seats from the limit at once");
+	plan_is("limit=1 a1.1:granted=1:adj=7 a2 a3", "buy buy ask",
+			"what was approved takes nothing from the limit");
 	plan_is("limit=0 active=11 a1:waits:adj=7 a2", "assign-0 ask",
 			"who waits for a person gets the free seat before younger ones");
 	plan_is("limit=0 a1:granted=1:adj=7 a2", "buy wait-purchase", "approved: it goes first");
@@ -497,6 +508,22 @@ test_order(void)
 	plan_is("a1:follows=9", "wait-leader", "... is open");
 	plan_is("a1:assigning:op=over", "again", "nobody told it that its operation is over");
 	plan_is("active=11 a1:quiet a2", "keep assign-0", "who is not due is left alone");
+	plan_is("a1:follows=2 a1", "wait-leader buy", "a request does not follow its own follower");
+	plan_is("active=11 a1:follows=3:quiet a1:follows=1:quiet a1", "keep keep assign-0",
+			"... nor one that follows that");
+	plan_is("r1:follows=2:quiet r1:held", "keep release-0", "... nor a release");
+	plan_is("a1:quiet:assigning:op=open a1:follows=1 a1 r1:follows=1",
+			"keep wait-leader cancel "
+			"wait-leader",
+			"a release that follows counts as any other");
+	plan_is("r1:held a1:quiet:assigning:op=open", "cancel keep",
+			"the last one asked for decides: a release comes too late for an assignment");
+	plan_is("r1:held a1:quiet:seat:prov", "cancel keep", "... for which a seat was bought, too");
+	plan_is("active=11 r1:held a1", "release-0 wait-user", "... not if that has not begun");
+	plan_is("r1:held r1:quiet:assigning:op=open", "follow-2 keep",
+			"a release follows a younger one that has begun");
+	plan_is("active=11 a1:follows=9:leader=cancelled a1", "again follow-1",
+			"who follows nobody any more goes before younger ones");
 }
 
 /* ---- right before it is sent ------------------------------------------------------------- */
@@ -546,6 +573,8 @@ test_sending(void)
 	order.term_duration = "P1Y";
 	send_is("offer quantity=0", order, 0, "... another term");
 	send_is("suspended owned=0", back, 1, "reactivated");
+	send_is("owned=0", back, 0, "somebody has reactivated it");
+	send_is("suspended others owned=0", back, 0, "somebody else has suspended it");
 	send_is("suspended owned=0 max=9", back, 0, "it comes back with ten");
 	send_is("suspended owned=0 limit=9", back, 0, "... above the limit");
 }
