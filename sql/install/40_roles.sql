@@ -18,12 +18,15 @@ CREATE FUNCTION _all_customers() RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'SELECT true';
 COMMENT ON FUNCTION _all_customers() IS 'internal: the right to execute it is the right to see all customers in spinpanel_report';
 
--- For views in spinpanel_report: ... WHERE customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v)
+-- For views in spinpanel_report, which all are security barriers:
+--   ... WHERE (SELECT r.sees_all FROM spinpanel._reader r) OR x.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v)
+CREATE VIEW _reader AS
+SELECT has_function_privilege(current_user, 'spinpanel._all_customers()'::regprocedure, 'EXECUTE') AS sees_all;
+COMMENT ON VIEW _reader IS 'internal: one row: what the current user may see in spinpanel_report';
+COMMENT ON COLUMN _reader.sees_all IS 'all customers';
 CREATE VIEW _visible_customer AS
-SELECT c.customer_id FROM spinpanel.customer c
-WHERE (SELECT has_function_privilege(current_user, 'spinpanel._all_customers()'::regprocedure, 'EXECUTE'))
-   OR c.customer_id IN (SELECT l.customer_id FROM spinpanel.reader_limit l WHERE pg_has_role(current_user, l.role, 'USAGE'));
-COMMENT ON VIEW _visible_customer IS 'internal: the customers that the current user may see in spinpanel_report';
+SELECT l.customer_id FROM spinpanel.reader_limit l WHERE pg_has_role(current_user, l.role, 'USAGE');
+COMMENT ON VIEW _visible_customer IS 'internal: the customers that the current user may see in spinpanel_report, where not all';
 COMMENT ON COLUMN _visible_customer.customer_id IS 'a customer';
 
 CREATE FUNCTION grant_role(role text, to_role name) RETURNS void
@@ -61,7 +64,7 @@ BEGIN
         END LOOP;
     END IF;
     FOR _name IN SELECT p.oid::regprocedure FROM pg_proc p JOIN spinpanel._function_level l ON l.name = p.proname
-        WHERE p.pronamespace = 'spinpanel'::regnamespace AND l.level <= _level AND NOT (_limited AND p.proname = '_all_customers')
+        WHERE p.pronamespace IN ('spinpanel'::regnamespace, 'spinpanel_report'::regnamespace) AND l.level <= _level AND NOT (_limited AND p.proname = '_all_customers')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', _name, $2);
     END LOOP;
@@ -109,7 +112,7 @@ lower a role, revoke and grant anew. Errors: 22004, 42704 (no such role), 42501'
 
 CREATE VIEW _function_level AS
 SELECT f.name::name, f.level FROM (VALUES
-    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1),
+    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1), ('_excess', 1),
     ('excess_seats', 2), ('plan_adjustment', 2), ('sync', 2), ('adjust', 2), ('nightly', 2), ('wait_for_run', 2),
     ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2), ('retry_request', 2), ('quote_license', 2),
     ('wait_for_request', 2), ('check_setup', 2),

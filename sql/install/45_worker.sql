@@ -1,6 +1,6 @@
 -- Numbers for monitoring ------------------------------------------------------------------------
 
-CREATE VIEW spinpanel_report.worker AS
+CREATE VIEW spinpanel_report.worker WITH (security_barrier) AS
 SELECT facts.pid IS NOT NULL AND facts.enabled AND NOT facts.idles AND facts.failures < 3
            AND facts.database = current_database() AS is_working,
        facts.enabled AS is_enabled,
@@ -55,8 +55,10 @@ CROSS JOIN LATERAL (
           WHERE ca.gone_at IS NULL) x) reading
 LEFT JOIN LATERAL (
     SELECT r.run_id, r.kind, r.status, r.finished_at FROM spinpanel.run r
-    WHERE r.status IN ('done', 'failed') ORDER BY r.run_id DESC LIMIT 1) run ON true;
-COMMENT ON VIEW spinpanel_report.worker IS 'one row for monitoring: whether the worker works, what is open and for how long, how old the data is';
+    WHERE r.status IN ('done', 'failed') ORDER BY r.run_id DESC LIMIT 1) run ON true
+-- Its numbers are those of all customers
+WHERE (SELECT v.sees_all FROM spinpanel._reader v);
+COMMENT ON VIEW spinpanel_report.worker IS 'one row for monitoring: whether the worker works, what is open and for how long, how old the data is; none for a limited reader';
 COMMENT ON COLUMN spinpanel_report.worker.is_working IS 'the worker runs in this database, is enabled, and its units of work succeed';
 COMMENT ON COLUMN spinpanel_report.worker.is_enabled IS 'the setting spinpanel.enabled';
 COMMENT ON COLUMN spinpanel_report.worker.process_id IS 'its process on the server; NULL: it does not run';

@@ -1,0 +1,213 @@
+-- Reporting: seats --------------------------------------------------------------------------
+
+CREATE VIEW spinpanel_report.subscription WITH (security_barrier) AS
+SELECT s.subscription_id,
+       s.customer_id,
+       s.sku_id,
+       s.account_id,
+       y.name AS account_name,
+       s.offer_key,
+       s.offer_name,
+       s.friendly_name,
+       s.commerce,
+       s.status,
+       s.quantity AS seats,
+       s.term_duration,
+       s.billing_cycle,
+       s.gone_at IS NULL AND s.status = 'active' AS is_active,
+       s.is_trial OR coalesce(f.is_trial, false) AS is_trial,
+       s.gone_at IS NULL AND s.status = 'active' AND s.commerce IN ('nce', 'legacy') AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+           AND y.status <> 'disconnected' AS is_owned,
+       s.parent_subscription_id IS NOT NULL AS is_addon,
+       s.auto_renew AS is_auto_renewing,
+       s.gone_at IS NULL AND s.status = 'active' AND (NOT s.auto_renew OR s.cancel_at_term) AS is_ending,
+       s.status = 'suspended' AND s.our_suspension AS is_suspended_by_us,
+       s.created_at AS bought_at,
+       (s.created_at AT TIME ZONE 'UTC')::date AS bought_on,
+       s.effective_start AS term_start_at,
+       (s.effective_start AT TIME ZONE 'UTC')::date AS term_start_on,
+       s.term_end AS term_end_at,
+       (s.term_end AT TIME ZONE 'UTC')::date AS term_end_on,
+       s.cancellation_allowed_until AS cancellable_until_at,
+       s.next_quantity AS next_term_seats,
+       coalesce((SELECT sum(q.seats)::int FROM unnest(s.refund_quantity, s.refund_until) AS q (seats, until)
+                 WHERE q.until > spinpanel._now()), 0) AS refundable_seats,
+       (SELECT max(u) FROM unnest(s.refund_until) u WHERE u > spinpanel._now()) AS refundable_until_at,
+       s.first_seen_at,
+       s.changed_at,
+       s.gone_at
+FROM spinpanel.subscription s
+JOIN spinpanel.account y USING (account_id)
+LEFT JOIN spinpanel.offer f USING (offer_key)
+WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
+COMMENT ON VIEW spinpanel_report.subscription IS 'subscriptions as Partner Center said last: one row each, ended ones included';
+COMMENT ON COLUMN spinpanel_report.subscription.subscription_id IS 'id at Partner Center';
+COMMENT ON COLUMN spinpanel_report.subscription.customer_id IS 'the customer';
+COMMENT ON COLUMN spinpanel_report.subscription.sku_id IS 'the product; NULL: not known yet';
+COMMENT ON COLUMN spinpanel_report.subscription.account_id IS 'our account that sells it';
+COMMENT ON COLUMN spinpanel_report.subscription.account_name IS 'its name';
+COMMENT ON COLUMN spinpanel_report.subscription.offer_key IS 'productId:skuId (New Commerce) or the offer''s GUID (legacy)';
+COMMENT ON COLUMN spinpanel_report.subscription.offer_name IS 'Microsoft''s name of the offer';
+COMMENT ON COLUMN spinpanel_report.subscription.friendly_name IS 'the partner''s or customer''s name';
+COMMENT ON COLUMN spinpanel_report.subscription.commerce IS 'nce, legacy, or other: never touched';
+COMMENT ON COLUMN spinpanel_report.subscription.status IS 'active, suspended, deleted, expired, ...';
+COMMENT ON COLUMN spinpanel_report.subscription.seats IS 'quantity';
+COMMENT ON COLUMN spinpanel_report.subscription.term_duration IS 'P1M, P1Y, P3Y';
+COMMENT ON COLUMN spinpanel_report.subscription.billing_cycle IS 'monthly, annual, ...';
+COMMENT ON COLUMN spinpanel_report.subscription.is_active IS 'listed and active';
+COMMENT ON COLUMN spinpanel_report.subscription.is_trial IS 'a trial';
+COMMENT ON COLUMN spinpanel_report.subscription.is_owned IS 'its seats are ours to give back: active, paid, no trial';
+COMMENT ON COLUMN spinpanel_report.subscription.is_addon IS 'an add-on of another subscription';
+COMMENT ON COLUMN spinpanel_report.subscription.is_auto_renewing IS 'renews by itself';
+COMMENT ON COLUMN spinpanel_report.subscription.is_ending IS 'active, and ends with its term';
+COMMENT ON COLUMN spinpanel_report.subscription.is_suspended_by_us IS 'suspended by spinpanel';
+COMMENT ON COLUMN spinpanel_report.subscription.bought_at IS 'when it was bought';
+COMMENT ON COLUMN spinpanel_report.subscription.bought_on IS 'when it was bought, UTC date';
+COMMENT ON COLUMN spinpanel_report.subscription.term_start_at IS 'begin of the term';
+COMMENT ON COLUMN spinpanel_report.subscription.term_start_on IS 'begin of the term, UTC date';
+COMMENT ON COLUMN spinpanel_report.subscription.term_end_at IS 'first moment of the next term';
+COMMENT ON COLUMN spinpanel_report.subscription.term_end_on IS 'first day of the next term, UTC';
+COMMENT ON COLUMN spinpanel_report.subscription.cancellable_until_at IS 'can be cancelled whole until then';
+COMMENT ON COLUMN spinpanel_report.subscription.next_term_seats IS 'seats scheduled for the next term; NULL: as they are';
+COMMENT ON COLUMN spinpanel_report.subscription.refundable_seats IS 'seats that Microsoft takes back today';
+COMMENT ON COLUMN spinpanel_report.subscription.refundable_until_at IS 'until when the last of them can go; NULL: none can';
+COMMENT ON COLUMN spinpanel_report.subscription.first_seen_at IS 'first read';
+COMMENT ON COLUMN spinpanel_report.subscription.changed_at IS 'last read that differed';
+COMMENT ON COLUMN spinpanel_report.subscription.gone_at IS 'no longer listed since';
+
+CREATE VIEW spinpanel_report.seat_balance WITH (security_barrier) AS
+SELECT p.customer_id,
+       p.sku_id,
+       p.owned_seats,
+       greatest(p.active_units - p.owned_seats, 0) AS foreign_seats,
+       p.active_units AS assignable_seats,
+       p.consumed_units AS assigned_seats,
+       coalesce(w.seats, 0)::int AS waiting_seats,
+       greatest(p.active_units - p.consumed_units, 0) AS unused_seats,
+       greatest(p.consumed_units - p.active_units, 0) AS lacking_seats,
+       coalesce(k.warning_units, 0) AS grace_seats,
+       coalesce(k.suspended_units, 0) AS suspended_seats,
+       p.holders AS known_holders,
+       p.holders_read_at,
+       coalesce(k.target_type = 'Tenant', false) AS is_tenant_wide,
+       p.doubt IS NOT NULL AS is_doubted,
+       p.doubt,
+       k.gone_at IS NULL AND k.sku_id IS NOT NULL AS is_reported
+FROM spinpanel.pool p
+LEFT JOIN spinpanel.subscribed_sku k USING (customer_id, sku_id)
+LEFT JOIN (
+    SELECT q.customer_id, q.sku_id, count(*) AS seats FROM spinpanel.license_request q
+    WHERE q.waiting AND q.kind = 'assign' GROUP BY 1, 2) w USING (customer_id, sku_id)
+WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR p.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
+COMMENT ON VIEW spinpanel_report.seat_balance IS 'seats of each product at each customer, as last read: one row per customer and SKU';
+COMMENT ON COLUMN spinpanel_report.seat_balance.customer_id IS 'the customer';
+COMMENT ON COLUMN spinpanel_report.seat_balance.sku_id IS 'the product';
+COMMENT ON COLUMN spinpanel_report.seat_balance.owned_seats IS 'seats of our own active, paid subscriptions';
+COMMENT ON COLUMN spinpanel_report.seat_balance.foreign_seats IS 'assignable seats beyond these: of other suppliers, trials';
+COMMENT ON COLUMN spinpanel_report.seat_balance.assignable_seats IS 'seats that can be assigned';
+COMMENT ON COLUMN spinpanel_report.seat_balance.assigned_seats IS 'seats assigned, as Microsoft reports';
+COMMENT ON COLUMN spinpanel_report.seat_balance.waiting_seats IS 'assignments asked for that the report does not show yet';
+COMMENT ON COLUMN spinpanel_report.seat_balance.unused_seats IS 'assignable seats that nobody has';
+COMMENT ON COLUMN spinpanel_report.seat_balance.lacking_seats IS 'more seats assigned than there are';
+COMMENT ON COLUMN spinpanel_report.seat_balance.grace_seats IS 'seats of subscriptions past their end, in grace';
+COMMENT ON COLUMN spinpanel_report.seat_balance.suspended_seats IS 'seats of suspended subscriptions';
+COMMENT ON COLUMN spinpanel_report.seat_balance.known_holders IS 'users known to hold it';
+COMMENT ON COLUMN spinpanel_report.seat_balance.holders_read_at IS 'as of when; NULL: not read';
+COMMENT ON COLUMN spinpanel_report.seat_balance.is_tenant_wide IS 'holds for the whole tenant: not assigned to users';
+COMMENT ON COLUMN spinpanel_report.seat_balance.is_doubted IS 'the numbers reported last are not believed until a second reading agrees';
+COMMENT ON COLUMN spinpanel_report.seat_balance.doubt IS 'why not';
+COMMENT ON COLUMN spinpanel_report.seat_balance.is_reported IS 'Microsoft still lists the product for the customer';
+
+CREATE FUNCTION _excess(customer_id uuid)
+RETURNS TABLE (sku_id uuid, owned_seats int, foreign_seats int, consumed_seats int, waiting_seats int, spare_seats int,
+               excess_seats int, reducible_now int, reducible_at_renewal int, next_renewal timestamptz, blocked_by text)
+LANGUAGE sql STABLE PARALLEL RESTRICTED SECURITY DEFINER COST 1000 ROWS 5
+SET search_path = pg_catalog, pg_temp AS $$
+    SELECT e.sku_id, e.owned_seats, e.foreign_seats, e.consumed_seats, e.waiting_seats, e.spare_seats,
+           e.excess_seats, e.reducible_now, e.reducible_at_renewal, e.next_renewal, e.blocked_by
+    FROM spinpanel.excess_seats($1::text) e
+$$;
+COMMENT ON FUNCTION _excess(uuid) IS 'internal: excess_seats() of one customer, for the reporting views; who reads these cannot call it by name';
+
+CREATE VIEW spinpanel_report.excess WITH (security_barrier) AS
+SELECT c.customer_id,
+       e.sku_id,
+       e.owned_seats,
+       e.consumed_seats AS assigned_seats,
+       e.waiting_seats,
+       e.spare_seats,
+       e.excess_seats AS unused_seats,
+       greatest(e.excess_seats - e.reducible_now - e.reducible_at_renewal, 0) AS reassignable_seats,
+       e.reducible_now AS reducible_now_seats,
+       e.reducible_at_renewal AS reducible_at_renewal_seats,
+       e.next_renewal AS next_renewal_at,
+       (e.next_renewal AT TIME ZONE 'UTC')::date AS next_renewal_on,
+       coalesce(r.auto_license_adjustment, false) AS is_adjusted,
+       e.blocked_by IS NOT NULL AS is_blocked,
+       e.blocked_by
+FROM spinpanel.customer c
+CROSS JOIN LATERAL spinpanel._excess(c.customer_id) e
+LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id
+WHERE c.gone_at IS NULL AND e.sku_id IS NOT NULL
+  AND ((SELECT v.sees_all FROM spinpanel._reader v) OR c.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
+COMMENT ON VIEW spinpanel_report.excess IS 'what nobody uses, and what of it can be given back: one row per customer and SKU';
+COMMENT ON COLUMN spinpanel_report.excess.customer_id IS 'the customer';
+COMMENT ON COLUMN spinpanel_report.excess.sku_id IS 'the product';
+COMMENT ON COLUMN spinpanel_report.excess.owned_seats IS 'seats of our own active, paid subscriptions';
+COMMENT ON COLUMN spinpanel_report.excess.assigned_seats IS 'seats assigned, by the greater of what is reported and what is known';
+COMMENT ON COLUMN spinpanel_report.excess.waiting_seats IS 'assignments asked for that the report does not show yet';
+COMMENT ON COLUMN spinpanel_report.excess.spare_seats IS 'unused seats that are to be kept';
+COMMENT ON COLUMN spinpanel_report.excess.unused_seats IS 'owned seats beyond these';
+COMMENT ON COLUMN spinpanel_report.excess.reassignable_seats IS 'of them, those that no known date gives back: they can only be assigned to somebody';
+COMMENT ON COLUMN spinpanel_report.excess.reducible_now_seats IS 'of them, those that Microsoft takes back today';
+COMMENT ON COLUMN spinpanel_report.excess.reducible_at_renewal_seats IS 'of them, those that can go at a renewal that is known';
+COMMENT ON COLUMN spinpanel_report.excess.next_renewal_at IS 'the next renewal';
+COMMENT ON COLUMN spinpanel_report.excess.next_renewal_on IS 'the next renewal, UTC date';
+COMMENT ON COLUMN spinpanel_report.excess.is_adjusted IS 'the night gives them back by itself';
+COMMENT ON COLUMN spinpanel_report.excess.is_blocked IS 'something forbids it';
+COMMENT ON COLUMN spinpanel_report.excess.blocked_by IS 'what; "switched off" is the customer''s switch';
+
+CREATE VIEW spinpanel_report.renewal WITH (security_barrier) AS
+SELECT s.subscription_id,
+       s.customer_id,
+       s.sku_id,
+       s.account_id,
+       s.offer_name,
+       s.term_end AS renews_at,
+       (s.term_end AT TIME ZONE 'UTC')::date AS renews_on,
+       s.commerce,
+       s.term_duration,
+       s.billing_cycle,
+       s.quantity AS seats,
+       CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END AS next_term_seats,
+       CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END - s.quantity AS planned_change,
+       s.auto_renew AND NOT s.cancel_at_term AS is_renewing,
+       s.next_quantity IS NOT NULL OR NOT s.auto_renew OR s.cancel_at_term OR s.next_other_product AS is_changed_at_renewal,
+       CASE WHEN s.our_end OR s.our_next_quantity IS NOT NULL AND s.our_next_quantity IS NOT DISTINCT FROM s.next_quantity THEN 'spinpanel'
+            WHEN s.next_quantity IS NOT NULL OR NOT s.auto_renew OR s.cancel_at_term OR s.next_other_product THEN 'a person' END AS planned_by,
+       coalesce(p.consumed_units, 0) AS pool_assigned_seats,
+       greatest(coalesce(least(p.owned_seats, p.active_units) - p.consumed_units, 0), 0) AS pool_unused_seats
+FROM spinpanel.subscription s
+LEFT JOIN spinpanel.offer f USING (offer_key)
+LEFT JOIN spinpanel.pool p ON p.customer_id = s.customer_id AND p.sku_id = s.sku_id
+WHERE s.gone_at IS NULL AND s.status = 'active' AND s.term_end > spinpanel._now() AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+  AND ((SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
+COMMENT ON VIEW spinpanel_report.renewal IS 'coming ends of terms, and what is planned for them: one row per active subscription';
+COMMENT ON COLUMN spinpanel_report.renewal.subscription_id IS 'the subscription';
+COMMENT ON COLUMN spinpanel_report.renewal.customer_id IS 'the customer';
+COMMENT ON COLUMN spinpanel_report.renewal.sku_id IS 'the product';
+COMMENT ON COLUMN spinpanel_report.renewal.account_id IS 'our account that sells it';
+COMMENT ON COLUMN spinpanel_report.renewal.offer_name IS 'Microsoft''s name of the offer';
+COMMENT ON COLUMN spinpanel_report.renewal.renews_at IS 'first moment of the next term';
+COMMENT ON COLUMN spinpanel_report.renewal.renews_on IS 'first day of the next term, UTC';
+COMMENT ON COLUMN spinpanel_report.renewal.commerce IS 'nce or legacy';
+COMMENT ON COLUMN spinpanel_report.renewal.term_duration IS 'P1M, P1Y, P3Y';
+COMMENT ON COLUMN spinpanel_report.renewal.billing_cycle IS 'monthly, annual, ...';
+COMMENT ON COLUMN spinpanel_report.renewal.seats IS 'seats today';
+COMMENT ON COLUMN spinpanel_report.renewal.next_term_seats IS 'seats from then on, as things stand scheduled; 0: it ends';
+COMMENT ON COLUMN spinpanel_report.renewal.planned_change IS 'the difference; below 0: seats go';
+COMMENT ON COLUMN spinpanel_report.renewal.is_renewing IS 'it goes on';
+COMMENT ON COLUMN spinpanel_report.renewal.is_changed_at_renewal IS 'something is scheduled for that day';
+COMMENT ON COLUMN spinpanel_report.renewal.planned_by IS 'who scheduled it: spinpanel or a person; NULL: nothing is scheduled';
+COMMENT ON COLUMN spinpanel_report.renewal.pool_assigned_seats IS 'assigned seats of the product at the customer, over all subscriptions';
+COMMENT ON COLUMN spinpanel_report.renewal.pool_unused_seats IS 'owned seats of the product that nobody has, over all subscriptions';
