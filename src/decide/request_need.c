@@ -22,10 +22,10 @@ at_least_zero(int64_t value)
 	return value > 0 ? value : 0;
 }
 
-static int64_t
+static int32_t
 clamp(int64_t value)
 {
-	return value > INT32_MAX ? INT32_MAX : value;
+	return value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t) value;
 }
 
 /* ASCII, as ids of terms and cycles are; nothing wanted matches everything */
@@ -55,7 +55,10 @@ near(const PlanPool *pool, const PlanSubscription *s, PlanTime now)
 	bool ours = spinpanel_seats_ends(s, now) ? s->end_by == PLAN_OURS : s->next_by == PLAN_OURS;
 	PlanTime lead = ours ? NEED_OUR_LEAD : pool->renewal_lead;
 
-	return end != PLAN_NEVER && end - now < lead;
+	/* any two moments will do */
+	if (end == PLAN_NEVER || (now < 0 && end > INT64_MAX + now))
+		return false;
+	return (now > 0 && end < INT64_MIN + now) || end - now < lead;
 }
 
 void
@@ -76,8 +79,8 @@ spinpanel_need_supply(const PlanPool *pool, PlanTime now, NeedFigures *figures)
 		else if (near(pool, s, now))
 			ending += s->quantity - spinpanel_seats_lasting(s, s->quantity, now);
 	}
-	figures->trial = (int32_t) clamp(trial);
-	figures->ending = (int32_t) clamp(ending);
+	figures->trial = clamp(trial);
+	figures->ending = clamp(ending);
 }
 
 int64_t
@@ -112,6 +115,8 @@ spinpanel_need_obstacle(const PlanSubscription *s, const NeedTerms *terms, const
 		return "the account of its subscription may not act now";
 	if (s->status != PLAN_ACTIVE)
 		return "its subscription is suspended";
+	if (s->trial || s->commerce == PLAN_OTHER)
+		return "its subscription is a trial, or of a kind that is never changed";
 	if (s->end_by == PLAN_PERSON)
 		return "somebody set its subscription to end";
 	if (s->next_other_sku)
@@ -129,9 +134,9 @@ spinpanel_need_obstacle(const PlanSubscription *s, const NeedTerms *terms, const
 bool
 spinpanel_need_reactivable(const PlanSubscription *s, const NeedTerms *terms, const NeedRule *rule)
 {
-	return s->status == PLAN_SUSPENDED && s->suspended_by == PLAN_OURS && s->quantity > 0 &&
-		   s->changes < NEED_MAX_CHANGES && terms->usable &&
-		   matches(rule->term_duration, terms->term_duration) &&
+	return s->status == PLAN_SUSPENDED && s->suspended_by == PLAN_OURS && !s->trial &&
+		   s->commerce != PLAN_OTHER && s->quantity > 0 && s->changes < NEED_MAX_CHANGES &&
+		   terms->usable && matches(rule->term_duration, terms->term_duration) &&
 		   matches(rule->billing_cycle, terms->billing_cycle);
 }
 
@@ -193,7 +198,7 @@ spinpanel_need_source(const PlanPool *pool, const NeedTerms *terms, const NeedRu
 		const PlanSubscription *s = &pool->subscriptions[source->subscription];
 
 		source->kind = NEED_RAISE;
-		source->room = s->maximum - s->quantity;
+		source->room = clamp((int64_t) s->maximum - s->quantity);
 		return;
 	}
 	if (own >= 0)

@@ -63,6 +63,17 @@ after(PlanTime moment, PlanTime span)
 	return moment > PLAN_NEVER - span ? PLAN_NEVER : moment + span;
 }
 
+/* How long ago: any two moments will do. */
+static PlanTime
+since(const AskCustomer *c, PlanTime moment)
+{
+	if (moment < 0 && c->now > INT64_MAX + moment)
+		return INT64_MAX;
+	if (moment > 0 && c->now < INT64_MIN + moment)
+		return INT64_MIN;
+	return c->now - moment;
+}
+
 /* ---- effects ------------------------------------------------------------------------ */
 
 static void set_effect(Planning *p, int32_t i, AskEffectKind kind, const char *format, ...)
@@ -101,7 +112,7 @@ set_wait(Planning *p, int32_t i, AskReason reason, PlanTime span, int64_t other,
 static PlanTime
 patient(const Planning *p, int32_t i, PlanTime shortest)
 {
-	PlanTime age = p->customer->now - p->requests[i].created_at;
+	PlanTime age = since(p->customer, p->requests[i].created_at);
 
 	return greatest(shortest, least(age / 8, LONGEST));
 }
@@ -176,37 +187,39 @@ is_settled(Planning *p, int32_t i)
 }
 
 /*
- * Does it go its own way?  One that follows ends with the request it follows, so
- * it leads nobody, and nobody waits for it (that one might wait for itself).
+ * Does it stand in the way of younger ones of a kind?  One that follows ends with its
+ * leader: it leads nobody (that one might come to follow itself), but may become free
+ * again, and then the other kind must not have gone ahead of it.
  */
 static bool
-goes_alone(const Planning *p, int32_t i)
+stands(const Planning *p, int32_t i, bool release)
 {
 	const AskRequest *r = &p->requests[i];
+	const AskEffect *e = &p->plan->effects[i];
+	int64_t leader = r->leader_status != ASK_CANCELLED ? r->follows : 0;
 
-	switch (p->plan->effects[i].kind)
-	{
-		case ASK_FINISH_DONE:
-		case ASK_FINISH_FAILED:
-		case ASK_FINISH_CANCELLED:
-		case ASK_FOLLOW:
-			return false;
-		default:
-			return r->follows == 0 || r->leader_status == ASK_CANCELLED;
-	}
+	if (e->kind == ASK_FINISH_DONE || e->kind == ASK_FINISH_FAILED ||
+		e->kind == ASK_FINISH_CANCELLED)
+		return false;
+	if (e->kind == ASK_FOLLOW)
+		leader = e->other;
+	/* The place of one that follows a younger one is the place of that. */
+	return leader == 0 || (leader < r->id && r->release != release);
 }
 
 /*
- * Its older one becomes the nearest that goes its own way.  They are decided from the
- * oldest on, so what lies before that one is known already.
+ * The older one of its user and pool becomes the nearest that stands in the way.  They
+ * are decided from the oldest on, so what lies before that one is known already.
  */
 static void
 pass_by(Planning *p, int32_t i)
 {
 	AskEffect *e = &p->plan->effects[i];
+	int32_t kind;
 
-	if (e->older >= 0 && !goes_alone(p, e->older))
-		e->older = p->plan->effects[e->older].older;
+	for (kind = 0; kind < 2; kind++)
+		if (e->older[kind] >= 0 && !stands(p, e->older[kind], kind == 1))
+			e->older[kind] = p->plan->effects[e->older[kind]].older[kind];
 }
 
 /*
@@ -219,7 +232,8 @@ comes_later(Planning *p, int32_t i)
 	const AskRequest *r = &p->requests[i];
 	AskEffect *e = &p->plan->effects[i];
 	int32_t begun = e->begun;
-	int32_t in_the_way = e->older >= 0 ? e->older : begun;
+	int32_t older = e->older[r->release ? 1 : 0];
+	int32_t in_the_way = older >= 0 ? older : begun;
 	bool opposed; /* one of the other kind lies between them */
 
 	if (!r->release && e->opposite >= 0)
@@ -502,7 +516,7 @@ spinpanel_request_may_send(const AskCustomer *c, const AskPool *pool, const AskS
 bool
 spinpanel_request_told(const AskCustomer *c, const AskPool *pool, const AskRequest *r)
 {
-	return r->refused_at != 0 && c->now - r->refused_at < c->settle_time &&
+	return r->refused_at != 0 && since(c, r->refused_at) < c->settle_time &&
 		   pool->freed_at < r->refused_at;
 }
 
@@ -751,7 +765,7 @@ try_first(Planning *p, AskPool *pool, bool increment, int64_t assigned, int64_t 
 
 	/* One after the other; nor is a seat tried that was bought for somebody. */
 	if ((pool->figures.claimed > 0 || assigned > 0 || pool->figures.reserved > 0) &&
-		c->now - p->requests[first].created_at < ASK_RESERVED_PATIENCE)
+		since(c, p->requests[first].created_at) < ASK_RESERVED_PATIENCE)
 		set_wait(p, first, ASK_FOR_TRY, SOON, 0, "waits to try whether a seat is free");
 	else
 		give_seat(p, first, level);
@@ -790,7 +804,7 @@ decide_pool(Planning *p, int32_t pool_index)
 		/* The report lags: now and then the oldest tries without it. */
 		if (assignable > 0 || f->active >= r->active_level ||
 			(!tried && r->attempts > 0 && r->attempts % 2 == 0) ||
-			c->now - r->provisioning_at > c->provisioning_timeout)
+			since(c, r->provisioning_at) > c->provisioning_timeout)
 		{
 			assignable--;
 			assigned++;
@@ -813,7 +827,7 @@ decide_pool(Planning *p, int32_t pool_index)
 		if (free_seats > 0 && (!increment || r->stock_only) && !spinpanel_request_told(c, pool, r))
 		{
 			free_seats--;
-			if (sure-- <= 0 && c->now - r->created_at < ASK_RESERVED_PATIENCE)
+			if (sure-- <= 0 && since(c, r->created_at) < ASK_RESERVED_PATIENCE)
 				set_wait(p, i, ASK_FOR_RESERVED, SOON, 0,
 						 "waits for seats bought before it to be assigned");
 			else if (assignable <= 0)
@@ -828,7 +842,7 @@ decide_pool(Planning *p, int32_t pool_index)
 		}
 		p->plan->effects[i].group = LACKING;
 		lacking = true;
-		impatient = impatient || c->now - r->looked_at > ASK_LOOK_PATIENCE;
+		impatient = impatient || since(c, r->looked_at) > ASK_LOOK_PATIENCE;
 	}
 	if (!lacking || try_first(p, pool, increment, assigned, &level))
 		return;
@@ -839,7 +853,7 @@ decide_pool(Planning *p, int32_t pool_index)
 		all_wait(p, pool, ASK_FOR_LOOKS, ASK_LOOK_PATIENCE, false, NULL);
 		return;
 	}
-	if (pool->release_since != 0 && c->now - pool->release_since < ASK_RELEASE_PATIENCE)
+	if (pool->release_since != 0 && since(c, pool->release_since) < ASK_RELEASE_PATIENCE)
 	{
 		all_wait(p, pool, ASK_FOR_RELEASE, SOON, false, "waits for a release in this pool");
 		return;
@@ -907,7 +921,7 @@ append(Planning *p, int32_t i)
 	e->group = -1;
 	e->level = -1;
 	e->next_of_user = e->next_of_pool = -1;
-	e->older = e->begun = e->opposite = -1;
+	e->older[0] = e->older[1] = e->begun = e->opposite = -1;
 	if (pool->last >= 0)
 		p->plan->effects[pool->last].next_of_pool = i;
 	else
@@ -935,7 +949,7 @@ link_user(Planning *p, int32_t user_index)
 		if (p->requests[i].status > ASK_ASSIGNING)
 			continue;
 		if (pool->user == user_index)
-			p->plan->effects[i].older = pool->latest;
+			p->plan->effects[i].older[0] = p->plan->effects[i].older[1] = pool->latest;
 		pool->user = user_index;
 		pool->latest = i;
 	}
@@ -950,10 +964,10 @@ link_younger(Planning *p, int32_t i)
 	const AskRequest *o;
 	AskEffect *older;
 
-	if (e->older < 0)
+	if (e->older[0] < 0)
 		return;
-	o = &p->requests[e->older];
-	older = &p->plan->effects[e->older];
+	o = &p->requests[e->older[0]];
+	older = &p->plan->effects[e->older[0]];
 	older->begun = in_progress(r) ? i : e->begun;
 	older->opposite = r->release != o->release ? i : e->opposite;
 }
@@ -1041,7 +1055,7 @@ spinpanel_request_no_seat(const AskCustomer *c, const AskPool *pool, const AskRe
 		snprintf(why, why_size, "somebody else took the seat bought for it");
 		return ASK_NO_SEAT_LOST;
 	}
-	if (c->now - r->provisioning_at <= c->provisioning_timeout)
+	if (since(c, r->provisioning_at) <= c->provisioning_timeout)
 	{
 		snprintf(why, why_size, "the seat bought for it cannot be assigned yet");
 		return ASK_NO_SEAT_YET;

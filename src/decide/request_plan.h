@@ -228,7 +228,8 @@ typedef struct AskEffect
 	int32_t next_of_user;
 	int32_t next_of_pool;
 	/* ... of the same user and pool, indexes; -1 = none */
-	int32_t older; /* the next older one; then the nearest that goes its own way */
+	int32_t older[2]; /* the next older one; then the nearest that an assignment, and
+					   * that a release, after it has to mind */
 	int32_t begun; /* the nearest younger one that has begun */
 	int32_t opposite; /* the nearest younger one of the other kind */
 } AskEffect;

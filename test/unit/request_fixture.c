@@ -40,18 +40,17 @@ random_request(RequestFixture *f, uint64_t number, int32_t i)
 	r->looked = r->user >= 0 && !one_in(12);
 	r->held = r->looked && (r->release ? !one_in(4) : one_in(10));
 	r->reserves = !r->release;
-	r->created_at = FIXTURE_MOMENT - (100 - i) * PLAN_SECOND;
-	r->looked_at = FIXTURE_MOMENT - below(120) * PLAN_SECOND;
+	r->created_at = FIXTURE_MOMENT - (100 - 9 * i) * PLAN_SECOND;
+	r->looked_at = r->looked                  ? FIXTURE_MOMENT - below(70) * PLAN_SECOND
+				   : r->user < 0 || one_in(2) ? 0
+											  : FIXTURE_MOMENT - PLAN_HOUR;
 	r->provisioning_at = FIXTURE_MOMENT - below(90) * PLAN_SECOND;
-	r->attempts = (int32_t) below(4);
+	if (one_in(20))
+		r->provisioning_at -= PLAN_DAY;
+	r->attempts = one_in(3) ? (int32_t) below(4) : 0;
 	r->active_level = -1;
 	r->leader_status = ASK_CANCELLED;
-	if (one_in(10) && i > 0)
-	{
-		r->follows = (int64_t) below((uint32_t) i) + 1;
-		r->leader_status = (AskStatus) below(ASK_CANCELLED + 1);
-	}
-	else if (one_in(8) && !r->release)
+	if (one_in(10) && !r->release)
 	{
 		r->status = ASK_BUYING;
 		r->purchase = one_in(2) ? ASK_OPERATION_OPEN : ASK_OPERATION_OVER;
@@ -62,17 +61,19 @@ random_request(RequestFixture *f, uint64_t number, int32_t i)
 		r->status = ASK_PROVISIONING;
 		r->seat_bought = true;
 		r->wrong_sku = one_in(10);
-		r->active_level = (int32_t) below(14);
+		r->active_level = 6 + (int32_t) below(9);
 	}
 	else if (one_in(10))
 	{
 		r->status = ASK_ASSIGNING;
 		r->operation = one_in(2) ? ASK_OPERATION_OPEN : ASK_OPERATION_OVER;
 	}
+	else if (one_in(20) && r->user >= 0)
+		r->operation = one_in(2) ? ASK_OPERATION_OPEN : ASK_OPERATION_OVER; /* its location */
 	else if (!r->release)
 	{
 		if (one_in(4))
-			r->refused_at = FIXTURE_MOMENT - (one_in(5) ? 2 * PLAN_HOUR : below(60) * PLAN_SECOND);
+			r->refused_at = FIXTURE_MOMENT - (one_in(5) ? PLAN_HOUR : below(60) * PLAN_SECOND);
 		r->stock_only = f->customer.increment && one_in(6);
 		r->buy_most = one_in(10) ? 1 + (int32_t) below(2) : 0;
 		if (one_in(6))
@@ -80,8 +81,34 @@ random_request(RequestFixture *f, uint64_t number, int32_t i)
 			/* one adjustment stands for all of them in a pool */
 			r->adjustment = 7 + r->pool;
 			r->approval = (AskApproval) (1 + (number + (uint64_t) r->pool) % 3);
-			r->approved_seats = 1 + (int32_t) (number / 3 % 3);
+			r->approved_seats = (int32_t) (number / 3 % 4);
+			r->decision = one_in(2) ? "no budget" : NULL;
 		}
+	}
+}
+
+/* Some end with another one of their user and pool, or with one that is over. */
+static void
+random_leader(RequestFixture *f, int32_t i)
+{
+	AskRequest *r = &f->requests[i];
+	int32_t k = (int32_t) below((uint32_t) f->request_count);
+	const AskRequest *o = &f->requests[k];
+
+	if (r->status != ASK_QUEUED || r->operation != ASK_NO_OPERATION || r->seat_bought ||
+		r->user < 0 || !one_in(4))
+		return;
+	if (k != i && o->user == r->user && o->pool == r->pool && o->release == r->release &&
+		o->follows == 0)
+	{
+		r->follows = o->id;
+		r->leader_status = o->status;
+	}
+	else if (one_in(3))
+	{
+		r->follows = 100 + k;
+		r->leader_status = (AskStatus) (ASK_DONE + below(3));
+		r->leader_error = one_in(2) ? "it was refused" : NULL;
 	}
 }
 
@@ -89,7 +116,103 @@ bool
 request_fixture_open(const AskRequest *r)
 {
 	return !r->release && !r->seat_bought && r->follows == 0 && r->operation == ASK_NO_OPERATION &&
-		   (r->status == ASK_QUEUED || r->status == ASK_BUYING);
+		   r->looked_at != 0 && (r->status == ASK_QUEUED || r->status == ASK_BUYING);
+}
+
+static const char *const terms_of[] = { "P1M", "P1Y", "p1y", NULL };
+static const char *const cycles_of[] = { "monthly", "annual", "Monthly", NULL };
+
+static void
+random_subscription(PlanSubscription *s, NeedTerms *terms)
+{
+	static const PlanTime ahead[] = { 10 * PLAN_HOUR, 25 * PLAN_HOUR, 13 * PLAN_DAY,
+									  15 * PLAN_DAY,  200 * PLAN_DAY, -PLAN_DAY };
+
+	*s = (PlanSubscription){ .commerce = one_in(4) ? PLAN_LEGACY : PLAN_NCE,
+							 .status = PLAN_ACTIVE,
+							 .quantity = 3 + (int32_t) below(6),
+							 .minimum = 1,
+							 .created = FIXTURE_MOMENT - (100 + below(3)) * PLAN_DAY,
+							 .term_end = FIXTURE_MOMENT + 200 * PLAN_DAY,
+							 .rejected_to = -1,
+							 .auto_renew = true,
+							 .next_quantity = -1 };
+	s->maximum = one_in(4) ? s->quantity + (int32_t) below(3) : 300;
+	*terms = (NeedTerms){ terms_of[below(4)], cycles_of[below(4)], !one_in(20) };
+	if (one_in(12))
+		s->commerce = PLAN_OTHER;
+	s->trial = one_in(15);
+	s->renewing = one_in(10);
+	s->is_addon = one_in(20);
+	s->changes = one_in(20) ? 1185 + (int32_t) below(10) : 0;
+	if (one_in(3))
+		s->term_end = one_in(10) ? PLAN_NEVER : FIXTURE_MOMENT + ahead[below(6)];
+	if (one_in(5))
+	{
+		s->auto_renew = one_in(2);
+		s->cancel_at_term = one_in(3);
+		s->extended_term = one_in(4);
+		if (!s->auto_renew || s->cancel_at_term)
+			s->end_by = (PlanWho) below(3);
+	}
+	if (one_in(6))
+	{
+		s->next_quantity = (int32_t) below(10);
+		s->next_other_sku = one_in(6);
+		s->next_by = (PlanWho) (1 + below(2));
+	}
+	if (one_in(6))
+	{
+		s->status = one_in(8) ? PLAN_GONE : PLAN_SUSPENDED;
+		s->suspended_by = one_in(4) ? PLAN_PERSON : PLAN_OURS;
+		s->quantity = (int32_t) below(5);
+	}
+}
+
+static void
+random_pool(RequestFixture *f, int32_t i)
+{
+	AskPool *p = &f->pools[i];
+	NeedFigures *n = &p->figures;
+	int32_t k;
+
+	f->plans[i].subscription_count = one_in(8) ? 0 : 1 + (int32_t) below(FIXTURE_SUBSCRIPTIONS);
+	f->plans[i].renewal_lead = 14 * PLAN_DAY;
+	for (k = 0; k < f->plans[i].subscription_count; k++)
+		random_subscription(&f->subscriptions[i][k], &f->terms[i][k]);
+	if (one_in(2))
+		p->rule.default_offer = "CFQ7TTC0LDPB:0001";
+	if (one_in(6))
+		p->rule.term_duration = "P1Y";
+	if (one_in(8))
+		p->rule.billing_cycle = "Monthly";
+	n->active = 8 + (int32_t) below(5);
+	n->consumed = n->active - (int32_t) below(4) + one_in(6);
+	n->unreported = one_in(5) ? (int32_t) below(3) : 0;
+	n->lagging = one_in(8) ? (int32_t) below(3) : 0;
+	n->released = one_in(6) ? (int32_t) below(3) : 0;
+	n->removing = one_in(8) ? (int32_t) below(2) : 0;
+	n->claimed = one_in(8) ? 1 : 0;
+	n->increment = f->customer.increment && f->customer.purchases;
+	/* trials and ends are rare among seats, or nothing would be left */
+	if (one_in(3))
+	{
+		f->plans[i].subscriptions = f->subscriptions[i];
+		spinpanel_need_supply(&f->plans[i], FIXTURE_MOMENT, n);
+		n->active += n->trial;
+	}
+	/* requests of the pool that are not due and stand in nobody's way */
+	n->open = one_in(6) ? (int32_t) below(3) : 0;
+	n->refused = n->open > 0 && one_in(8) ? 1 : 0;
+	p->unread = one_in(12) ? 1 : 0;
+	p->owned = n->active + p->unread;
+	p->max_seats = one_in(4) ? p->owned + (int32_t) below(6) - 1 : -1;
+	p->read = !one_in(12);
+	p->subscriptions_read = p->read && !one_in(12);
+	p->buying = one_in(12);
+	p->unlooked = one_in(12) ? 1 : 0;
+	p->release_since = one_in(10) ? FIXTURE_MOMENT - below(90) * PLAN_SECOND : 0;
+	p->freed_at = one_in(6) ? FIXTURE_MOMENT - below(60) * PLAN_SECOND : 0;
 }
 
 void
@@ -105,58 +228,16 @@ request_fixture_random(RequestFixture *f, uint64_t number)
 	c->increment = one_in(6);
 	c->has_location = one_in(2);
 	c->limit_percent = one_in(2) ? 0 : 10;
-	c->limit_seats = one_in(3) ? 50 : (int32_t) below(5);
+	c->limit_seats = one_in(3) ? 50 : (int32_t) below(7);
 	c->owned = 20;
 	c->bought_recently = (int32_t) below(4);
-	c->limit_until = FIXTURE_MOMENT + PLAN_HOUR;
+	c->limit_until = one_in(8) ? PLAN_NEVER : FIXTURE_MOMENT + (below(120)) * PLAN_SECOND * 60;
 	c->provisioning_timeout = PLAN_DAY;
 	c->settle_time = PLAN_HOUR;
-	c->retry_max = 300 * PLAN_SECOND;
+	c->retry_max = one_in(4) ? PLAN_SECOND / 4 : 300 * PLAN_SECOND;
 	f->pool_count = 1 + (int32_t) below(FIXTURE_POOLS);
 	for (i = 0; i < f->pool_count; i++)
-	{
-		AskPool *p = &f->pools[i];
-		PlanSubscription *s = &f->subscriptions[i];
-
-		*s = (PlanSubscription){ .commerce = PLAN_NCE,
-								 .status = PLAN_ACTIVE,
-								 .quantity = 8 + (int32_t) below(5),
-								 .minimum = 1,
-								 .created = FIXTURE_MOMENT - 100 * PLAN_DAY,
-								 .term_end = FIXTURE_MOMENT + 200 * PLAN_DAY,
-								 .rejected_to = -1,
-								 .auto_renew = true,
-								 .next_quantity = -1 };
-		s->maximum = one_in(4) ? s->quantity + (int32_t) below(3) : 300;
-		if (one_in(8))
-		{
-			s->status = PLAN_SUSPENDED;
-			s->suspended_by = one_in(3) ? PLAN_PERSON : PLAN_OURS;
-			s->quantity = 1 + (int32_t) below(4);
-		}
-		if (one_in(12))
-			s->end_by = PLAN_PERSON;
-		f->plans[i].subscription_count = one_in(10) ? 0 : 1;
-		f->plans[i].renewal_lead = 14 * PLAN_DAY;
-		f->terms[i].usable = !one_in(20);
-		p->rule.default_offer = one_in(3) ? "CFQ7TTC0LDPB:0001" : NULL;
-		p->figures.active = 8 + (int32_t) below(5);
-		p->figures.consumed = p->figures.active - (int32_t) below(4) + one_in(6);
-		p->figures.unreported = one_in(5) ? (int32_t) below(3) : 0;
-		p->figures.lagging = one_in(8) ? (int32_t) below(3) : 0;
-		p->figures.released = one_in(6) ? (int32_t) below(3) : 0;
-		p->figures.unshown = one_in(8) ? (int32_t) below(2) : 0;
-		p->figures.removing = one_in(8) ? (int32_t) below(2) : 0;
-		p->figures.increment = c->increment;
-		p->owned = p->figures.active;
-		p->max_seats = one_in(4) ? p->owned + (int32_t) below(4) - 1 : -1;
-		p->read = p->subscriptions_read = !one_in(10);
-		p->buying = one_in(8);
-		p->unread = one_in(12) ? 1 : 0;
-		p->unlooked = one_in(12) ? 1 : 0;
-		p->release_since = one_in(10) ? FIXTURE_MOMENT - below(90) * PLAN_SECOND : 0;
-		p->freed_at = one_in(6) ? FIXTURE_MOMENT - below(60) * PLAN_SECOND : 0;
-	}
+		random_pool(f, i);
 	for (i = 0; i < FIXTURE_USERS; i++)
 	{
 		f->users[i].has_location = !one_in(8);
@@ -165,6 +246,9 @@ request_fixture_random(RequestFixture *f, uint64_t number)
 	f->request_count = 1 + (int32_t) below(FIXTURE_REQUESTS);
 	for (i = 0; i < f->request_count; i++)
 		random_request(f, number, i);
+	for (i = 0; i < f->request_count; i++)
+		random_leader(f, i);
+	request_fixture_relink(f);
 	for (i = 0; i < f->request_count; i++)
 	{
 		AskRequest *r = &f->requests[i];
@@ -175,20 +259,44 @@ request_fixture_random(RequestFixture *f, uint64_t number)
 		if (r->operation == ASK_OPERATION_OPEN && r->user >= 0)
 			f->users[r->user].busy = true;
 		if (r->seat_bought)
+		{
 			p->figures.reserved++;
-	}
-	request_fixture_relink(f);
-	for (i = 0; i < f->request_count; i++)
-	{
-		AskRequest *r = &f->requests[i];
-		AskPool *p = &f->pools[r->pool];
-
+			p->figures.unshown += r->active_level > p->figures.active;
+		}
+		if (r->status == ASK_ASSIGNING && !r->release)
+			p->figures.claimed++;
 		if (request_fixture_open(r))
 		{
 			p->figures.open++;
 			p->figures.refused += spinpanel_request_told(c, p, r);
 		}
 	}
+}
+
+AskSending
+request_fixture_sending(const RequestFixture *f, int32_t pool, uint64_t number)
+{
+	const AskPool *p = &f->pools[pool];
+	int32_t count = p->plan->subscription_count;
+	AskSending s = { .kind = NEED_ORDER, .subscription = -1 };
+
+	state = number * 7 + (uint64_t) pool;
+	s.linked = (int32_t) below(4);
+	s.seats = s.linked + (int32_t) below(3) - 1;
+	s.approved = one_in(4);
+	if (count > 0 && !one_in(4))
+	{
+		s.subscription = (int32_t) below((uint32_t) count);
+		s.kind = p->plan->subscriptions[s.subscription].status == PLAN_ACTIVE ? NEED_RAISE
+																			  : NEED_REACTIVATE;
+		if (one_in(8))
+			s.kind = s.kind == NEED_RAISE ? NEED_REACTIVATE : NEED_RAISE;
+		return s;
+	}
+	s.offer = one_in(8) ? "CFQ7TTC0LDPB:0002" : "CFQ7TTC0LDPB:0001";
+	s.term_duration = p->rule.term_duration && !one_in(6) ? p->rule.term_duration : "P1M";
+	s.billing_cycle = p->rule.billing_cycle && !one_in(6) ? p->rule.billing_cycle : "monthly";
+	return s;
 }
 
 void
@@ -198,9 +306,9 @@ request_fixture_relink(RequestFixture *f)
 
 	for (i = 0; i < f->pool_count; i++)
 	{
-		f->plans[i].subscriptions = &f->subscriptions[i];
+		f->plans[i].subscriptions = f->subscriptions[i];
 		f->pools[i].plan = &f->plans[i];
-		f->pools[i].terms = &f->terms[i];
+		f->pools[i].terms = f->terms[i];
 	}
 	f->plan.effects = f->effects;
 	f->plan.purchases = f->purchases;
@@ -213,6 +321,18 @@ request_fixture_plan(RequestFixture *f)
 						   f->requests, f->request_count, &f->plan);
 }
 
+/* It counts among the open ones of its pool no more. */
+static void
+count_out(RequestFixture *f, const AskRequest *r)
+{
+	AskPool *p = &f->pools[r->pool];
+
+	if (!request_fixture_open(r))
+		return;
+	p->figures.open--;
+	p->figures.refused -= spinpanel_request_told(&f->customer, p, r);
+}
+
 void
 request_fixture_apply(RequestFixture *f)
 {
@@ -221,53 +341,87 @@ request_fixture_apply(RequestFixture *f)
 
 	for (i = 0; i < f->plan.purchase_count; i++)
 	{
-		f->pools[f->purchases[i].pool].buying = true;
-		f->pools[f->purchases[i].pool].owned += f->purchases[i].seats;
-		if (f->purchases[i].adjustment == 0)
-			f->customer.bought_recently += f->purchases[i].seats;
+		const AskPurchase *b = &f->purchases[i];
+		int32_t seats = b->source.kind == NEED_REACTIVATE ? b->source.room : b->seats;
+
+		f->pools[b->pool].buying = true;
+		if (b->adjustment == 0)
+			f->customer.bought_recently += seats;
 	}
 	for (i = 0; i < f->request_count; i++)
 	{
 		AskRequest r = f->requests[i];
-		NeedFigures *figures = &f->pools[r.pool].figures;
+		const AskEffect *e = &f->effects[i];
+		AskPool *p = &f->pools[r.pool];
 
-		switch (f->effects[i].kind)
+		if (e->kind == ASK_FINISH_DONE || e->kind == ASK_FINISH_FAILED ||
+			e->kind == ASK_FINISH_CANCELLED)
 		{
-			case ASK_FINISH_DONE:
-			case ASK_FINISH_FAILED:
-			case ASK_FINISH_CANCELLED:
-				if (request_fixture_open(&r))
-				{
-					figures->open--;
-					figures->refused -= spinpanel_request_told(&f->customer, &f->pools[r.pool], &r);
-				}
-				continue;
+			AskStatus status = e->kind == ASK_FINISH_DONE     ? ASK_DONE
+							   : e->kind == ASK_FINISH_FAILED ? ASK_FAILED
+															  : ASK_CANCELLED;
+			int32_t k;
+
+			count_out(f, &r);
+			if (r.seat_bought)
+				p->figures.reserved--, p->figures.unshown -= r.active_level > p->figures.active;
+			/* Who follows it is told; those kept are in front already. */
+			for (k = 0; k < f->request_count; k++)
+				if ((k < kept || k > i) && f->requests[k].follows == r.id)
+					f->requests[k].leader_status = status;
+			continue;
+		}
+		switch (e->kind)
+		{
 			case ASK_BUY:
 				r.status = ASK_BUYING;
 				r.purchase = ASK_OPERATION_OPEN;
+				r.active_level = e->level;
 				break;
 			case ASK_ASSIGN:
 			case ASK_RELEASE:
 			case ASK_SET_LOCATION:
-				if (f->effects[i].kind == ASK_ASSIGN)
+				count_out(f, &r);
+				if (e->kind == ASK_ASSIGN)
 				{
-					figures->claimed++;
+					p->figures.claimed++;
 					if (r.seat_bought)
-						figures->reserved--;
-					else
-					{
-						figures->open--;
-						figures->refused -=
-							spinpanel_request_told(&f->customer, &f->pools[r.pool], &r);
-					}
+						p->figures.reserved--,
+							p->figures.unshown -= r.active_level > p->figures.active;
 				}
-				r.status = ASK_ASSIGNING;
+				if (e->kind != ASK_SET_LOCATION)
+					r.status = ASK_ASSIGNING;
 				r.operation = ASK_OPERATION_OPEN;
 				f->users[r.user].busy = true;
 				break;
 			case ASK_FOLLOW:
-				r.follows = f->effects[i].other;
+				count_out(f, &r);
+				r.follows = e->other;
 				r.leader_status = ASK_QUEUED;
+				break;
+			case ASK_TAKE_SEAT:
+				count_out(f, &r);
+				r.status = ASK_PROVISIONING;
+				r.seat_bought = true;
+				r.purchase = ASK_NO_OPERATION;
+				r.purchase_done = false;
+				r.active_level = p->figures.active + 1;
+				r.provisioning_at = f->customer.now;
+				p->figures.reserved++;
+				p->figures.unshown++;
+				break;
+			case ASK_AGAIN:
+				count_out(f, &r);
+				r.status = r.seat_bought ? ASK_PROVISIONING : ASK_QUEUED;
+				r.follows = 0;
+				r.leader_status = ASK_CANCELLED;
+				r.operation = r.purchase = ASK_NO_OPERATION;
+				r.purchase_done = false;
+				r.looked = false;
+				r.looked_at = 0;
+				break;
+			case ASK_WAIT:
+				r.attempts += e->reason == ASK_FOR_SEAT;
 				break;
 			default:
 				break;

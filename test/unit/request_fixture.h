@@ -10,17 +10,18 @@
 #include "decide/request_plan.h"
 
 #define FIXTURE_MOMENT (10000 * PLAN_DAY)
-#define FIXTURE_POOLS 2
-#define FIXTURE_USERS 3
-#define FIXTURE_REQUESTS 5
+#define FIXTURE_POOLS 3
+#define FIXTURE_USERS 4
+#define FIXTURE_REQUESTS 9
+#define FIXTURE_SUBSCRIPTIONS 3 /* of a pool */
 
 typedef struct RequestFixture
 {
 	AskCustomer customer;
 	AskPool pools[FIXTURE_POOLS];
 	PlanPool plans[FIXTURE_POOLS];
-	PlanSubscription subscriptions[FIXTURE_POOLS];
-	NeedTerms terms[FIXTURE_POOLS];
+	PlanSubscription subscriptions[FIXTURE_POOLS][FIXTURE_SUBSCRIPTIONS];
+	NeedTerms terms[FIXTURE_POOLS][FIXTURE_SUBSCRIPTIONS];
 	AskUser users[FIXTURE_USERS];
 	AskRequest requests[FIXTURE_REQUESTS];
 	int32_t pool_count;
@@ -40,6 +41,9 @@ extern void request_fixture_plan(RequestFixture *f);
 
 /* What the store and the outbox do with the effects, at the same moment. */
 extern void request_fixture_apply(RequestFixture *f);
+
+/* A purchase of a pool, right before it is sent */
+extern AskSending request_fixture_sending(const RequestFixture *f, int32_t pool, uint64_t number);
 
 extern void request_fixture_print(const RequestFixture *f);
 

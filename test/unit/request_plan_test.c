@@ -516,6 +516,10 @@ test_order(void)
 			"keep wait-leader cancel "
 			"wait-leader",
 			"a release that follows counts as any other");
+	plan_is("a1 a1:follows=1 r1:held", "cancel wait-leader wait-user",
+			"a release does not go ahead of one that will be free again");
+	plan_is("r1:quiet:assigning:op=open a1 a1:follows=2 r1:held",
+			"keep cancel wait-leader wait-user", "... nor follows a release before that");
 	plan_is("r1:held a1:quiet:assigning:op=open", "cancel keep",
 			"the last one asked for decides: a release comes too late for an assignment");
 	plan_is("r1:held a1:quiet:seat:prov", "cancel keep", "... for which a seat was bought, too");
