@@ -118,6 +118,13 @@ begun(const Operation *op)
 	return op->sent_at != 0 ? op->sent_at : op->created_at;
 }
 
+/* It left the machine at least once.  Of one that never did, no order is the result. */
+static bool
+was_sent(const Operation *op)
+{
+	return op->sent_at != 0;
+}
+
 /* Looking for something that takes its time: less and less often. */
 static TimestampTz
 next_look(const Operation *op)
@@ -436,6 +443,7 @@ do_cart_made(void *arg)
 	checkout.kind = "checkout";
 	checkout.after_operation = op->operation_id;
 	checkout.wait_active = 0;
+	checkout.base = NULL; /* the cart's */
 	checkout.wanted = wanted;
 	(void) spinpanel_operation_add(&checkout);
 	spinpanel_request_operation_over(
@@ -465,7 +473,7 @@ not_ordered(Order *order, bool uncertain)
 
 	if (order->refusal && !uncertain)
 		over(order, "refused", order->sent.http_status, order->sent.error_code, order->sent.error);
-	else if (op->base != NULL && spinpanel_now() - begun(op) < ORDER_PATIENCE)
+	else if (was_sent(op) && spinpanel_now() - begun(op) < ORDER_PATIENCE)
 		wait_unknown(order, "the cart is gone; an order may still show");
 	else if (order->refusal)
 		over(order, "refused", order->sent.http_status, order->sent.error_code, order->sent.error);
@@ -480,7 +488,7 @@ do_judge(void *arg)
 	Order *order = judging->order;
 	Operation *op = order->op;
 	bool queued = strcmp(op->status, "queued") == 0;
-	bool sent_before = op->base != NULL;
+	bool sent_before = was_sent(op);
 	/* More than one was sent, or one of which nothing is known. */
 	bool uncertain = op->attempts > 1 || !order->refusal;
 	Jsonb *subscriptions = read_json(order, order->subscriptions_read);
@@ -791,7 +799,7 @@ reads_done(void *arg)
 
 	when = spinpanel_driver_later(bad->retry_after > 0 ? bad->retry_after * 1000
 													   : spinpanel_driver_delay(3));
-	if (op->base == NULL && is_final(bad->outcome, bad->http_status) &&
+	if (!was_sent(op) && is_final(bad->outcome, bad->http_status) &&
 		(bad->outcome != PARTNER_NOT_FOUND || bad->error_code[0] != '\0'))
 		move_row(order, "refused", bad->http_status, bad->error_code, bad->error, 0, false);
 	else if (strcmp(op->status, "queued") == 0)
@@ -859,7 +867,7 @@ order_read(Order *order, OrderStep step)
 		order->orders_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/orders", customer), NULL);
 	}
-	if (order->subscriptions_read < 0 && (step == STEP_RESOLVE || order->op->base != NULL))
+	if (order->subscriptions_read < 0 && (step == STEP_RESOLVE || was_sent(order->op)))
 		order->subscriptions_read =
 			spinpanel_reads_ask(&order->reads, psprintf("%s/subscriptions", customer), NULL);
 }
