@@ -34,8 +34,9 @@
 #include "worker/op_driver.h"
 #include "worker/work_requests.h"
 
-/* A customer about whom nothing could be done is left alone for so long: a
- * caller has the rows, or the database is in trouble. */
+/* A customer about whom nothing could be done is left alone for so long: the
+ * database is in trouble, or a caller has the rows.  Most callers have them for
+ * a moment: whatever wakes the worker ends such a rest. */
 #define REST_MS 1000
 
 /* Customers of one account at the same time. */
@@ -884,6 +885,27 @@ spinpanel_fulfil_work(void)
 		MemoryContextSwitchTo(old);
 	}
 	MemoryContextDelete(due.context);
+}
+
+void
+spinpanel_fulfil_woken(void)
+{
+	Errand *errand;
+
+	for (errand = errands; errand != NULL; errand = errand->next)
+		if (errand->resting && errand->found == 0)
+			errand->rest_until = 0;
+}
+
+int64
+spinpanel_fulfil_rest(int64 limit)
+{
+	Errand *errand;
+
+	for (errand = errands; errand != NULL; errand = errand->next)
+		if (errand->resting)
+			limit = Min(limit, errand->rest_until - GetCurrentTimestamp() / 1000);
+	return Max(0, limit);
 }
 
 int

@@ -328,6 +328,7 @@ spinpanel_worker_main(Datum main_arg)
 		{
 			next_look = 0;
 			refresh = true;
+			spinpanel_fulfil_woken();
 		}
 
 		spinpanel_http_work();
@@ -385,7 +386,8 @@ spinpanel_worker_main(Datum main_arg)
 		active =
 			spinpanel_turn_active() > 0 || operations_active() > 0 || spinpanel_night_active() > 0;
 		if (!active && looked && spinpanel_enabled)
-			next_look = Min(next_look, now_ms() + until_due(spinpanel_poll_interval));
+			next_look = Min(next_look,
+							now_ms() + spinpanel_fulfil_rest(until_due(spinpanel_poll_interval)));
 		else if (active)
 			next_look = Min(next_look, now_ms() + LOOK_INTERVAL_BUSY_MS);
 		else if (was_active)

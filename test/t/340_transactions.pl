@@ -81,6 +81,16 @@ $s->query("BEGIN; SAVEPOINT a; SELECT status FROM spinpanel.release_license('Con
 $t->sql('SELECT spinpanel.resume()');
 is($t->outcome($id), 'done:1', 'cancelled and released, both rolled back: done');
 $t->changes_are({ seats => 6, assigns => 6, unassigns => 0 }, '... on one seat more');
+# A caller who has a request for a moment keeps the worker from it for a moment, however seldom that looks by itself
+$t->set('spinpanel.poll_interval' => '10min');
+$t->sql('SELECT spinpanel.pause()');
+$id = $t->sql('SELECT ' . assign(26));
+$s->query("BEGIN; SELECT status FROM spinpanel.cancel_request($id)");
+my $resumed = $t->sql('SELECT clock_timestamp() FROM spinpanel.resume()');
+$t->wait_for("SELECT state_change > '$resumed' FROM pg_stat_activity WHERE backend_type = 'spinpanel worker'", 't');
+$s->query('ROLLBACK');
+is($t->outcome($id), 'done:1', 'held by a caller while the worker looks, then left as it was: done');
+$t->set('spinpanel.poll_interval' => '200ms');
 $t->sql('DROP TABLE invoice, closed; DROP FUNCTION not_closed()');
 
 # --- fifty sessions at once, ten seats free
