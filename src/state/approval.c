@@ -25,21 +25,48 @@ notify_adjustment(const pg_uuid_t *customer_id, int64 adjustment_id, const char 
 									   adjustment_id, status, spinpanel_uuid_text(customer_id)));
 }
 
+/* Others of the pool that wait, whatever they name: but what a person has decided about stands. */
+#define OTHERS_WAITING \
+	"q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued' AND q.waits_for = 'approval'" \
+	" AND NOT EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.adjustment_id = q.adjustment_id" \
+	"  AND j.status IN ('queued', 'rejected'))"
+
+/* These, and all others of the pool that wait, wait for a person's word about this adjustment. */
+static void
+name_adjustment(Demand *demand, DemandRequest **requests, int count, int64 id, TimestampTz until,
+				const char *reason)
+{
+	static StateQuery join = {
+		"UPDATE spinpanel.license_request SET adjustment_id = $3, state_reason = $4 WHERE request_id IN"
+		" (SELECT q.request_id FROM spinpanel.license_request q WHERE " OTHERS_WAITING
+		"  AND q.adjustment_id IS DISTINCT FROM $3 FOR UPDATE SKIP LOCKED)",
+		"uuIt", NULL
+	};
+	char *words = psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason);
+	StateArg args[4];
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		requests[i]->adjustment_id = id;
+		spinpanel_request_wait(demand, requests[i], until, "approval", words);
+	}
+	args[0] = spinpanel_arg_uuid(&demand->customer_id);
+	args[1] = spinpanel_arg_uuid(&requests[0]->sku_id);
+	args[2] = spinpanel_arg_int64(id);
+	args[3] = spinpanel_arg_text(words);
+	spinpanel_state_run(&join, args, 0);
+}
+
 void
 spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int count,
 								 int32 quantity, TimestampTz until, const char *reason)
 {
-	/* Others of the pool that wait already and are not looked at now. */
+	/* Those that are not looked at now. */
 	static StateQuery others = {
-		"SELECT count(*)::int FROM spinpanel.license_request WHERE customer_id = $1 AND sku_id = $2 AND status = 'queued'"
-		" AND waits_for = 'approval' AND request_id <> ALL ($3)",
+		"SELECT count(*)::int FROM spinpanel.license_request q WHERE " OTHERS_WAITING
+		" AND q.request_id <> ALL ($3)",
 		"uuAI", NULL
-	};
-	static StateQuery join = {
-		"UPDATE spinpanel.license_request SET adjustment_id = $2 WHERE request_id IN (SELECT request_id"
-		" FROM spinpanel.license_request WHERE customer_id = $3 AND sku_id = $4 AND adjustment_id = $1 AND status = 'queued'"
-		" FOR UPDATE SKIP LOCKED)",
-		"IIuu", NULL
 	};
 	static StateQuery any = {
 		"SELECT adjustment_id, seats FROM spinpanel.adjustment WHERE customer_id = $1 AND sku_id = $2"
@@ -60,7 +87,6 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	};
 	HistoryEntry entry;
 	StateArg args[8];
-	int64 former = 0;
 	int64 id = 0;
 	int32 seats = count;
 	Datum *ids = palloc(sizeof(Datum) * count);
@@ -86,10 +112,7 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 			same = same && requests[i]->adjustment_id == id;
 		if (same)
 		{
-			for (i = 0; i < count; i++)
-				spinpanel_request_wait(
-					demand, requests[i], until, "approval",
-					psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
+			name_adjustment(demand, requests, count, id, until, reason);
 			return;
 		}
 		args[0] = spinpanel_arg_int64(id);
@@ -101,7 +124,6 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 				spinpanel_request_put_off(demand, requests[i], 1000, reason);
 			return;
 		}
-		former = id;
 		notify_adjustment(&demand->customer_id, id, "superseded");
 	}
 
@@ -125,21 +147,7 @@ spinpanel_request_await_approval(Demand *demand, DemandRequest **requests, int c
 	entry.reason = reason;
 	spinpanel_history_add(&entry);
 	notify_adjustment(&demand->customer_id, id, "awaiting_approval");
-	if (former != 0 && seats > count)
-	{
-		args[0] = spinpanel_arg_int64(former);
-		args[1] = spinpanel_arg_int64(id);
-		args[2] = spinpanel_arg_uuid(&demand->customer_id);
-		args[3] = spinpanel_arg_uuid(&requests[0]->sku_id);
-		spinpanel_state_run(&join, args, 0);
-	}
-	for (i = 0; i < count; i++)
-	{
-		requests[i]->adjustment_id = id;
-		spinpanel_request_wait(
-			demand, requests[i], until, "approval",
-			psprintf("waits for approval of adjustment " INT64_FORMAT ": %s", id, reason));
-	}
+	name_adjustment(demand, requests, count, id, until, reason);
 }
 
 void
