@@ -528,9 +528,10 @@ sub finished
 	my @ids = $books->bearers($c, $w->{upn}, $end - 10 * MINUTE, $end);
 	if ($w->{status} eq 'done' && $w->{kind} eq 'assign')
 	{
-		# the person of that name held it when we looked
+		# the person of that name held it when we looked; the emulator's clock may have been moved an instant before ours
+		my $seen = $self->{player}->now > $end ? $self->{player}->now : $end;
 		$self->object('requests: done, not held', $key, "request $w->{id} is done, and $w->{upn} holds nothing")
-		  unless grep { $books->held($_, $part, $end - 10 * MINUTE, $end + MOMENT) } @ids;
+		  unless grep { $books->held($_, $part, $end - 10 * MINUTE, $seen + MOMENT) } @ids;
 	}
 	elsif ($w->{status} eq 'done' && $w->{kind} eq 'release')
 	{

@@ -28,7 +28,7 @@ sub new
 		name => 'lives', preload => 'spinpanel', extension => 0, emulator_args => ['--quiet'],
 		conf => {
 			'spinpanel.settle_time' => '1h', 'spinpanel.retry_max_delay' => '5min', 'spinpanel.poll_interval' => '1s',
-			'spinpanel.request_timeout' => '1500ms', 'log_min_messages' => 'warning', synchronous_commit => 'off', fsync => 'off' });
+			'spinpanel.request_timeout' => '1500ms', 'log_min_messages' => 'warning', fsync => 'off' });
 	my $t = $self->{t};
 	$self->{clock_file} = $t->node->data_dir . '/lives.conf';
 	$self->write_clock(0);
