@@ -9,9 +9,12 @@
  * is gone: the lock ends with the process.
  *
  * A file that is replaced is another file to flock().  The holder takes the new
- * one before it lets go of the old one; who was refused keeps the file that it
- * was refused open, and has to get that one, too.  Two servers therefore do not
- * both find a file free because somebody replaced it.
+ * one before it lets go of the old one.  A server that was refused keeps the
+ * file that it was refused open.  While that file is locked, it does not touch
+ * the new one, which the holder is going to take.  When that file is free and
+ * another one stands in its place, the holder may be gone, or it went on to a
+ * file that was replaced in its turn; so the holder gets the time of two looks
+ * to take the one that stands there now.
  *
  * Only who may open the file can lock it, so nobody else can stop us.  Where a
  * file system knows no locks, there is no fence.
@@ -25,7 +28,9 @@
 
 #include "lib/ilist.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
+#include "base/settings.h"
 #include "partner/fence.h"
 
 /* A file of this machine; two accounts, and two names, may be of one file. */
@@ -44,7 +49,8 @@ typedef struct Fence
 	dlist_node node;
 	int32 account_id;
 	FencedFile *file; /* held; NULL = none */
-	FencedFile *refused; /* another process had it; NULL = none */
+	FencedFile *refused; /* another process had it, or may take it; NULL = none */
+	TimestampTz until; /* "refused" is left to the other process until then */
 } Fence;
 
 static dlist_head files = DLIST_STATIC_INIT(files);
@@ -106,6 +112,27 @@ lock_file(FencedFile *file)
 	return file->locked;
 }
 
+/*
+ * Is the file of this fence left to another process?  "file" is the one that
+ * stands there now.
+ */
+static bool
+left_to_other(Fence *fence, FencedFile *file)
+{
+	if (fence->refused == NULL)
+		return false;
+	if (fence->refused == file)
+		return GetCurrentTimestamp() < fence->until;
+	if (!lock_file(fence->refused))
+		return true;
+	release(fence->refused);
+	file->users++;
+	fence->refused = file;
+	fence->until =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 2 * (int64) spinpanel_poll_interval);
+	return true;
+}
+
 static Fence *
 find_fence(int32 account_id)
 {
@@ -139,19 +166,16 @@ spinpanel_fence_hold(int32 account_id, const char *path, char *error, size_t err
 		fence->account_id = account_id;
 		dlist_push_tail(&fences, &fence->node);
 	}
-	if ((fence->refused != NULL && !lock_file(fence->refused)) || !lock_file(file))
+	if (left_to_other(fence, file) || !lock_file(file))
 	{
 		/*
-		 * The one to wait for is the last one that somebody was seen to hold:
-		 * with an older one the holder has moved on.
+		 * While an older file is locked, that is the one to wait for: its holder
+		 * has yet to go on to this one.
 		 */
-		if (fence->refused != NULL && !fence->refused->locked)
-			release(file);
-		else
-		{
-			release(fence->refused);
+		if (fence->refused == NULL)
 			fence->refused = file;
-		}
+		else
+			release(file);
 		release(fence->file);
 		fence->file = NULL;
 		snprintf(error, error_size,

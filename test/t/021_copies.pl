@@ -33,14 +33,33 @@ is($copy->sql("SELECT status FROM spinpanel.license_request WHERE request_id = $
 $copy->sql(q{SELECT spinpanel.cancel_request(request_id) FROM spinpanel.license_request WHERE finished_at IS NULL});
 
 # --- the file is replaced: neither way round does the copy find it free
+my $replace = sub {
+	my ($a) = @{ $t->emulator('GET', 'accounts') };
+	$t->credential_file({ client_secret => $a->{client_secret}, refresh_token => $a->{refresh_token} }, 'main.json');
+};
 for my $round (1 .. 3)
 {
-	$t->credential_file(do { my ($a) = @{ $t->emulator('GET', 'accounts') }; { client_secret => $a->{client_secret}, refresh_token => $a->{refresh_token} } }, 'main.json');
+	$replace->();
 	$copy->sql('SELECT pg_reload_conf()') if $round > 1;
 	$t->node->reload;
 	is($t->run_and_wait('sync')->{status}, 'done', "the file is replaced ($round): the original acts");
 	like($copy->sql('SELECT idle_reason FROM spinpanel.account'), qr/another server/, '... the copy does not');
 }
+# --- nor when it was replaced twice between two looks of the copy, and the original has not seen the second one yet
+my $pid = $copy->sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'spinpanel%'});
+kill STOP => $pid or die "kill: $!";
+$replace->();
+$t->node->reload;
+is($t->run_and_wait('sync')->{status}, 'done', 'the file is replaced while the copy sleeps');
+kill STOP => my $original = $t->sql(q{SELECT pid FROM pg_stat_activity WHERE backend_type LIKE 'spinpanel%'});
+$replace->();
+kill CONT => $pid;
+$copy->node->reload;
+$copy->sql('SELECT spinpanel.sync()');    # wakes the worker: it has looked when this run has failed
+$copy->wait_ok(q{SELECT count(*) FROM spinpanel.run WHERE status = 'queued'}, 0, '... and once more before the original looks: the copy has looked');
+kill CONT => $original;
+is($t->run_and_wait('sync')->{status}, 'done', '... the original acts');
+like($copy->sql('SELECT idle_reason FROM spinpanel.account'), qr/another server/, '... the copy does not');
 # --- nor when the worker is started anew
 $t->kill9;
 is($t->run_and_wait('sync')->{status}, 'done', 'after kill -9 one of them acts') if $t->wait_for('SELECT idle_reason IS NULL FROM spinpanel.account', 't', 3);
