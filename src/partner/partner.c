@@ -972,7 +972,10 @@ sooner(long a, long b)
 	return Min(a, b);
 }
 
-/* Calls that have waited for a token for longer than a request may take. */
+/*
+ * Calls that have waited for a token for longer than a request may take.  The time
+ * in which we do not ask for one, after a refusal, does not count.
+ */
 static long
 end_overdue(PartnerAccount *account, int64 now_ms)
 {
@@ -985,7 +988,8 @@ end_overdue(PartnerAccount *account, int64 now_ms)
 		dlist_foreach_modify (iter, &account->queue[i])
 		{
 			Call *call = dlist_container(Call, node, iter.cur);
-			int64 since = Max(call->queued_at, account->no_token_since);
+			int64 since = Max(Max(call->queued_at, account->no_token_since),
+							  spinpanel_token_paused_until(account->token));
 			int64 left = since + spinpanel_request_timeout - now_ms;
 
 			if (left > 0)

@@ -91,6 +91,7 @@ struct SpinpanelToken
 	bool eager; /* new or repaired: tell soon whether it works */
 	int failures; /* in a row, of fetching */
 	int64 retry_at; /* monotonic ms; 0 = at once */
+	int64 paused_until; /* monotonic ms: after a refusal, none is asked for until then */
 	int64 fetch_began; /* real clock, ms */
 	char *tried; /* refresh token of the running fetch */
 	bool tried_file; /* it came from the file */
@@ -1014,7 +1015,16 @@ spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms)
 
 	/* However many calls are refused, the token endpoint is asked once a second. */
 	if (real_ms() - token->fetch_began < REFUSED_PAUSE_MS)
-		token->retry_at = Max(token->retry_at, now_ms + REFUSED_PAUSE_MS);
+	{
+		token->paused_until = now_ms + REFUSED_PAUSE_MS;
+		token->retry_at = Max(token->retry_at, token->paused_until);
+	}
+}
+
+int64
+spinpanel_token_paused_until(SpinpanelToken *token)
+{
+	return token->paused_until;
 }
 
 void

@@ -42,6 +42,8 @@ extern const char *spinpanel_token_header(SpinpanelToken *token);
 extern uint32 spinpanel_token_generation(SpinpanelToken *token);
 /* Partner Center answered 401 to that token: get another one. */
 extern void spinpanel_token_refused(SpinpanelToken *token, uint32 generation, int64 now_ms);
+/* Monotonic ms: after a refusal no other token is asked for until then; 0 = never refused. */
+extern int64 spinpanel_token_paused_until(SpinpanelToken *token);
 /* Partner Center refuses whatever token we get: stop the account. */
 extern void spinpanel_token_stop(SpinpanelToken *token, const char *code, const char *reason,
 								 int64 now_ms);
