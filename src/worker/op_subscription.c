@@ -528,9 +528,10 @@ do_follow_up(void *arg)
 }
 
 /*
- * Whether a removal that was sent, and of which nothing shows, may be sent
- * again as it was.  Somebody may have taken a seat since; then it is not, but
- * the first one may still arrive, so its row stays unknown for a while.
+ * Whether a change that was sent, and of which nothing shows, may be sent again
+ * as it was.  Not where somebody has taken a seat since, or where fewer seats
+ * are to be bought by now; but the first one may still arrive, so its row stays
+ * unknown until settle_time is over, and nothing else is sent meanwhile.
  */
 static bool
 still_allowed(Change *change, Jsonb *resource, bool licenses_known)
@@ -552,8 +553,11 @@ still_allowed(Change *change, Jsonb *resource, bool licenses_known)
 								   reason[0] ? reason : "no longer allowed as it was sent", NULL);
 	else
 		spinpanel_operation_unknown(
-			op, 0, NULL, reason,
-			Max(wait_until, spinpanel_driver_later(spinpanel_driver_delay(op->attempts))));
+			op, 0, NULL,
+			reason[0]
+				? reason
+				: "its answer was lost, and by now another quantity is wanted: it may still arrive",
+			Max(wait_until, spinpanel_driver_later(patient_delay(op->sent_at, 1000))));
 	return false;
 }
 

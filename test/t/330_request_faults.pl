@@ -157,7 +157,7 @@ my $patience = 30;    # less once something was stuck
 my $open = q{SELECT (SELECT count(*) FROM spinpanel.license_request WHERE finished_at IS NULL)
 	+ (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown'))};
 my $now = 'clock_timestamp() + interval \'%d seconds\'';
-my $waits = q{(o.purpose = 'give_back' AND o.error ~ 'unused' OR o.status = 'unknown' AND o.error ~ 'audit records do not show ours yet')};
+my $waits = q{(o.purpose = 'give_back' AND o.error ~ 'unused' OR o.status = 'unknown' AND o.error ~ 'audit records do not show ours yet|it may still arrive')};
 sub settled
 {
 	my ($title) = @_;
@@ -177,7 +177,8 @@ sub settled
 		$good = 0 unless $t->wait_for('SELECT count(*) FROM spinpanel.obligation WHERE look_at < ' . sprintf($now, $t->{offset}), '0', $good ? 20 : 1);
 		$t->poll(sub { $t->sql($open) eq '0' }, $good ? 6 : 1);
 	}
-	return ok($t->wait_for($open, '0', $good ? 10 : 1) && $good, "$title: everything ends");
+	return ok($t->wait_for($open, '0', $good ? 10 : 1) && $good, "$title: everything ends")
+	  || diag($t->sql($stuck), "\n", $t->sql(q{SELECT string_agg(concat_ws(' ', name, o), E'\n') FROM spinpanel.obligation o JOIN spinpanel.customer USING (customer_id)}));
 }
 
 # What is wrong with a customer, by ledger and state first, then by what we say ourselves
