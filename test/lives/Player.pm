@@ -25,7 +25,7 @@ sub new
 	my ($class, %options) = @_;
 	my $self = bless {%options}, $class;
 	$self->{t} = SpinpanelTest->start(
-		name => 'lives', preload => 'spinpanel', extension => 0, emulator_args => ['--quiet'],
+		name => "lives$$", preload => 'spinpanel', extension => 0, emulator_args => ['--quiet'],
 		conf => {
 			'spinpanel.settle_time' => '1h', 'spinpanel.retry_max_delay' => '5min', 'spinpanel.poll_interval' => '1s',
 			'spinpanel.request_timeout' => '1500ms', 'log_min_messages' => 'warning', fsync => 'off' });
