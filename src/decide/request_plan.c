@@ -916,8 +916,13 @@ append(Planning *p, int32_t i)
 	AskEffect *e = &p->plan->effects[i];
 	AskPool *pool = &p->pools[r->pool];
 
-	memset(e, 0, sizeof(*e));
+	/* Member by member: the text is long, and mostly empty. */
 	e->kind = ASK_KEEP;
+	e->reason = ASK_FOR_NOTHING;
+	e->until = 0;
+	e->other = 0;
+	e->text[0] = '\0';
+	e->stage = STAGE_NONE;
 	e->group = -1;
 	e->level = -1;
 	e->next_of_user = e->next_of_pool = -1;

@@ -206,7 +206,7 @@ mutate_request "sent although purchases are off" request_plan.c 's/if \(!c->purc
 mutate_request "sent although nobody needs it" request_plan.c 's/if \(need <= 0\)/if (false)/; s/least\(seats, need\)/seats/'
 mutate_request "sent although the rule names another offer" request_plan.c 's/!same_text\(pool->rule\.default_offer, sending->offer\)/false/'
 mutate_request "sent above max_seats" request_plan.c 's/(if \(room < cost\))/if (false)/; s/seats = least\(seats, room\);//'
-mutate_request "sent above the limit" request_plan.c 's/if \(allowance < cost\)/if (false)/; s/seats = least\(seats, allowance\);//'
+mutate_request "sent above the limit" request_plan.c 's/if \(allowance < cost\)/if (false)/; s/seats = least\(seats, allowance\);/;/'
 mutate_request "sent although somebody has reactivated it" request_plan.c 's/!spinpanel_need_reactivable\(s,/false \&\& !spinpanel_need_reactivable(s,/'
 mutate_request "sent although a person ends it" request_plan.c 's/if \(obstacle != NULL\)/if (false)/'
 mutate_request "for more than still wait for it" request_plan.c 's/least\(sending->seats, sending->linked\)/sending->seats/'

@@ -171,7 +171,9 @@ check_limit_order(const RequestFixture *f)
 			model_source(p->plan, p->terms, &p->rule, &subscription, &room) == NEED_REACTIVATE)
 			continue;
 		for (k = i + 1; k < f->request_count; k++)
-			if (f->effects[k].kind == ASK_BUY && f->purchases[f->effects[k].group].adjustment == 0)
+			if (f->effects[k].kind == ASK_BUY &&
+				f->purchases[f->effects[k].group].adjustment == 0 &&
+				f->purchases[f->effects[k].group].source.kind != NEED_REACTIVATE)
 				return "an older one asks a person, and a younger one is bought for";
 	}
 	return NULL;
