@@ -14,6 +14,8 @@ CREATE TABLE adjustment (
     to_quantity     int,
     seats           int NOT NULL DEFAULT 0,
     effective_on    date,
+    amount          numeric,                    -- what it gives back, saves or costs; NULL: not known
+    currency        text,
     reason          text NOT NULL,
     status          text NOT NULL CHECK (status IN ('planned', 'awaiting_approval', 'queued', 'done', 'failed',
                                                     'skipped', 'rejected', 'superseded')),
@@ -49,6 +51,8 @@ COMMENT ON COLUMN adjustment.to_quantity IS 'seats wanted';
 COMMENT ON COLUMN adjustment.seats IS 'seats given back (or, of a raise, added)';
 COMMENT ON COLUMN adjustment.counted IS 'seats that count towards the removal limit: what a schedule takes counts once; the raise of a merge counts below zero';
 COMMENT ON COLUMN adjustment.effective_on IS 'UTC date on which the seats go';
+COMMENT ON COLUMN adjustment.amount IS 'money that it gives back at once, saves per term or, of a raise, costs to the end of the term; NULL: no price is known';
+COMMENT ON COLUMN adjustment.currency IS 'its currency';
 COMMENT ON COLUMN adjustment.reason IS 'in words and numbers';
 COMMENT ON COLUMN adjustment.status IS 'planned (dry run), awaiting_approval, queued, done, failed, skipped, rejected, superseded';
 COMMENT ON COLUMN adjustment.merge IS 'the same number in a run: steps of one merge';

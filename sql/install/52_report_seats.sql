@@ -35,10 +35,23 @@ SELECT s.subscription_id,
        (SELECT max(u) FROM unnest(s.refund_until) u WHERE u > spinpanel._now()) AS refundable_until_at,
        s.first_seen_at,
        s.changed_at,
-       s.gone_at
+       s.gone_at,
+       p.unit_price,
+       round(p.unit_price / p.term_months, 4) AS price_per_seat_month,
+       CASE WHEN s.gone_at IS NULL AND s.status IN ('active', 'suspended') AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+            THEN round(s.quantity * p.unit_price / p.term_months, 2) END AS amount_month,
+       p.currency,
+       coalesce(p.is_estimated, false) AS is_price_estimated,
+       coalesce(o.price, d.price) AS sell_price_per_seat_month,
+       CASE WHEN s.gone_at IS NULL AND s.status = 'active' AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+            THEN s.quantity * coalesce(o.price, d.price) END AS sell_amount_month,
+       CASE WHEN o.price IS NULL THEN d.currency ELSE o.currency END AS sell_currency
 FROM spinpanel.subscription s
 JOIN spinpanel.account y USING (account_id)
 LEFT JOIN spinpanel.offer f USING (offer_key)
+LEFT JOIN spinpanel._subscription_price p USING (subscription_id)
+LEFT JOIN spinpanel._sell_price_now o ON o.customer_id = s.customer_id AND o.sku_id = s.sku_id
+LEFT JOIN spinpanel._sell_price_now d ON d.customer_id IS NULL AND d.sku_id = s.sku_id
 WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
 COMMENT ON VIEW spinpanel_report.subscription IS 'subscriptions as Partner Center said last: one row each, ended ones included';
 COMMENT ON COLUMN spinpanel_report.subscription.subscription_id IS 'id at Partner Center';
@@ -74,6 +87,14 @@ COMMENT ON COLUMN spinpanel_report.subscription.refundable_until_at IS 'until wh
 COMMENT ON COLUMN spinpanel_report.subscription.first_seen_at IS 'first read';
 COMMENT ON COLUMN spinpanel_report.subscription.changed_at IS 'last read that differed';
 COMMENT ON COLUMN spinpanel_report.subscription.gone_at IS 'no longer listed since';
+COMMENT ON COLUMN spinpanel_report.subscription.unit_price IS 'what Microsoft asks for a seat and the whole running term; NULL: not known (legacy commerce never is)';
+COMMENT ON COLUMN spinpanel_report.subscription.price_per_seat_month IS 'the same for a month';
+COMMENT ON COLUMN spinpanel_report.subscription.amount_month IS 'what Microsoft asks for all of its seats and a month; NULL: not known, a trial, or no longer billed';
+COMMENT ON COLUMN spinpanel_report.subscription.currency IS 'of these';
+COMMENT ON COLUMN spinpanel_report.subscription.is_price_estimated IS 'no price sheet tells the price of the term''s start: it is today''s';
+COMMENT ON COLUMN spinpanel_report.subscription.sell_price_per_seat_month IS 'what the partner asks for a seat and month (set_sell_price())';
+COMMENT ON COLUMN spinpanel_report.subscription.sell_amount_month IS 'the same for all of its seats';
+COMMENT ON COLUMN spinpanel_report.subscription.sell_currency IS 'of what the partner asks';
 
 CREATE VIEW spinpanel_report.seat_balance WITH (security_barrier) AS
 SELECT p.customer_id,
@@ -144,10 +165,22 @@ SELECT c.customer_id,
        (e.next_renewal AT TIME ZONE 'UTC')::date AS next_renewal_on,
        coalesce(r.auto_license_adjustment, false) AS is_adjusted,
        e.blocked_by IS NOT NULL AS is_blocked,
-       e.blocked_by
+       e.blocked_by,
+       round(p.price, 4) AS price_per_seat_month,
+       round(e.excess_seats * p.price, 2) AS unused_amount_month,
+       round(e.reducible_now * p.price, 2) AS reducible_now_amount_month,
+       round(e.reducible_at_renewal * p.price, 2) AS reducible_at_renewal_amount_month,
+       p.currency
 FROM spinpanel.customer c
 CROSS JOIN LATERAL spinpanel._excess(c.customer_id) e
 LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id
+LEFT JOIN LATERAL (
+    SELECT sum(s.quantity * x.unit_price / x.term_months) / nullif(sum(s.quantity), 0) AS price, min(x.currency) AS currency
+    FROM spinpanel.subscription s LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
+    LEFT JOIN spinpanel.offer f USING (offer_key)
+    WHERE s.customer_id = c.customer_id AND s.sku_id = e.sku_id AND s.gone_at IS NULL AND s.status = 'active'
+      AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+    HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON true
 WHERE c.gone_at IS NULL AND e.sku_id IS NOT NULL
   AND ((SELECT v.sees_all FROM spinpanel._reader v) OR c.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
 COMMENT ON VIEW spinpanel_report.excess IS 'what nobody uses, and what of it can be given back: one row per customer and SKU';
@@ -166,6 +199,11 @@ COMMENT ON COLUMN spinpanel_report.excess.next_renewal_on IS 'the next renewal, 
 COMMENT ON COLUMN spinpanel_report.excess.is_adjusted IS 'the night gives them back by itself';
 COMMENT ON COLUMN spinpanel_report.excess.is_blocked IS 'something forbids it';
 COMMENT ON COLUMN spinpanel_report.excess.blocked_by IS 'what; "switched off" is the customer''s switch';
+COMMENT ON COLUMN spinpanel_report.excess.price_per_seat_month IS 'what Microsoft asks for a seat and month, on the average of the owned seats; NULL: not known of each of them';
+COMMENT ON COLUMN spinpanel_report.excess.unused_amount_month IS 'what the unused seats cost a month';
+COMMENT ON COLUMN spinpanel_report.excess.reducible_now_amount_month IS 'what those cost a month that can go today';
+COMMENT ON COLUMN spinpanel_report.excess.reducible_at_renewal_amount_month IS 'what those cost a month that can go at a renewal';
+COMMENT ON COLUMN spinpanel_report.excess.currency IS 'of these';
 
 CREATE VIEW spinpanel_report.renewal WITH (security_barrier) AS
 SELECT s.subscription_id,
@@ -186,9 +224,14 @@ SELECT s.subscription_id,
        CASE WHEN s.our_end OR s.our_next_quantity IS NOT NULL AND s.our_next_quantity IS NOT DISTINCT FROM s.next_quantity THEN 'spinpanel'
             WHEN s.next_quantity IS NOT NULL OR NOT s.auto_renew OR s.cancel_at_term OR s.next_other_product THEN 'a person' END AS planned_by,
        coalesce(p.consumed_units, 0) AS pool_assigned_seats,
-       greatest(coalesce(least(p.owned_seats, p.active_units) - p.consumed_units, 0), 0) AS pool_unused_seats
+       greatest(coalesce(least(p.owned_seats, p.active_units) - p.consumed_units, 0), 0) AS pool_unused_seats,
+       x.next_unit_price,
+       CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END * x.next_unit_price AS next_term_amount,
+       (CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END - s.quantity) * x.next_unit_price AS planned_change_amount,
+       x.next_currency AS currency
 FROM spinpanel.subscription s
 LEFT JOIN spinpanel.offer f USING (offer_key)
+LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
 LEFT JOIN spinpanel.pool p ON p.customer_id = s.customer_id AND p.sku_id = s.sku_id
 WHERE s.gone_at IS NULL AND s.status = 'active' AND s.term_end > spinpanel._now() AND NOT (s.is_trial OR coalesce(f.is_trial, false))
   AND ((SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
@@ -211,3 +254,7 @@ COMMENT ON COLUMN spinpanel_report.renewal.is_changed_at_renewal IS 'something i
 COMMENT ON COLUMN spinpanel_report.renewal.planned_by IS 'who scheduled it: spinpanel or a person; NULL: nothing is scheduled';
 COMMENT ON COLUMN spinpanel_report.renewal.pool_assigned_seats IS 'assigned seats of the product at the customer, over all subscriptions';
 COMMENT ON COLUMN spinpanel_report.renewal.pool_unused_seats IS 'owned seats of the product that nobody has, over all subscriptions';
+COMMENT ON COLUMN spinpanel_report.renewal.next_unit_price IS 'what Microsoft asks today for a seat and a whole term; NULL: not known';
+COMMENT ON COLUMN spinpanel_report.renewal.next_term_amount IS 'what the next term will cost at that price';
+COMMENT ON COLUMN spinpanel_report.renewal.planned_change_amount IS 'what the planned change makes of it; below 0: so much is saved a term';
+COMMENT ON COLUMN spinpanel_report.renewal.currency IS 'of these';

@@ -12,6 +12,8 @@ SELECT a.adjustment_id,
        a.to_quantity AS to_seats,
        a.seats,
        a.effective_on,
+       a.amount,
+       a.currency,
        a.reason,
        a.status,
        a.action <> 'none' AS is_change,
@@ -40,6 +42,8 @@ COMMENT ON COLUMN spinpanel_report.adjustment.from_seats IS 'seats when it was d
 COMMENT ON COLUMN spinpanel_report.adjustment.to_seats IS 'seats wanted';
 COMMENT ON COLUMN spinpanel_report.adjustment.seats IS 'seats given back (or, of a raise, added)';
 COMMENT ON COLUMN spinpanel_report.adjustment.effective_on IS 'UTC date on which the seats go';
+COMMENT ON COLUMN spinpanel_report.adjustment.amount IS 'money that it gives back at once, saves per term or, of a raise, costs to the end of the term; NULL: no price was known';
+COMMENT ON COLUMN spinpanel_report.adjustment.currency IS 'of the amount';
 COMMENT ON COLUMN spinpanel_report.adjustment.reason IS 'in words and numbers';
 COMMENT ON COLUMN spinpanel_report.adjustment.status IS 'planned (dry run), awaiting_approval, queued, done, failed, skipped, rejected, superseded';
 COMMENT ON COLUMN spinpanel_report.adjustment.is_change IS 'something is to change; false: the row says why nothing does';

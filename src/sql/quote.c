@@ -11,6 +11,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #include "base/clock.h"
@@ -152,10 +153,34 @@ offer_of(const pg_uuid_t *subscription_id)
 			   : spinpanel_row_text(0, 1, CurrentMemoryContext);
 }
 
-/*
- * One row.  Prices are not known: once a price sheet is loaded, unit_price,
- * currency and price_per are filled in here, by offer, term and country.
- */
+/* The price, where a price sheet tells it: three values, else they stay NULL. */
+static void
+put_price(const Quoting *q, const pg_uuid_t *subscription_id, const char *offer, Datum *values,
+		  bool *nulls)
+{
+	static StateQuery select = { "SELECT unit_price, currency, price_per"
+								 " FROM spinpanel._quote_price($1, $2, $3, $4, $5)",
+								 "uuttt", NULL };
+	const char *term = q->pool.rule.term_duration;
+	const char *cycle = q->pool.rule.billing_cycle;
+	StateArg args[5];
+	bool null;
+
+	args[0] = spinpanel_arg_uuid(&q->asking.customer_id);
+	args[1] = spinpanel_arg_uuid(subscription_id);
+	args[2] = spinpanel_arg_text(offer);
+	args[3] = spinpanel_arg_text(term != NULL ? term : NEED_TERM);
+	args[4] = spinpanel_arg_text(cycle != NULL ? cycle : NEED_CYCLE);
+	if (spinpanel_state_run(&select, args, 0) != 1)
+		return;
+	values[QUOTE_UNIT_PRICE] =
+		datumCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null), false, -1);
+	values[QUOTE_CURRENCY] = CStringGetTextDatum(spinpanel_row_text(0, 2, CurrentMemoryContext));
+	values[QUOTE_PRICE_PER] = CStringGetTextDatum(spinpanel_row_text(0, 3, CurrentMemoryContext));
+	nulls[QUOTE_UNIT_PRICE] = nulls[QUOTE_CURRENCY] = nulls[QUOTE_PRICE_PER] = false;
+}
+
+/* One row. */
 static void
 put(Quoting *q, const char *name, const NeedSource *source, int32 seats, bool approval,
 	const char *reason)
@@ -188,6 +213,9 @@ put(Quoting *q, const char *name, const NeedSource *source, int32 seats, bool ap
 			term_end(q->customer.now,
 					 q->pool.rule.term_duration != NULL ? q->pool.rule.term_duration : NEED_TERM);
 	}
+	if (source != NULL)
+		put_price(q, source->subscription >= 0 ? &q->ids[source->subscription] : NULL, offer,
+				  values, nulls);
 	values[QUOTE_SOURCE] = CStringGetTextDatum(name);
 	values[QUOTE_SEATS] = Int32GetDatum(seats);
 	values[QUOTE_NEEDS_APPROVAL] = BoolGetDatum(approval);

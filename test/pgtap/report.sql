@@ -7,9 +7,9 @@ CREATE TEMP TABLE contract (name text, columns text);
 GRANT SELECT ON contract TO PUBLIC;
 INSERT INTO contract VALUES
     ('adjustment', 'adjustment_id bigint, run_id bigint, customer_id uuid, sku_id uuid, subscription_id uuid, account_id int, action text, from_seats
-        int, to_seats int, seats int, effective_on date, reason text, status text, is_change boolean, is_done boolean, is_awaiting_approval boolean,
-        is_approved boolean, decided_by text, decided_at timestamptz, decision_reason text, error text, created_at timestamptz, created_on date, finished_at
-        timestamptz, finished_on date'),
+        int, to_seats int, seats int, effective_on date, amount numeric, currency text, reason text, status text, is_change boolean, is_done boolean,
+        is_awaiting_approval boolean, is_approved boolean, decided_by text, decided_at timestamptz, decision_reason text, error text, created_at timestamptz,
+        created_on date, finished_at timestamptz, finished_on date'),
     ('calendar', 'day date, iso_year int, iso_week int, iso_week_name text, weekday int, year int, quarter int, quarter_name text, month int,
         month_name text, month_start date, month_end date, is_month_end boolean, is_weekend boolean'),
     ('customer', 'customer_id uuid, customer_name text, domain text, country text, account_name text, is_active boolean, first_seen_at timestamptz,
@@ -17,11 +17,16 @@ INSERT INTO contract VALUES
         boolean, paused_at timestamptz, spare_seats int, has_license_access boolean, read_at timestamptz, read_error text'),
     ('excess', 'customer_id uuid, sku_id uuid, owned_seats int, assigned_seats int, waiting_seats int, spare_seats int, unused_seats int,
         reassignable_seats int, reducible_now_seats int, reducible_at_renewal_seats int, next_renewal_at timestamptz, next_renewal_on date, is_adjusted
-        boolean, is_blocked boolean, blocked_by text'),
+        boolean, is_blocked boolean, blocked_by text, price_per_seat_month numeric, unused_amount_month numeric, reducible_now_amount_month numeric,
+        reducible_at_renewal_amount_month numeric, currency text'),
+    ('price', 'offer_key text, sku_id uuid, offer_name text, term_duration text, billing_cycle text, country text, segment text, unit_price numeric,
+        price_per_seat_month numeric, erp_price numeric, currency text, tier_from_seats int, is_trial boolean, is_used boolean, is_current boolean,
+        valid_from_at timestamptz, valid_until_at timestamptz'),
     ('product', 'sku_id uuid, part_number text, product_name text, is_never_assigned boolean, never_assigned_reason text, is_tenant_wide boolean'),
     ('renewal', 'subscription_id uuid, customer_id uuid, sku_id uuid, account_id int, offer_name text, renews_at timestamptz, renews_on date,
         commerce text, term_duration text, billing_cycle text, seats int, next_term_seats int, planned_change int, is_renewing boolean, is_changed_at_renewal
-        boolean, planned_by text, pool_assigned_seats int, pool_unused_seats int'),
+        boolean, planned_by text, pool_assigned_seats int, pool_unused_seats int, next_unit_price numeric, next_term_amount numeric, planned_change_amount
+        numeric, currency text'),
     ('request', 'request_id bigint, kind text, customer_id uuid, sku_id uuid, user_id uuid, user_name text, account_id int, subscription_id uuid,
         status text, is_open boolean, is_done boolean, is_failed boolean, has_bought_seat boolean, is_awaiting_approval boolean, reference text, requested_by
         text, reason text, created_at timestamptz, created_on date, finished_at timestamptz, finished_on date, duration_seconds numeric'),
@@ -35,7 +40,9 @@ INSERT INTO contract VALUES
         friendly_name text, commerce text, status text, seats int, term_duration text, billing_cycle text, is_active boolean, is_trial boolean, is_owned
         boolean, is_addon boolean, is_auto_renewing boolean, is_ending boolean, is_suspended_by_us boolean, bought_at timestamptz, bought_on date,
         term_start_at timestamptz, term_start_on date, term_end_at timestamptz, term_end_on date, cancellable_until_at timestamptz, next_term_seats int,
-        refundable_seats int, refundable_until_at timestamptz, first_seen_at timestamptz, changed_at timestamptz, gone_at timestamptz'),
+        refundable_seats int, refundable_until_at timestamptz, first_seen_at timestamptz, changed_at timestamptz, gone_at timestamptz, unit_price numeric,
+        price_per_seat_month numeric, amount_month numeric, currency text, is_price_estimated boolean, sell_price_per_seat_month numeric, sell_amount_month
+        numeric, sell_currency text'),
     ('worker', 'is_working boolean, is_enabled boolean, process_id int, started_at timestamptz, last_success_at timestamptz, failures_in_a_row
         bigint, last_error_at timestamptz, last_error text, requests_last_minute bigint, requests_per_minute_limit bigint, accounts_stopped bigint,
         requests_open bigint, oldest_open_request_at timestamptz, requests_failed_last_day bigint, operations_open bigint, operations_unknown bigint,
@@ -90,6 +97,8 @@ INSERT INTO spinpanel.pool (customer_id, sku_id, owned_seats, active_units, cons
     ('00000000-0000-4000-8000-000000000002', '00000000-0000-4000-9000-000000000002', 10, 10, 9);
 INSERT INTO spinpanel.subscribed_sku (customer_id, sku_id, part_number, target_type, active_units, warning_units, suspended_units, consumed_units, changed_at)
 SELECT p.customer_id, p.sku_id, s.part_number, 'User', p.active_units, 0, 0, p.consumed_units, now() FROM spinpanel.pool p JOIN spinpanel.sku s USING (sku_id);
+INSERT INTO spinpanel.price (offer_key, term_duration, billing_cycle, market, currency, segment, tier_min, starts_at, ends_at, unit_price, is_trial, price_sheet_id, valid_from, valid_until, is_chosen)
+VALUES ('CFQ7TTC0LCHC:0002', 'P1Y', 'monthly', 'US', 'USD', 'commercial', 0, '2020-01-01', '9999-12-31', 264, false, 1, '2020-01-01', '9999-12-31', true);
 INSERT INTO spinpanel.run (kind, status, created_at) VALUES ('sync', 'done', now());
 INSERT INTO spinpanel.adjustment (customer_id, action, reason, status, created_at) SELECT customer_id, 'none', 'nothing', 'planned', now() FROM spinpanel.customer;
 INSERT INTO spinpanel.license_request (kind, customer_id, upn, sku_id, created_at)
@@ -127,8 +136,8 @@ GRANT ALL ON SCHEMA public TO PUBLIC;
 SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_reader') WHERE rows = 0 AND name IN ('customer', 'product', 'subscription', 'seat_balance', 'excess', 'renewal', 'adjustment', 'request', 'run', 'worker')$$, 'a reader reads each view');
 SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_reader') WHERE customers = 0 AND name IN ('customer', 'subscription', 'seat_balance', 'excess', 'renewal', 'adjustment', 'request')$$, '... with all customers');
 SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_limited') WHERE customers > 0$$, 'a limited one sees no other customer');
-SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_limited') WHERE rows = 0 AND name NOT IN ('run', 'worker') AND rows <> (SELECT s.rows FROM pg_temp.seen('tap_reader') s WHERE s.name = seen.name)$$, '... but its own');
-SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_limited') WHERE rows <> 0 AND name IN ('run', 'worker')$$, '... and no numbers of all customers');
+SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_limited') WHERE rows = 0 AND name NOT IN ('run', 'worker', 'price') AND rows <> (SELECT s.rows FROM pg_temp.seen('tap_reader') s WHERE s.name = seen.name)$$, '... but its own');
+SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_limited') WHERE rows <> 0 AND name IN ('run', 'worker', 'price')$$, '... and no numbers of all customers');
 SELECT is_empty($$SELECT name FROM pg_temp.seen('tap_member') WHERE customers > 0$$, 'nor does a member of it');
 SELECT is((SELECT rows FROM pg_temp.seen('tap_limited') WHERE name = 'product'), 1::bigint, 'and only products of these');
 ALTER ROLE tap_limited RENAME TO tap_renamed;
