@@ -58,7 +58,7 @@ BEGIN
         EXECUTE format('GRANT USAGE ON SCHEMA spinpanel TO %I', $2);
         -- everything but what is secret (credential, sign_in) may be looked at
         FOR _name IN SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'spinpanel'::regnamespace
-            AND c.relkind IN ('r', 'v') AND NOT c.relrowsecurity
+            AND c.relkind IN ('r', 'v', 'p') AND NOT c.relrowsecurity
         LOOP
             EXECUTE format('GRANT SELECT ON spinpanel.%I TO %I', _name, $2);
         END LOOP;
@@ -112,7 +112,7 @@ lower a role, revoke and grant anew. Errors: 22004, 42704 (no such role), 42501'
 
 CREATE VIEW _function_level AS
 SELECT f.name::name, f.level FROM (VALUES
-    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1), ('_excess', 1),
+    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1), ('_excess', 1), ('seats_as_of', 1),
     ('excess_seats', 2), ('plan_adjustment', 2), ('sync', 2), ('adjust', 2), ('nightly', 2), ('wait_for_run', 2),
     ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2), ('retry_request', 2), ('quote_license', 2),
     ('wait_for_request', 2), ('check_setup', 2),

@@ -28,6 +28,7 @@ int spinpanel_retry_max_delay = 5 * 60 * 1000;
 int spinpanel_poll_interval = 30 * 1000;
 int spinpanel_max_data_age = 26 * 3600;
 int spinpanel_retention = 90 * 86400;
+int spinpanel_seat_history_retention = 1095 * 86400;
 int spinpanel_customers_at_once = 64;
 double spinpanel_clock_offset = 0.0;
 
@@ -104,6 +105,11 @@ spinpanel_settings_define(bool preloading)
 		"spinpanel.retention",
 		"Time after which finished requests and operations move to the history.", NULL,
 		&spinpanel_retention, 90 * 86400, 60, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"spinpanel.seat_history_retention",
+		"Time after which a month of the history of seats is dropped; 0: never.", NULL,
+		&spinpanel_seat_history_retention, 1095 * 86400, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
+		NULL, NULL);
 	DefineCustomIntVariable(
 		"spinpanel.customers_at_once", "Customers that a run works on at the same time.", NULL,
 		&spinpanel_customers_at_once, 64, 1, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);

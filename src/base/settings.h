@@ -22,6 +22,7 @@ extern int spinpanel_retry_max_delay; /* ms */
 extern int spinpanel_poll_interval; /* ms */
 extern int spinpanel_max_data_age; /* s */
 extern int spinpanel_retention; /* s */
+extern int spinpanel_seat_history_retention; /* s; read in SQL */
 extern int spinpanel_customers_at_once;
 extern double spinpanel_clock_offset; /* s */
 

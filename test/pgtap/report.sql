@@ -33,9 +33,16 @@ INSERT INTO contract VALUES
     ('run', 'run_id bigint, kind text, status text, customer_id uuid, is_dry_run boolean, is_made_up boolean, is_failed boolean, night_on date,
         requested_by text, created_at timestamptz, created_on date, started_at timestamptz, finished_at timestamptz, finished_on date, duration_seconds
         numeric, customers int, customers_failed int, requests_sent bigint, seats_removed int, error text'),
+    ('saving', 'saving_id bigint, basis text, customer_id uuid, sku_id uuid, subscription_id uuid, account_id int, run_id bigint, adjustment_id
+        bigint, seats int, unit_price numeric, term_duration text, amount numeric, currency text, is_amount_known boolean, is_price_estimated boolean,
+        period_from_on date, period_until_on date, explanation text, saved_at timestamptz, saved_on date, is_running boolean, ended_on date, ended_by text'),
     ('seat_balance', 'customer_id uuid, sku_id uuid, owned_seats int, foreign_seats int, assignable_seats int, assigned_seats int, waiting_seats int,
         unused_seats int, lacking_seats int, grace_seats int, suspended_seats int, known_holders int, holders_read_at timestamptz, is_tenant_wide boolean,
         is_doubted boolean, doubt text, is_reported boolean'),
+    ('seat_balance_daily', 'customer_id uuid, sku_id uuid, day date, owned_seats int, assignable_seats int, assigned_seats int, unused_seats int'),
+    ('seat_change', 'customer_id uuid, sku_id uuid, changed_at timestamptz, changed_on date, owned_seats int, assignable_seats int, assigned_seats
+        int, owned_change int, assignable_change int, assigned_change int'),
+    ('seat_total_daily', 'sku_id uuid, day date, owned_seats numeric, assignable_seats numeric, assigned_seats numeric, unused_seats numeric'),
     ('subscription', 'subscription_id uuid, customer_id uuid, sku_id uuid, account_id int, account_name text, offer_key text, offer_name text,
         friendly_name text, commerce text, status text, seats int, term_duration text, billing_cycle text, is_active boolean, is_trial boolean, is_owned
         boolean, is_addon boolean, is_auto_renewing boolean, is_ending boolean, is_suspended_by_us boolean, bought_at timestamptz, bought_on date,
