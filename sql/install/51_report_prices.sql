@@ -121,7 +121,7 @@ BEGIN
     IF problems IS NOT NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'the price sheet contradicts itself: nothing of it was loaded', DETAIL = problems;
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_temp.spinpanel_price_sheet) THEN
+    IF (SELECT count(*) FROM pg_temp.spinpanel_price_sheet) = 0 THEN
         RAISE EXCEPTION USING ERRCODE = '22023',
             MESSAGE = CASE WHEN _load_price_sheet.currency IS NULL THEN 'the price sheet holds no prices'
                            ELSE format('the price sheet holds no prices in %s', upper(_load_price_sheet.currency)) END;
