@@ -1,7 +1,7 @@
 #!/bin/bash
 # The main job on a small partner that the emulator plays: 45 customers, about 1,100 seats.
 #
-#   test/demo.sh          tells the story, checks how it ends, leaves nothing behind
+#   test/demo.sh          tells the story, checks how it ends, leaves nothing behind but a page to look at
 #   test/demo.sh --keep   leaves the server up, with a psql prompt
 #
 # Works on a plain Debian 12: installs what is missing (as root, or through sudo), builds, starts a throw-away server
@@ -84,6 +84,13 @@ table -c "SELECT item, ok, detail FROM spinpanel.check_setup() WHERE item IN ('p
 heading "2. sync(): read everything once"
 follow "$(value -c 'SELECT spinpanel.sync()')"
 table -f test/demo/read.sql
+say "Prices come from Partner Center's price sheets, one per country. What no sheet tells, legacy commerce for instance,
+stays unknown."
+for country in US CA; do
+	perl test/lib/PriceSheet.pm "$SP_EMULATOR_PORT" "$country" >"$SP_WORK/prices.$country.csv" || sp_fail "the emulator gives no price sheet"
+done
+table -c "SELECT 'US' AS country, rows AS prices FROM spinpanel.load_price_sheet(file => '$SP_WORK/prices.US.csv')
+	UNION ALL SELECT 'CA', rows FROM spinpanel.load_price_sheet(file => '$SP_WORK/prices.CA.csv', currency => 'USD')"
 
 heading "3. excess_seats(): what nobody uses"
 say "One SELECT. Nothing has been changed so far, and for no customer is anything switched on."
@@ -202,6 +209,23 @@ echo
 "$node" test/demo/check.js "$SP_WORK"/{before,after,settled,second,ledger,rolled_back,asked,ledger_asked}.json "$later"
 code=$?
 printf '\n%s\n' "$([[ $code == 0 ]] && echo 'All as it should be.' || echo 'NOT as it should be.')"
+
+heading "spinpanel_report: views for BI tools, and a page"
+if [[ -n $later ]]; then
+	# spinpanel follows the emulator's clock, so that it sees what has renewed
+	offset=$(sp_emulator GET /_emulator/clock | perl -MJSON::PP -e 'local $/; print decode_json(<STDIN>)->{offset_seconds}')
+	value -c "ALTER SYSTEM SET spinpanel.clock_offset = $offset" -c "SELECT pg_reload_conf()" >/dev/null
+	follow "$(value -c 'SELECT spinpanel.adjust()')"
+	for _ in {1..100}; do
+		[[ $(value -c "SELECT count(*) FROM spinpanel.obligation WHERE look_at <= spinpanel._now() + interval '4 s'") == 0 ]] && break
+		value -c "SELECT pg_sleep(0.1)" >/dev/null
+	done
+fi
+say "What was saved, from the ledger in spinpanel_report.saving:"
+table -c "SELECT basis, sum(seats) AS seats, sum(amount) AS amount, currency FROM spinpanel_report.saving GROUP BY basis, currency ORDER BY basis, currency"
+page=${SPINPANEL_DEMO_PAGE:-${TMPDIR:-/tmp}/spinpanel-demo.html}
+value -c "SELECT spinpanel_report.page()" >"$page"
+say "SELECT spinpanel_report.page() makes one HTML page of it all, for a customer or everybody. It lies in $page ."
 
 if [[ -n $keep ]]; then
 	say "The server stays up until you leave psql with \\q. Try SELECT * FROM spinpanel.check_setup(); or \\d spinpanel.*

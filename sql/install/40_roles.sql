@@ -112,7 +112,7 @@ lower a role, revoke and grant anew. Errors: 22004, 42704 (no such role), 42501'
 
 CREATE VIEW _function_level AS
 SELECT f.name::name, f.level FROM (VALUES
-    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1), ('_excess', 1), ('seats_as_of', 1),
+    ('_now', 1), ('_worker_facts', 1), ('_cron_next', 1), ('_all_customers', 1), ('_excess', 1), ('seats_as_of', 1), ('page', 1), ('_html', 1), ('_number', 1), ('_money', 1), ('_tile', 1), ('_table', 1), ('_bars', 1), ('_style', 1),
     ('excess_seats', 2), ('plan_adjustment', 2), ('sync', 2), ('adjust', 2), ('nightly', 2), ('wait_for_run', 2),
     ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2), ('retry_request', 2), ('quote_license', 2),
     ('wait_for_request', 2), ('check_setup', 2),

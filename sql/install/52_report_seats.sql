@@ -166,10 +166,11 @@ SELECT c.customer_id,
        coalesce(r.auto_license_adjustment, false) AS is_adjusted,
        e.blocked_by IS NOT NULL AS is_blocked,
        e.blocked_by,
+       m.is_counted,
        round(p.price, 4) AS price_per_seat_month,
-       round(e.excess_seats * p.price, 2) AS unused_amount_month,
-       round(e.reducible_now * p.price, 2) AS reducible_now_amount_month,
-       round(e.reducible_at_renewal * p.price, 2) AS reducible_at_renewal_amount_month,
+       CASE WHEN m.is_counted THEN round(e.excess_seats * p.price, 2) END AS unused_amount_month,
+       CASE WHEN m.is_counted THEN round(e.reducible_now * p.price, 2) END AS reducible_now_amount_month,
+       CASE WHEN m.is_counted THEN round(e.reducible_at_renewal * p.price, 2) END AS reducible_at_renewal_amount_month,
        p.currency
 FROM spinpanel.customer c
 CROSS JOIN LATERAL spinpanel._excess(c.customer_id) e
@@ -181,6 +182,8 @@ LEFT JOIN LATERAL (
     WHERE s.customer_id = c.customer_id AND s.sku_id = e.sku_id AND s.gone_at IS NULL AND s.status = 'active'
       AND NOT (s.is_trial OR coalesce(f.is_trial, false))
     HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON true
+-- In the planner's words
+CROSS JOIN LATERAL (SELECT e.blocked_by IS NULL OR e.blocked_by !~ '^(Tenant SKU|SKU that is never assigned|trial or free|excluded by a rule)' AS is_counted) m
 WHERE c.gone_at IS NULL AND e.sku_id IS NOT NULL
   AND ((SELECT v.sees_all FROM spinpanel._reader v) OR c.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
 COMMENT ON VIEW spinpanel_report.excess IS 'what nobody uses, and what of it can be given back: one row per customer and SKU';
@@ -199,6 +202,7 @@ COMMENT ON COLUMN spinpanel_report.excess.next_renewal_on IS 'the next renewal, 
 COMMENT ON COLUMN spinpanel_report.excess.is_adjusted IS 'the night gives them back by itself';
 COMMENT ON COLUMN spinpanel_report.excess.is_blocked IS 'something forbids it';
 COMMENT ON COLUMN spinpanel_report.excess.blocked_by IS 'what; "switched off" is the customer''s switch';
+COMMENT ON COLUMN spinpanel_report.excess.is_counted IS 'unused seats are a loss: no free, trial, device or tenant-wide product, and excluded by no rule';
 COMMENT ON COLUMN spinpanel_report.excess.price_per_seat_month IS 'what Microsoft asks for a seat and month, on the average of the owned seats; NULL: not known of each of them';
 COMMENT ON COLUMN spinpanel_report.excess.unused_amount_month IS 'what the unused seats cost a month';
 COMMENT ON COLUMN spinpanel_report.excess.reducible_now_amount_month IS 'what those cost a month that can go today';

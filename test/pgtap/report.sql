@@ -12,13 +12,14 @@ INSERT INTO contract VALUES
         created_on date, finished_at timestamptz, finished_on date'),
     ('calendar', 'day date, iso_year int, iso_week int, iso_week_name text, weekday int, year int, quarter int, quarter_name text, month int,
         month_name text, month_start date, month_end date, is_month_end boolean, is_weekend boolean'),
+    ('clock', 'now_at timestamptz, today_on date'),
     ('customer', 'customer_id uuid, customer_name text, domain text, country text, account_name text, is_active boolean, first_seen_at timestamptz,
         first_seen_on date, left_at timestamptz, left_on date, is_adjusted boolean, is_incremented boolean, is_synced boolean, is_buying boolean, is_paused
         boolean, paused_at timestamptz, spare_seats int, has_license_access boolean, read_at timestamptz, read_error text'),
     ('excess', 'customer_id uuid, sku_id uuid, owned_seats int, assigned_seats int, waiting_seats int, spare_seats int, unused_seats int,
         reassignable_seats int, reducible_now_seats int, reducible_at_renewal_seats int, next_renewal_at timestamptz, next_renewal_on date, is_adjusted
-        boolean, is_blocked boolean, blocked_by text, price_per_seat_month numeric, unused_amount_month numeric, reducible_now_amount_month numeric,
-        reducible_at_renewal_amount_month numeric, currency text'),
+        boolean, is_blocked boolean, blocked_by text, is_counted boolean, price_per_seat_month numeric, unused_amount_month numeric,
+        reducible_now_amount_month numeric, reducible_at_renewal_amount_month numeric, currency text'),
     ('price', 'offer_key text, sku_id uuid, offer_name text, term_duration text, billing_cycle text, country text, segment text, unit_price numeric,
         price_per_seat_month numeric, erp_price numeric, currency text, tier_from_seats int, is_trial boolean, is_used boolean, is_current boolean,
         valid_from_at timestamptz, valid_until_at timestamptz'),
@@ -175,6 +176,21 @@ SELECT throws_ok($$SELECT * FROM spinpanel_report.customer$$, '42501', NULL, 'wh
 RESET ROLE;
 SELECT is_empty($$SELECT p.name, a.privilege_type FROM (SELECT DISTINCT name, oid FROM present) p JOIN pg_class c ON c.oid = p.oid, aclexplode(c.relacl) a
     WHERE a.grantee = 'tap_reader'::regrole AND a.privilege_type <> 'SELECT'$$, 'a reader may only read');
+
+-- the page
+UPDATE spinpanel.customer SET name = '<script>alert("x")</script> & Söhne' WHERE name = 'Contoso';
+SELECT lives_ok($$SELECT spinpanel_report.page()$$, 'a page of all customers');
+SELECT ok(spinpanel_report.page('contoso.example') LIKE '%&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt; &amp; Söhne%', 'names are escaped');
+SELECT is_empty($$SELECT 1 WHERE spinpanel_report.page() ~* '<script|javascript:|\son[a-z]+=|https?://|<link|<img|<iframe|url\('$$, 'no script, nothing from elsewhere');
+SELECT throws_ok($$SELECT spinpanel_report.page('nobody.example')$$, 'P0002');
+SELECT throws_ok($$SELECT spinpanel_report.page(NULL)$$, '22004');
+SET LOCAL ROLE tap_renamed;
+SELECT ok(spinpanel_report.page() LIKE '%Söhne%' AND spinpanel_report.page() NOT LIKE '%Fabrikam%', 'a limited reader''s page has its customers');
+SELECT throws_ok($$SELECT spinpanel_report.page('fabrikam.example')$$, 'P0002', NULL, '... and no page of others');
+SELECT is((SELECT count(*)::int FROM spinpanel_report.seats_as_of(now() + interval '1 day')), 1, 'nor seats of others at any moment');
+RESET ROLE;
+SELECT is((SELECT sum(owned_seats)::int FROM spinpanel_report.seats_as_of(now() + interval '1 day')), 20, 'which others see');
+SELECT is((SELECT count(*)::int FROM spinpanel_report.seats_as_of(now() - interval '1 day')), 0, 'and nobody before they were read');
 
 SELECT * FROM finish();
 ROLLBACK;
