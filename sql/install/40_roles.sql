@@ -117,7 +117,7 @@ SELECT f.name::name, f.level FROM (VALUES
     ('assign_license', 2), ('assign_licenses', 2), ('release_license', 2), ('cancel_request', 2), ('retry_request', 2), ('quote_license', 2),
     ('wait_for_request', 2), ('check_setup', 2),
     ('set_relationship', 3), ('set_license_rule', 3), ('drop_license_rule', 3), ('approve', 3), ('reject', 3),
-    ('pause', 3), ('resume', 3), ('set_sell_price', 3), ('load_price_sheet', 3), ('_load_price_sheet', 3), ('_read_server_file', 3),
+    ('pause', 3), ('resume', 3), ('set_sell_price', 3), ('load_price_sheet', 3), ('load_invoice_lines', 3), ('_load_price_sheet', 3), ('_read_server_file', 3),
     ('connect_account', 4), ('disconnect_account', 4), ('sign_in_url', 4), ('sign_in', 4), ('schedule', 4), ('unschedule', 4), ('activate', 4), ('limit_reader', 4), ('prune_history', 4)) AS f (name, level);
 COMMENT ON VIEW _function_level IS 'internal: which function needs which role';
 COMMENT ON COLUMN _function_level.name IS 'function';

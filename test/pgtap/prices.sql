@@ -136,6 +136,19 @@ SELECT throws_ok($$SELECT spinpanel.load_price_sheet(file => '/etc/hostname')$$,
 RESET SESSION AUTHORIZATION;
 SELECT ok(NOT has_function_privilege('tap_operator', 'spinpanel.load_price_sheet(text,text,text)', 'EXECUTE') AND has_function_privilege('tap_manager', 'spinpanel.set_sell_price(text,text,numeric,text,date)', 'EXECUTE'), 'managers set prices');
 
+-- invoice lines, in the forms that are met
+SELECT is(spinpanel.load_invoice_lines('{"items": [
+    {"invoiceNumber": "G1", "referenceId": "a", "chargeType": "addQuantity", "chargeStartDate": "2026-05-20T00:00:00Z", "chargeEndDate": "2026-06-19T00:00:00Z", "orderDate": "2026-05-20T18:30:06.6045692Z",
+     "customerId": "00000000-0000-4000-8000-000000000001", "subscriptionId": "00000000-0000-4000-a000-000000000001", "productId": "CFQ7TTC0LCHC", "skuId": "0002", "quantity": "2", "effectiveUnitPrice": "14.4", "subtotal": "28.8", "totalForCustomer": "31", "currency": "USD"},
+    {"invoiceNumber": "G1", "referenceId": "b", "chargeType": "RENEW", "chargeStartDate": "2026-05-20T00:00:00Z", "orderDate": "0001-01-01T00:00:00", "customerId": "org:00000000-0000-4000-8000-000000000001",
+     "subscriptionId": "HJVtMZMkgQ2", "productId": "P", "skuId": "1", "quantity": 1, "effectiveUnitPrice": 1.5E1, "subtotal": "''-15", "currency": "usd"}]}'), 2, 'invoice lines with numbers as texts, guarded and with exponents');
+SELECT results_eq($$SELECT line_reference, charge_type, quantity, amount, currency, is_explained, customer_id::text LIKE '%8000%1', subscription_id IS NULL FROM spinpanel_report.invoice_check ORDER BY 1$$,
+    $$VALUES ('a', 'addquantity', 2::numeric, 28.8, 'USD', false, true, false), ('b', 'renew', 1, -15, 'USD', false, true, true)$$, 'what nothing explains says so');
+SELECT is(spinpanel.load_invoice_lines((SELECT jsonb_agg(jsonb_build_object('invoiceNumber', 'G1', 'referenceId', 'a', 'chargeType', 'addQuantity', 'chargeStartDate', '2026-05-20', 'subtotal', 29)))), 1, 'loading a line again');
+SELECT is((SELECT count(*)::int FROM spinpanel.invoice_line), 2, '... adds none');
+SELECT throws_ok($$SELECT spinpanel.load_invoice_lines('{"code": 1}')$$, '22023');
+SELECT throws_ok($$SELECT spinpanel.load_invoice_lines('[{"chargeType": "new", "chargeStartDate": "2026-05-20", "subtotal": "1,5"}]')$$, '22023');
+
 -- a large sheet
 CREATE TEMP TABLE large AS SELECT string_agg(format('"T","CFQ7%s","%s","T","M","D","","P1Y","%s","%s","USD","%s","","","1/1/2026 12:00:00 AM","12/31/9999 11:59:59 PM","License","1","Commercial"',
     lpad((n / 8)::text, 8, '0'), lpad((n % 4)::text, 4, '0'), CASE WHEN n / 4 % 2 = 0 THEN 'Monthly' ELSE 'Annual' END, 'US', n), E'\r\n') AS lines FROM generate_series(1, 200000) n;

@@ -10,6 +10,7 @@ INSERT INTO contract VALUES
         int, to_seats int, seats int, effective_on date, amount numeric, currency text, reason text, status text, is_change boolean, is_done boolean,
         is_awaiting_approval boolean, is_approved boolean, decided_by text, decided_at timestamptz, decision_reason text, error text, created_at timestamptz,
         created_on date, finished_at timestamptz, finished_on date'),
+    ('advice', 'customer_id uuid, sku_id uuid, kind text, advice text, seats int, amount_month numeric, currency text'),
     ('calendar', 'day date, iso_year int, iso_week int, iso_week_name text, weekday int, year int, quarter int, quarter_name text, month int,
         month_name text, month_start date, month_end date, is_month_end boolean, is_weekend boolean'),
     ('clock', 'now_at timestamptz, today_on date'),
@@ -20,6 +21,10 @@ INSERT INTO contract VALUES
         reassignable_seats int, reducible_now_seats int, reducible_at_renewal_seats int, next_renewal_at timestamptz, next_renewal_on date, is_adjusted
         boolean, is_blocked boolean, blocked_by text, is_counted boolean, price_per_seat_month numeric, unused_amount_month numeric,
         reducible_now_amount_month numeric, reducible_at_renewal_amount_month numeric, currency text'),
+    ('invoice_check', 'invoice_number text, line_reference text, customer_id uuid, subscription_id uuid, sku_id uuid, offer_key text, product_name
+        text, charge_type text, quantity numeric, unit_price numeric, amount numeric, currency text, charge_from_on date, charge_until_on date, ordered_at
+        timestamptz, is_explained boolean, explanation text, operation_id bigint, request_id bigint, requested_by text, reference text, adjustment_id bigint,
+        decided_by text, reason text'),
     ('price', 'offer_key text, sku_id uuid, offer_name text, term_duration text, billing_cycle text, country text, segment text, unit_price numeric,
         price_per_seat_month numeric, erp_price numeric, currency text, tier_from_seats int, is_trial boolean, is_used boolean, is_current boolean,
         valid_from_at timestamptz, valid_until_at timestamptz'),
@@ -177,6 +182,17 @@ RESET ROLE;
 SELECT is_empty($$SELECT p.name, a.privilege_type FROM (SELECT DISTINCT name, oid FROM present) p JOIN pg_class c ON c.oid = p.oid, aclexplode(c.relacl) a
     WHERE a.grantee = 'tap_reader'::regrole AND a.privilege_type <> 'SELECT'$$, 'a reader may only read');
 
+-- advice
+SELECT ok(spinpanel._seat_history_month(now() - interval '120 days'), 'a month of the past');
+INSERT INTO spinpanel.seat_history SELECT p.customer_id, p.sku_id, now() - interval '120 days', 0, 9, 8, 0, 9, 8 FROM spinpanel.pool p;
+SELECT ok((SELECT bool_and(kind IN ('foreign seats', 'switch adjustment on', 'commit for a year', 'buy by the month')) FROM spinpanel_report.advice), 'advice is of a known kind');
+SELECT results_eq($$SELECT seats, amount_month FROM spinpanel_report.advice WHERE kind = 'foreign seats'$$, 'VALUES (2, NULL::numeric)', 'foreign seats are told');
+UPDATE spinpanel.subscription SET term_duration = 'P1M' WHERE commerce = 'nce';
+INSERT INTO spinpanel.price (offer_key, term_duration, billing_cycle, market, currency, segment, tier_min, starts_at, ends_at, unit_price, is_trial, price_sheet_id, valid_from, valid_until, is_chosen, term_months)
+VALUES ('CFQ7TTC0LCHC:0002', 'P1M', 'monthly', 'US', 'USD', 'commercial', 0, '2020-01-01', '9999-12-31', 26.4, false, 1, '2020-01-01', '9999-12-31', true, 1);
+SELECT results_eq($$SELECT seats, amount_month, currency FROM spinpanel_report.advice JOIN spinpanel_report.customer USING (customer_id) WHERE kind = 'commit for a year' AND domain = 'contoso.example'$$,
+    $$VALUES (6, 26.40, 'USD')$$, 'a stable core bought by the month would be cheaper by the year');
+
 -- the page
 UPDATE spinpanel.customer SET name = '<script>alert("x")</script> & Söhne' WHERE name = 'Contoso';
 SELECT lives_ok($$SELECT spinpanel_report.page()$$, 'a page of all customers');
@@ -190,7 +206,7 @@ SELECT throws_ok($$SELECT spinpanel_report.page('fabrikam.example')$$, 'P0002', 
 SELECT is((SELECT count(*)::int FROM spinpanel_report.seats_as_of(now() + interval '1 day')), 1, 'nor seats of others at any moment');
 RESET ROLE;
 SELECT is((SELECT sum(owned_seats)::int FROM spinpanel_report.seats_as_of(now() + interval '1 day')), 20, 'which others see');
-SELECT is((SELECT count(*)::int FROM spinpanel_report.seats_as_of(now() - interval '1 day')), 0, 'and nobody before they were read');
+SELECT is((SELECT count(*)::int FROM spinpanel_report.seats_as_of(now() - interval '121 days')), 0, 'and nobody before they were read');
 
 SELECT * FROM finish();
 ROLLBACK;
