@@ -7,6 +7,8 @@
 #   test/check.sh STEP...       only these: rules, headers, unit, emulator, regress, isolation, pgtap, tap, lives
 #   test/check.sh t/010_worker.pl    only this TAP file (also: 010, worker); SQL tests and isolation specs go by
 #                               their names, pgTAP files as pgtap/NAME.sql
+#   test/check.sh --pg DIR ...  against the server that was built from source and installed in DIR (--prefix), with pg_cron
+#                               and pgtap in it; newer than 17, or it is installed into
 #   test/check.sh --list        what there is
 #   test/check.sh --update ...  copy the results of SQL and isolation tests to expected/ (then look at git diff)
 #
@@ -19,9 +21,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 STEPS="rules headers unit emulator regress isolation pgtap tap lives"
 LIVES=2:10,2010:14,2012:14,7:10:again,8:10:again,11:12:freed    # seeds of lives that are played every time
-full='' update='' wanted=()
+full='' update='' wanted=() option=''
 for argument in "$@"; do
+	[[ $option == --pg ]] && { sp_use_server "$argument"; option=''; continue; }
 	case $argument in
+		--pg) option=--pg ;;
 		--help|-h) sed -n '2,/^set /p' "$0" | sed -e '/^set /d' -e 's/^# \{0,1\}//'; exit 0 ;;
 		--full) full=1 ;;
 		--update) update=1 ;;
@@ -33,6 +37,7 @@ for argument in "$@"; do
 		*) wanted+=("$argument") ;;
 	esac
 done
+[[ -z $option ]] || sp_fail "$option what? (--help)"
 
 # What was asked for, by step: only[tap]="t/010_worker.pl ..."; empty = all of the step
 declare -A only=() run=()

@@ -17,6 +17,7 @@
 #   sp_emulator METHOD PATH [JSON]    call its control API, answer on stdout
 #   sp_emulator_stop
 #   sp_node                           the node program
+#   sp_use_server DIR                 before sp_setup: not Debian's PostgreSQL 15, but what is installed in DIR
 #   sp_fail MESSAGE                   say so and end
 #
 # What the caller may set:
@@ -24,7 +25,7 @@
 #   SPINPANEL_BUILD=DIR       build there, incrementally, and keep it: for developers in a hurry
 #   SP_COPT                   more compiler options
 #   PG_CONFIG                 another server than Debian's PostgreSQL 15; with SP_OWN_SERVER=1, one that may be
-#                             installed into
+#                             installed into where it has neither extension_destdir nor extension_control_path
 
 SP_TOP=${SP_TOP:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
 
@@ -35,6 +36,16 @@ SP_PROGRAMS=(gcc:gcc make:make pkg-config:pkg-config openssl:openssl perl:perl p
 
 sp_say() { printf '%s\n' "$*" >&2; }
 sp_fail() { printf 'spinpanel: %s\n' "$*" >&2; exit 1; }
+
+# A server that somebody built.  What the tests load beside spinpanel has to be in it.
+sp_use_server() {
+	local config=$1/bin/pg_config missing=''
+	[[ -x $config ]] || sp_fail "$config is not there"
+	[[ -e $("$config" --pkglibdir)/pg_cron.so ]] || missing=' pg_cron'
+	[[ -e $("$config" --sharedir)/extension/pgtap.control ]] || missing+=' pgtap'
+	[[ -z $missing ]] || sp_fail "the tests need these in $1, too:$missing"
+	export PG_CONFIG=$config SP_OWN_SERVER=1
+}
 
 sp_missing_packages() {
 	local missing=() entry package
@@ -193,22 +204,27 @@ sp_environment() {
 }
 
 sp_build() {
-	local log=$SP_WORK/build.log
+	local log=$SP_WORK/build.log built
 	SP_SRC=${SPINPANEL_BUILD:-$SP_WORK/src}
 	SP_STAGE=$SP_WORK/stage
 	export SP_SRC SP_STAGE
 	sp_copy_sources "$SP_SRC"
 	[[ -z ${SP_NO_BUILD:-} ]] || return 0
+	# What is kept there may be for another server, or with other options
+	built="$PG_CONFIG $("$PG_CONFIG" --version) ${SP_COPT:-}"
+	if [[ $(cat "$SP_SRC/.built" 2>/dev/null) != "$built" ]]; then
+		find "$SP_SRC/src" -name '*.o' -delete; rm -f "$SP_SRC/spinpanel.so"
+		echo "$built" >"$SP_SRC/.built"
+	fi
 	make -C "$SP_SRC" -j"$(nproc 2>/dev/null || echo 2)" COPT="${SP_COPT:-}" >"$log" 2>&1 \
 		|| { grep -E '^[^ ]*: (fatal )?error:|undefined (reference|symbol)|\*\*\*' "$log" | head -n 30 >&2; sp_fail "does not compile"; }
-	if "$SP_BINDIR/postgres" --describe-config | grep '^extension_destdir' >/dev/null; then
+	if [[ -n $(sp_stage_setting) ]]; then
 		make -C "$SP_SRC" install DESTDIR="$SP_STAGE" >>"$log" 2>&1 || { tail "$log" >&2; sp_fail "make install failed"; }
 	elif [[ $SP_BINDIR != /usr/* && -n ${SP_OWN_SERVER:-} ]]; then
-		# A server that somebody built to try things with has no extension_destdir
 		SP_STAGE=
 		make -C "$SP_SRC" install >>"$log" 2>&1 || { tail "$log" >&2; sp_fail "make install failed"; }
 	else
-		sp_fail "this server has no extension_destdir (Debian's has); SP_OWN_SERVER=1 installs into it"
+		sp_fail "this server can only use what is installed into it; SP_OWN_SERVER=1 does so"
 	fi
 }
 
@@ -220,10 +236,16 @@ sp_setup() {
 	sp_build
 }
 
+# The setting that shows a server where a staged extension is: Debian's own, or PostgreSQL's from 18 on
+sp_stage_setting() { "$SP_BINDIR/postgres" --describe-config | grep -oE '^extension_(destdir|control_path)' | sort -r | head -n 1; }
+
 # Lines of postgresql.conf with which a server finds the staged extension
 sp_stage_conf() {
 	[[ -n $SP_STAGE ]] || return 0
-	printf "extension_destdir = '%s'\n" "$SP_STAGE"
+	case $(sp_stage_setting) in
+		extension_destdir) printf "extension_destdir = '%s'\n" "$SP_STAGE" ;;
+		extension_control_path) printf "extension_control_path = '%s:\$system'\n" "$SP_STAGE$("$PG_CONFIG" --sharedir)" ;;
+	esac
 	printf "dynamic_library_path = '%s:\$libdir'\n" "$SP_STAGE$("$PG_CONFIG" --pkglibdir)"
 }
 
