@@ -8,7 +8,7 @@
 #   make lint                      compile with warnings as errors, keep nothing
 #   make deb                       Debian packages, into packages/ (needs debhelper and postgresql-server-dev-all)
 #   make dist                      the archive for PGXN, into packages/
-#   make format, make format-check clang-format over src/ and test/unit/
+#   make format, make format-check clang-format over src/, test/unit/ and test/fuzz/
 
 PG_CONFIG ?= pg_config
 
@@ -29,7 +29,7 @@ demo:
 	@test/demo.sh
 
 CLANG_FORMAT ?= clang-format
-FORMATTED = $(wildcard src/*.[ch] src/*/*.[ch] test/unit/*.[ch])
+FORMATTED = $(wildcard src/*.[ch] src/*/*.[ch] test/unit/*.[ch] test/fuzz/*.[ch])
 
 format:
 	$(CLANG_FORMAT) -i $(FORMATTED)
