@@ -785,6 +785,9 @@ typedef struct SubscriptionList
 	TimestampTz started_at;
 	StoredRow *stored;
 	int stored_count;
+	pg_uuid_t *listed; /* ids in the list so far */
+	int listed_count;
+	int listed_size;
 	bool whole;
 	bool changed;
 	char *country;
@@ -795,6 +798,34 @@ static int
 compare_stored(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(pg_uuid_t));
+}
+
+static void
+note_listed(SubscriptionList *list, const pg_uuid_t *id)
+{
+	if (list->listed_count == list->listed_size)
+	{
+		int size = Max(64, list->listed_size * 2);
+
+		list->listed = list->listed_size == 0 ? palloc(sizeof(pg_uuid_t) * size)
+											  : repalloc(list->listed, sizeof(pg_uuid_t) * size);
+		list->listed_size = size;
+	}
+	list->listed[list->listed_count++] = *id;
+}
+
+/* A list with one of them twice may lack another one, whatever totalCount says. */
+static bool
+has_twice(SubscriptionList *list)
+{
+	int i;
+
+	if (list->listed_count > 1)
+		qsort(list->listed, list->listed_count, sizeof(pg_uuid_t), compare_stored);
+	for (i = 1; i < list->listed_count; i++)
+		if (memcmp(&list->listed[i - 1], &list->listed[i], sizeof(pg_uuid_t)) == 0)
+			return true;
+	return false;
 }
 
 static void
@@ -809,6 +840,7 @@ take_subscription(JsonbContainer *item, int length, void *arg)
 		list->whole = false;
 		return;
 	}
+	note_listed(list, &s.id);
 	row = bsearch(&s.id, list->stored, list->stored_count, sizeof(StoredRow), compare_stored);
 	if (row != NULL)
 	{
@@ -890,6 +922,11 @@ spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id, J
 		spinpanel_mirror_read_failed(account_id, customer_id, MIRROR_SUBSCRIPTIONS, false, "",
 									 "the answer is no list of subscriptions");
 		return false;
+	}
+	if (list.whole && has_twice(&list))
+	{
+		list.whole = false;
+		problem = "the list is not whole: it has a subscription twice";
 	}
 	if (list.whole && !spinpanel_mirror_all_there(&body->root, received, true))
 	{

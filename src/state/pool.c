@@ -499,6 +499,12 @@ take_item(Units *units, JsonbContainer *item)
 		return;
 	}
 	s = find_stored(units, &sku_id);
+	if (s->mentioned)
+	{
+		/* A list with a SKU twice may lack another one. */
+		units->whole = false;
+		return;
+	}
 	s->mentioned = true;
 	sane = units_of(item, "consumedUnits", true, &consumed, why);
 	sane = units_of(item, "activeUnits", true, &active, why) && sane;

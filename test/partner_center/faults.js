@@ -179,7 +179,8 @@ function failure(rule) {
 
 /**
  * Wrong numbers: {set: {consumedUnits: 0}, where: {"productSku.skuPartNumber": "SPB"}} changes items,
- * {remove: true, where} drops them, {keep: n} cuts the list, {member: {...}} changes the top level.
+ * {remove: true, where} drops them, {keep: n} cuts the list, {first_twice: true} has the first item in the place of the
+ * last, too, {member: {...}} changes the top level.
  */
 function override(answer, rule) {
   if (!answer.body && answer.buffer) answer = { ...answer, body: JSON.parse(answer.buffer.toString('utf8').replace(/^\ufeff/, '')), buffer: undefined };
@@ -189,6 +190,7 @@ function override(answer, rule) {
   if (Array.isArray(body.items)) {
     if (rule.remove) body.items = body.items.filter((i) => !hit(i));
     if (rule.keep !== undefined) body.items = body.items.slice(0, rule.keep);
+    if (rule.first_twice && body.items.length > 0) body.items = [...body.items.slice(0, Math.max(1, body.items.length - 1)), body.items[0]];
     if (rule.set) for (const i of body.items) if (hit(i)) for (const [p, v] of Object.entries(rule.set)) write(i, p, v);
     if (rule.remove || rule.keep !== undefined) body.totalCount = body.items.length;
   } else if (rule.set) for (const [p, v] of Object.entries(rule.set)) write(body, p, v);

@@ -65,10 +65,12 @@ $t->fresh({ customers => [ map { { name => "C$_", domain => "c$_.example", user_
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true, cooldown => '0')});
 for my $kind (qw(subscriptions subscribedskus))
 {
-	for my $lack ({ member => { totalCount => 9 } }, { member => { continuationToken => 'more' } })
+	my $unheard = { 'productSku.id' => '6eed73ce-6c0a-4c9d-93a1-0123456789ab' };
+	for my $lack ([ totalCount => { member => { totalCount => 9 } } ], [ continuationToken => { member => { continuationToken => 'more' } } ],
+		[ 'an item twice' => { first_twice => JSON::PP::true } ], [ 'a SKU that is new, twice' => { first_twice => JSON::PP::true, set => $unheard } ])
 	{
-		$t->fault({ match => { kind => $kind }, action => 'override', %$lack });
-		my $what = (keys %{ $lack->{member} })[0];
+		my ($what, $how) = @$lack;
+		$t->fault({ match => { kind => $kind }, action => 'override', %$how });
 		$run = $t->run_and_wait('adjust', undef, seconds => 30);
 		is($t->seats('C1', 'SPB'), 5, "$kind with $what: nothing is given back");
 		is($run->{customers_failed}, 2, '... and the run says that they could not be read') if $kind eq 'subscriptions';
