@@ -155,7 +155,7 @@ function serve(world, request, route, params, partner, caller, now, fault) {
       upn: caller.upn,
       ms_request_id: request.headers['ms-requestid'] || null,
       correlation_id: request.headers['ms-correlationid'] || null,
-      accept_202: fault && fault.action === 'accepted_202' ? fault.seconds || 60 : undefined,
+      accept_202: fault && fault.action === 'accepted_202' ? fault.seconds ?? 60 : undefined,
       customer: null,
     };
     if (route.user && !caller.user)
