@@ -451,9 +451,9 @@ spinpanel_run_due(int limit, RunCustomer **customers, MemoryContext context)
 		"   IN (c.customer_id, '00000000-0000-0000-0000-000000000000') AND u.changed_at >= ca.subscriptions_fetched_at)"
 		" AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = c.customer_id"
 		"  AND (o.status IN ('queued', 'sending', 'unknown') OR o.finished_at >= ca.subscriptions_fetched_at))"
-		/* What is scheduled is looked at by itself. */
+		/* What is scheduled is looked at by itself; one look that is overdue is in trouble. */
 		" AND NOT EXISTS (SELECT FROM spinpanel.obligation b WHERE b.customer_id = c.customer_id"
-		"  AND b.kind IN ('removed', 'raised'))"
+		"  AND (b.kind IN ('removed', 'raised') OR b.overdue_since IS NOT NULL))"
 		" AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = c.customer_id"
 		"  AND q.status IN ('queued', 'buying', 'provisioning', 'assigning'))"
 		/* A date of theirs is near, or has passed since: end of term, window, begin of the lead. */

@@ -69,6 +69,9 @@ static const Patience patience[] = {
 /* Where nothing can be read for so long, an outcome is not looked for any more. */
 #define READ_PATIENCE USECS_PER_DAY
 
+/* A removal that cannot be judged is put off for longer than its run waits for it. */
+#define UNREADABLE_DELAY_MS (20 * 60 * 1000)
+
 /* The contract's advice after 409 while a renewal is running. */
 #define CONFLICT_DELAY_MS (2 * 60 * 1000)
 
@@ -320,16 +323,10 @@ do_judge(void *arg)
 	resource = take_in(change, &licenses_known, &whole);
 	if (!whole && removing(op))
 	{
-		/* Unless nobody decides about it again: see op_check.c. */
-		if (strcmp(op->purpose, "give_back") == 0 &&
-			spinpanel_operation_base(op, BASE_MEANT, 0) > 0 &&
-			spinpanel_now() - op->created_at < USECS_PER_DAY)
-		{
-			judging->verdict = VERDICT_WAIT;
-			wait_until = spinpanel_driver_later(60 * 1000);
-		}
-		else
-			judging->verdict = VERDICT_DROP;
+		/* A removal's last chance may pass before the next run. */
+		judging->verdict = out_of_patience(op, op->created_at) ? VERDICT_DROP : VERDICT_WAIT;
+		wait_until =
+			spinpanel_driver_later(patient_delay(op->created_at, UNREADABLE_DELAY_MS));
 		strlcpy(reason, "the customer's subscriptions could not all be read", sizeof(reason));
 	}
 	else
@@ -436,15 +433,17 @@ read_failed(Change *change, const char *state)
 
 	if (change->list_read >= 0 && removing(op) && change->others_asked < op->other_count)
 	{
-		/* A pool of which a part cannot be read is left alone. */
-		if (strcmp(state, "queued") == 0)
-			move_row(change, "cancelled", 0, NULL,
-					 "another account of ours that sells to this customer cannot be read", 0,
-					 false);
-		else
-			move_row(change, state, op->http_status, op->error_code,
-					 "another account of ours that sells to this customer cannot be read",
+		/* A pool of which a part cannot be read is left alone until it can. */
+		const char *why = "another account of ours that sells to this customer cannot be read";
+
+		if (strcmp(state, "queued") != 0)
+			move_row(change, state, op->http_status, op->error_code, why,
 					 spinpanel_driver_later(patient_delay(since, 60000)), false);
+		else if (out_of_patience(op, op->created_at))
+			move_row(change, "cancelled", 0, NULL, why, 0, false);
+		else
+			move_row(change, "queued", 0, NULL, why,
+					 spinpanel_driver_later(patient_delay(since, UNREADABLE_DELAY_MS)), false);
 		return true;
 	}
 	if (subscription->outcome == PARTNER_NOT_FOUND && strcmp(state, "queued") == 0)

@@ -101,6 +101,7 @@ is($run->{status}, 'done', "the other's credential file is gone: the run goes on
 cmp_ok($run->{customers_failed}, '>=', 1, '... and says that it could not read everything');
 like($t->sql(q{SELECT string_agg(detail, ' ') FROM spinpanel.check_setup() WHERE item = 'credential' AND NOT ok}), qr/second: could not open/, '... check_setup() says why');
 is(changes(), '', '... nothing is removed on what was read of it before');
+is($t->sql(q{SELECT string_agg(status || ': ' || error, ', ') FROM spinpanel.operation}), 'queued: another account of ours that sells to this customer cannot be read', '... it is put off');
 $t->advance(hours => 27);
 $run = $t->run_and_wait('adjust', 'Contoso');
 like(pool()->{blocked_by}, qr/stale/, 'a day later the pool counts as stale');
@@ -111,6 +112,21 @@ ok($t->poll(sub { $t->run_and_wait('adjust'); changes() ne '' }, 20), 'once it i
 quiet();
 is($t->seats('Contoso', 'SPB'), 12, '... what is unused goes');
 each_its_own('... each from its own');
+
+# a window that closes before the next night is not missed because of it
+fresh(subscriptions => [ { partner => 'main', product => 'CFQ7TTC0LCHC:0002', quantity => 10, ends_in_days => 200, batches => [ { quantity => 10, hours_left => 20 } ] }, legacy(second => 8, 500) ],
+	assigned => { SPB => 15 });
+rename $file, "$file.away" or die $!;
+is($t->run_and_wait('adjust')->{status}, 'done', 'away again, while a refund window is about to close: the run ends');
+$t->advance(hours => 2);
+$t->poll(sub { $t->sql(q{SELECT count(*) FROM spinpanel.operation WHERE status = 'queued' AND not_before > spinpanel._now()}) eq '1' }, 20);
+is(changes(), '', '... nothing is removed');
+rename "$file.away", $file or die $!;
+$t->advance(hours => 1);
+ok($t->poll(sub { changes() eq 'main: lower' }, 20), '... an hour after it is back the seats are given back, before the window closes')
+	or diag($t->sql(q{SELECT string_agg(concat_ws(' ', status, not_before, error), E'\n') FROM spinpanel.operation}));
+quiet();
+is($t->seats('Contoso', 'SPB'), 15, '... all that are unused');
 
 # the same with an account that Microsoft refuses
 fresh(subscriptions => [ legacy(main => 10, 300), legacy(second => 8, 500) ], assigned => { SPB => 12 });

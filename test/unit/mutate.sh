@@ -130,6 +130,17 @@ mutate "judged without the window" plan_judge.c 's/if \(window < taken\)/if (fal
 mutate "judged without the cool-down" plan_judge.c 's/if \(last_chance \+ seats->settled < taken\)/if (false)/'
 mutate "below what was wanted" plan_judge.c 's/taken = s->quantity - most\(wanted, minimum\);/taken = s->quantity - minimum;/'
 
+# putting back
+mutate "nothing put back" plan_judge.c 's/if \(lacking > 0\)\n/if (false)\n/'
+mutate "more put back than it has" plan_judge.c 's/return \(int32_t\) most\(least\(next, s->quantity\), 0\);/return (int32_t) most(next, 0);/'
+mutate "put back below what stands" plan_judge.c 's/int64_t next = most\(stands, wanted\);/int64_t next = wanted;/'
+mutate "put back to all of it" plan_judge.c 's/next = most\(next, stands \+ lacking\);/next = s->quantity;/'
+mutate "what is asked for is not put back" plan_judge.c 's/\(int64_t\) pool->consumed \+ pool->waiting;/(int64_t) pool->consumed;/'
+mutate "terms that end leave all" plan_judge.c 's/if \(moment > now && moment >= spinpanel_seats_term_end\(s\)\)/if (false)/'
+mutate "terms that end later are over" plan_judge.c 's/if \(moment > now && moment >= spinpanel_seats_term_end\(s\)\)/if (moment > now)/'
+mutate "what is scheduled has happened" plan_judge.c 's/if \(moment > now && moment >= spinpanel_seats_term_end\(s\)\)/if (moment >= spinpanel_seats_term_end(s) || moment == now)/'
+mutate "lacking counts trials" plan_judge.c 's/if \(!spinpanel_seats_counts\(s\)\)\n\t\t\tcontinue;\n\t\tif \(moment/if (moment/'
+
 # requests: what is needed
 mutate_request "what the report shows free is doubted" request_need.c 's/return f->refused > 0 \? 0 : \(int64_t\) f->unreported \+ f->lagging;/return 0;/'
 mutate_request "tried again after a refusal" request_need.c 's/f->refused > 0 \? 0 : //'

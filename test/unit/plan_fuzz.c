@@ -199,6 +199,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		 excess.reducible_now + excess.reducible_at_renewal <= excess.excess);
 	for (i = 0; i < f.pool.subscription_count; i++)
 	{
+		int32_t next;
 		int32_t a;
 
 		for (a = PLAN_NONE; a <= PLAN_RAISE; a++)
@@ -208,6 +209,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 			must(lowest >= 0 || f.subscriptions[i].quantity < 0);
 		}
+		next = spinpanel_plan_put_back(&f.pool, i, number(), &f.options);
+		must(next >= 0 && (next <= f.subscriptions[i].quantity || next == 0));
 	}
 	return 0;
 }

@@ -489,6 +489,99 @@ run_judge_case(const JudgeCase *c)
 		printf("#  %s\n# lowest %d, expected %d: %s\n", c->pool, lowest, c->lowest, reason);
 }
 
+/* ---- putting back ------------------------------------------------------------ */
+
+typedef struct PutBackCase
+{
+	const char *name;
+	const char *pool;
+	int subscription;
+	int wanted;
+	int next;
+} PutBackCase;
+
+static const PutBackCase put_back_cases[] = {
+	{ "as many as lack", "nce 14 end +2h next 10 ours consumed 12", 0, 10, 12 },
+	{ "nobody lacks one: as it stands", "nce 14 end +2h next 10 ours consumed 10", 0, 10, 10 },
+	{ "never less than stands scheduled", "nce 14 end +2h next 12 ours consumed 3", 0, 5, 12 },
+	{ "what was wanted, where more does not lack", "nce 14 end +2h next 10 ours consumed 10", 0, 13,
+	  13 },
+	{ "never more than it has", "nce 14 end +2h next 10 ours consumed 30", 0, 20, 14 },
+	{ "what is asked for counts", "nce 14 end +2h next 10 ours consumed 10 waiting 3", 0, 10, 13 },
+	{ "spare seats do not", "nce 14 end +2h next 10 ours consumed 10 spare 3 min_seats 14", 0, 10,
+	  10 },
+	{ "another one has seats left", "nce 14 end +2h next 10 ours legacy 5 consumed 15", 0, 10, 10 },
+	{ "... unless it ends with it",
+	  "nce 14 end +2h next 10 ours nce 5 end +2h cancelled ours "
+	  "consumed 15",
+	  0, 10, 14 },
+	{ "... or before", "nce 14 end +2h next 10 ours nce 5 end +1h no_renew person consumed 13", 0,
+	  10, 13 },
+	{ "one that ends later stands in until then",
+	  "nce 14 end +2h next 10 ours nce 5 end +3h no_renew person consumed 15", 0, 10, 10 },
+	{ "an end, put back by as much as lacks", "nce 14 end +2h cancelled ours nce 10 consumed 13", 0,
+	  0, 3 },
+	{ "seats of others are none", "nce 14 end +2h next 10 ours active 30 consumed 12", 0, 10, 12 },
+	{ "trials neither", "nce 14 end +2h next 10 ours nce 9 trial consumed 12", 0, 10, 12 },
+	{ "switched off", "off nce 14 end +2h next 10 ours consumed 12", 0, 10, 12 },
+	{ "excluded", "excluded nce 14 end +2h next 10 ours consumed 12", 0, 10, 12 },
+	{ "in doubt", "doubt nce 14 end +2h next 10 ours consumed 12", 0, 10, 12 },
+	{ "an earlier removal not visible", "unsettled nce 14 end +2h next 10 ours consumed 12", 0, 10,
+	  12 },
+	{ "on figures of last week", "read -170h nce 14 end +2h next 10 ours consumed 12", 0, 10, 12 },
+};
+
+static void
+run_put_back_case(const PutBackCase *c)
+{
+	Fixture f;
+	int32_t next;
+
+	fixture_parse(&f, c->pool);
+	next = spinpanel_plan_put_back(&f.pool, c->subscription, c->wanted, &f.options);
+	report(next == c->next, "put back: ", c->name);
+	if (next != c->next)
+		printf("#  %s\n# next %d, expected %d\n", c->pool, next, c->next);
+}
+
+typedef struct LackingCase
+{
+	const char *name;
+	const char *pool;
+	int holders;
+	int hours; /* from now on */
+	int lacking;
+} LackingCase;
+
+static const LackingCase lacking_cases[] = {
+	{ "now, of what is owned now", "nce 10 end +2h next 6 ours", 12, 0, 2 },
+	{ "seats left are below zero", "nce 10 legacy 5", 12, 0, -3 },
+	{ "an hour before the renewal as now", "nce 10 end +2h next 6 ours", 10, 1, 0 },
+	{ "from the renewal on as scheduled", "nce 10 end +2h next 6 ours", 10, 2, 4 },
+	{ "an end leaves nothing", "nce 10 end +2h no_renew ours legacy 3", 10, 2, 7 },
+	{ "another SKU leaves nothing", "nce 10 end +2h other_sku", 10, 2, 10 },
+	{ "a scheduled increase is not relied on", "nce 10 end +2h next 14 person", 12, 2, 2 },
+	{ "extended terms go on", "nce 10 end +2h extended", 10, 2, 0 },
+	{ "each at its own moment", "nce 10 end +2h next 6 ours nce 10 end +9h next 6 ours", 20, 2, 4 },
+	{ "... and both later", "nce 10 end +2h next 6 ours nce 10 end +9h next 6 ours", 20, 9, 8 },
+	{ "suspended ones, trials and other commerce are none",
+	  "nce 10 nce 5 suspended person nce 5 trial alien 5", 12, 0, 2 },
+};
+
+static void
+run_lacking_case(const LackingCase *c)
+{
+	Fixture f;
+	int64_t lacking;
+
+	fixture_parse(&f, c->pool);
+	lacking = spinpanel_plan_lacking(&f.pool, c->holders, FIXTURE_NOW,
+									 FIXTURE_NOW + c->hours * PLAN_HOUR);
+	report(lacking == c->lacking, "lacking: ", c->name);
+	if (lacking != c->lacking)
+		printf("#  %s\n# lacking %d, expected %d\n", c->pool, (int) lacking, c->lacking);
+}
+
 /* ---- what no line can say ---------------------------------------------------- */
 
 /* Limits are of the customer: two pools, each within, together above. */
@@ -613,6 +706,10 @@ main(void)
 		run_case(&cases[i]);
 	for (i = 0; i < sizeof(judge_cases) / sizeof(judge_cases[0]); i++)
 		run_judge_case(&judge_cases[i]);
+	for (i = 0; i < sizeof(put_back_cases) / sizeof(put_back_cases[0]); i++)
+		run_put_back_case(&put_back_cases[i]);
+	for (i = 0; i < sizeof(lacking_cases) / sizeof(lacking_cases[0]); i++)
+		run_lacking_case(&lacking_cases[i]);
 	test_two_pools();
 	test_dates();
 	test_large();

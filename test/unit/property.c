@@ -277,6 +277,70 @@ check_judge_alone(const Fixture *f, Random *random)
 			 "one at a time");
 }
 
+/* Seats of ours at a moment, if this subscription had so many in its next term. */
+static int64_t
+seats_then(const Fixture *f, int32_t subscription, int64_t next, PlanTime moment)
+{
+	PlanTime now = f->options.now;
+	int64_t seats = 0;
+	int32_t i;
+
+	for (i = 0; i < f->pool.subscription_count; i++)
+	{
+		const PlanSubscription *s = &f->subscriptions[i];
+
+		if (!plain_counts(s))
+			continue;
+		if (plain_end(s) > moment)
+			seats += s->quantity;
+		else
+			seats += i == subscription ? next : plain_next(s, now);
+	}
+	return seats;
+}
+
+/* Puts back just as much as lacks, whatever blocks what takes. */
+static void
+check_put_back(const Fixture *f, Random *random)
+{
+	int32_t i = (int32_t) random_below(random, (uint32_t) f->pool.subscription_count);
+	const PlanSubscription *s = &f->subscriptions[i];
+	PlanTime now = f->options.now;
+	int64_t holders = (int64_t) f->pool.consumed + f->pool.waiting;
+	int32_t wanted = (int32_t) random_below(random, (uint32_t) s->quantity + 4);
+	int64_t stands = plain_next(s, now);
+	int64_t least = wanted > stands ? wanted : stands;
+	Fixture other = *f;
+	int32_t next;
+
+	if (!plain_counts(s) || plain_end(s) <= now || plain_end(s) == PLAN_NEVER)
+		return;
+	next = spinpanel_plan_put_back(&f->pool, i, wanted, &f->options);
+	must(next <= s->quantity, "no more is put back than it has");
+	must(next >= least || next == s->quantity, "no less remains than stands, or was wanted");
+	must(holders <= seats_then(f, i, next, plain_end(s)) || next == s->quantity,
+		 "nobody lacks a seat that can be put back");
+	must(next <= least || holders == seats_then(f, i, next, plain_end(s)) ||
+			 (next == s->quantity && holders > seats_then(f, i, next, plain_end(s))),
+		 "no more is put back than lacks");
+	must(spinpanel_plan_lacking(&f->pool, holders, now, plain_end(s)) ==
+			 holders - seats_then(f, i, stands, plain_end(s)),
+		 "what lacks at a renewal");
+	must(spinpanel_plan_lacking(&f->pool, holders, now, now) == holders - plain_owned(&f->pool),
+		 "what lacks now");
+
+	fixture_relink(&other);
+	other.pool.adjust = !other.pool.adjust;
+	other.pool.doubt = other.pool.doubt == NULL ? "doubt" : NULL;
+	other.pool.unsettled = !other.pool.unsettled;
+	other.pool.open_operation = !other.pool.open_operation;
+	other.pool.excluded = true;
+	other.pool.read_at -= 90 * PLAN_DAY;
+	other.pool.spare += 3;
+	must(spinpanel_plan_put_back(&other.pool, i, wanted, &other.options) == next,
+		 "no switch, rule or doubt keeps it from being put back");
+}
+
 static void
 check_excess(const Fixture *f, const PlanResult *plan)
 {
@@ -380,6 +444,7 @@ check(const Fixture *f, Random *random)
 			 "nothing is left to do once it is done");
 	}
 	check_judge_alone(f, random);
+	check_put_back(f, random);
 	if (broken != NULL)
 	{
 		fixture_print(f);
