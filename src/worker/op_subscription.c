@@ -101,6 +101,7 @@ typedef struct Change
 	Size answer_length;
 	PartnerAnswer sent; /* its outcome; body and token are not kept */
 	bool again; /* sent before, and nobody knows what came of it */
+	bool to_come; /* accepted: what does not show yet is waited for, not sent again */
 	bool finished;
 } Change;
 
@@ -161,6 +162,13 @@ patient_delay(TimestampTz since, int64 at_least)
 	int64 delay = (spinpanel_now() - since) / 1000 / 8;
 
 	return Max(at_least, Min(delay, LONGEST_DELAY_MS));
+}
+
+/* Partner Center has said that it will be carried out (202), and may still do so. */
+static bool
+accepted(const Operation *op)
+{
+	return op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE;
 }
 
 /* The change leaves memory; its row says what is next. */
@@ -601,12 +609,14 @@ do_resolve(void *arg)
 				"the answer was lost; reading showed that it was carried out");
 			break;
 		case OUTCOME_NOT_APPLIED:
-			if (op->http_status == 202 && spinpanel_now() - op->sent_at < ACCEPTED_PATIENCE)
+			if (change->to_come)
 			{
+				int64 waited = (spinpanel_now() - op->sent_at) / 1000;
+
 				spinpanel_operation_unknown(
 					op, 202, NULL, "accepted; not in force yet",
-					spinpanel_driver_later(
-						patient_delay(op->sent_at, Min(5000, spinpanel_retry_max_delay))));
+					spinpanel_driver_later(Max(Min(5000, spinpanel_retry_max_delay),
+											   Min(waited / 4, LONGEST_DELAY_MS))));
 				following->wait = true;
 			}
 			else if (out_of_patience(op, op->sent_at))
@@ -702,7 +712,8 @@ change_read(Change *change, ChangeStep step)
 		&change->reads, psprintf("/customers/%s/subscriptions/%s", customer, subscription), NULL);
 	change->skus_read = spinpanel_reads_ask(
 		&change->reads, psprintf("/customers/%s/subscribedskus", customer), NULL);
-	if (depends_on_pool(op) && (step == STEP_READ || step == STEP_RESOLVE))
+	change->to_come = step == STEP_RESOLVE && accepted(op);
+	if (depends_on_pool(op) && !change->to_come && (step == STEP_READ || step == STEP_RESOLVE))
 	{
 		char *path = psprintf("/customers/%s/subscriptions", customer);
 		int i;

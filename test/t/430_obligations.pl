@@ -95,6 +95,19 @@ ok($t->poll(sub { $t->sql(q{SELECT count(*) FROM spinpanel.operation WHERE purpo
 quiet();
 is($t->sql(q{SELECT auto_renew FROM spinpanel.subscription WHERE quantity = 4}), 't', '... as it was');
 
+# --- a look that fails is made again
+customer(user_count => 20, subscriptions => [ { %ends, quantity => 14, ends_in_days => 300, batches => [ { quantity => 10, hours_left => -5000 }, { quantity => 4, hours_left => 100 } ] } ],
+	options => { report_delay_consumed => 600 });
+$t->fault({ match => { kind => 'patch_subscription' }, nth => 1, action => 'none', before_act => { customer => 'Contoso', do => 'assign', user => upn(11), sku => 'SPB' } });
+night();
+isnt(overdrawn(), '', 'somebody takes a seat between our read and our change, and the report lags');
+$t->fault({ match => { kind => 'subscribedskus' }, nth => 1, count => 2, action => 'status', status => 403, code => 900308 });
+$t->advance(minutes => 65);
+quiet();
+is($t->sql(q{SELECT count(*) FROM spinpanel.obligation WHERE overdue_since IS NOT NULL}), '1', 'licence usage is refused when it is looked at again: it is overdue');
+for (1 .. 3) { $t->advance(minutes => 10); quiet() }
+is(overdrawn(), '', '... and bought back when it can be read') or told();
+
 # --- paused: nothing is changed, and said
 customer(user_count => 16, subscriptions => [ { %ends, ends_in_days => 3 } ]);
 night();
