@@ -333,8 +333,7 @@ do_judge(void *arg)
 	{
 		/* A removal's last chance may pass before the next run. */
 		judging->verdict = out_of_patience(op, op->created_at) ? VERDICT_DROP : VERDICT_WAIT;
-		wait_until =
-			spinpanel_driver_later(patient_delay(op->created_at, UNREADABLE_DELAY_MS));
+		wait_until = spinpanel_driver_later(patient_delay(op->created_at, UNREADABLE_DELAY_MS));
 		strlcpy(reason, "the customer's subscriptions could not all be read", sizeof(reason));
 	}
 	else
