@@ -63,7 +63,7 @@ sub start
 	my $self = bless { database => 'postgres', offset => 0, %options }, $class;
 	my $preload = $options{preload} // 'pg_cron,spinpanel';
 
-	$self->{node} = PostgreSQL::Test::Cluster->new($options{name} // 'main');
+	$self->{node} = PostgreSQL::Test::Cluster->new($options{name} // 'main', $options{install_path} ? (install_path => $options{install_path}) : ());
 	$self->{dir} = PostgreSQL::Test::Utils::tempdir();
 	if (ref $options{emulator})
 	{
@@ -85,7 +85,7 @@ sub start
 	}
 
 	$self->node->init(allows_streaming => $options{streaming} ? 1 : 0, extra => [ '--no-locale', '-E', 'UTF8' ]);
-	$self->node->append_conf('postgresql.conf', $ENV{SP_STAGE_CONF} // '');
+	$self->node->append_conf('postgresql.conf', $options{stage_conf} // $ENV{SP_STAGE_CONF} // '');
 	my %conf = (
 		max_connections => 40,
 		max_prepared_transactions => 10,
