@@ -67,16 +67,18 @@ COMMENT ON COLUMN price.valid_until IS 'to then; one without an end is ended by 
 COMMENT ON COLUMN price.is_chosen IS 'the price that reports use: no tier, commercial where there are several segments, and the only currency';
 
 CREATE TABLE sell_price (
-    customer_id uuid,
-    sku_id      uuid NOT NULL,
-    valid_from  date NOT NULL,
-    price       numeric CHECK (price >= 0),
-    currency    text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
-    changed_at  timestamptz NOT NULL,
-    changed_by  name NOT NULL DEFAULT session_user
+    sell_price_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id   uuid,
+    sku_id        uuid NOT NULL,
+    valid_from    date NOT NULL,
+    price         numeric CHECK (price >= 0),
+    currency      text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
+    changed_at    timestamptz NOT NULL,
+    changed_by    name NOT NULL DEFAULT session_user
 );
 CREATE UNIQUE INDEX sell_price_idx ON sell_price (sku_id, coalesce(customer_id, '00000000-0000-0000-0000-000000000000'), valid_from);
 COMMENT ON TABLE sell_price IS 'what the partner asks for a seat and month; see set_sell_price()';
+COMMENT ON COLUMN sell_price.sell_price_id IS 'id';
 COMMENT ON COLUMN sell_price.customer_id IS 'the customer; NULL: every one without a price of its own';
 COMMENT ON COLUMN sell_price.sku_id IS 'the product';
 COMMENT ON COLUMN sell_price.valid_from IS 'from that day on, until the next';

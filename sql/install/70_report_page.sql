@@ -181,18 +181,18 @@ BEGIN
         || spinpanel_report._tile('Money saved', CASE WHEN one.n = 0 THEN '0' ELSE spinpanel_report._money(one.amounts, one.currencies) END,
                                   CASE WHEN one.unpriced > 0 THEN format('the price of %s more is not known', CASE one.unpriced WHEN 1 THEN 'one change' ELSE one.unpriced || ' changes' END) ELSE 'credited, or not renewed' END, 'good') || '</div>';
 
-    -- Over time: by month, or by day while there is little of it
+    -- Over time: by month; by week or day while there is little of it
     SELECT min(t.day) INTO first_day FROM spinpanel_report.seat_total_daily t;
     SELECT array_agg(s.label ORDER BY s.day), array_agg(s.used ORDER BY s.day), array_agg(s.unused ORDER BY s.day) INTO labels, first_, second_
     FROM (
-        SELECT d.day, to_char(d.day, CASE WHEN today - first_day > 62 THEN 'Mon YY' ELSE 'FMDD Mon' END) AS label,
+        SELECT d.day, to_char(d.day, CASE WHEN today - first_day > 400 THEN 'Mon YY' ELSE 'FMDD Mon' END) AS label,
                sum(least(d.assigned_seats, d.assignable_seats)) AS used, sum(d.assignable_seats) - sum(least(d.assigned_seats, d.assignable_seats)) AS unused
         FROM (SELECT t.day, t.assigned_seats, t.assignable_seats FROM spinpanel_report.seat_total_daily t WHERE several
               UNION ALL SELECT t.day, t.assigned_seats, t.assignable_seats FROM spinpanel_report.seat_balance_daily t WHERE NOT several AND t.customer_id = whose) d
-        WHERE d.day > today - 730 AND CASE WHEN today - first_day > 62 THEN d.day = (date_trunc('month', d.day::timestamp) + interval '1 month - 1 day')::date OR d.day = today
-                                           ELSE d.day > today - 31 END
-        GROUP BY 1 ORDER BY 1 DESC LIMIT 31) s;
-    page := page || '<section><h2>Seats over time</h2>' || spinpanel_report._bars(CASE WHEN today - first_day > 62 THEN 'At the end of each month' ELSE 'Each day' END,
+        WHERE d.day > today - 730 AND CASE WHEN today - first_day > 400 THEN d.day = (date_trunc('month', d.day::timestamp) + interval '1 month - 1 day')::date OR d.day = today
+                                           WHEN today - first_day > 62 THEN (today - d.day) % 7 = 0 ELSE true END
+        GROUP BY 1 ORDER BY 1 DESC LIMIT 62) s;
+    page := page || '<section><h2>Seats over time</h2>' || spinpanel_report._bars(CASE WHEN today - first_day > 400 THEN 'At the end of each month' WHEN today - first_day > 62 THEN 'Each week' ELSE 'Each day' END,
                                                                                 labels, first_, second_, 'in use', 'unused') || '</section>';
 
     -- What came back

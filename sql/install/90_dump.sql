@@ -22,6 +22,7 @@ SELECT pg_catalog.pg_extension_config_dump('saving', '');
 SELECT pg_catalog.pg_extension_config_dump('invoice_line', '');
 SELECT pg_catalog.pg_extension_config_dump('price_sheet_price_sheet_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('saving_saving_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sell_price_sell_price_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('account_account_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('license_rule_license_rule_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('run_run_id_seq', '');

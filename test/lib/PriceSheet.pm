@@ -12,6 +12,13 @@ use JSON::PP;
 sub fetch
 {
 	my ($port, $market, $account) = @_;
+	return get($port, 'https://api.partner.microsoft.com/.default', "/v1.0/sales/pricesheets(Market='$market',PricesheetView='updatedlicensebased')/\$value", $account);
+}
+
+# get(PORT, SCOPE, PATH): what the partner's own access gets there
+sub get
+{
+	my ($port, $scope, $path, $account) = @_;
 	my $http = HTTP::Tiny->new(timeout => 60, proxy => undef);
 	my $root = "http://127.0.0.1:$port";
 	$account //= decode_json($http->get("$root/_emulator/accounts")->{content})->[0];
@@ -20,12 +27,11 @@ sub fetch
 		client_id => $account->{client_id},
 		client_secret => $account->{client_secret},
 		refresh_token => $account->{refresh_token},
-		scope => 'https://api.partner.microsoft.com/.default' });
-	die "no token for the price sheet: $token->{content}\n" unless $token->{success};
-	my $sheet = $http->get("$root/v1.0/sales/pricesheets(Market='$market',PricesheetView='updatedlicensebased')/\$value",
-		{ headers => { authorization => 'Bearer ' . decode_json($token->{content})->{access_token} } });
-	die "no price sheet: $sheet->{status} $sheet->{content}\n" unless $sheet->{success};
-	return $sheet->{content};
+		scope => $scope });
+	die "no token: $token->{content}\n" unless $token->{success};
+	my $answer = $http->get("$root$path", { headers => { authorization => 'Bearer ' . decode_json($token->{content})->{access_token} } });
+	die "$path: $answer->{status} $answer->{content}\n" unless $answer->{success};
+	return $answer->{content};
 }
 
 # perl PriceSheet.pm PORT MARKET

@@ -9,7 +9,7 @@ use Test::More;
 use Time::Local qw(timegm);
 
 my $days = $ENV{SPINPANEL_DAYS} // 14;
-my $t = SpinpanelTest->start(scenario => 'msp', conf => { 'spinpanel.settle_time' => '1s', 'spinpanel.poll_interval' => '200ms' });
+my $t = SpinpanelTest->start(scenario => 'msp', streaming => 1, conf => { 'spinpanel.settle_time' => '1s', 'spinpanel.poll_interval' => '200ms' });
 $t->emulator('POST', 'options', { requests_per_minute => 0 });
 is($t->run_and_wait('sync')->{status}, 'done', 'the first reading');
 
@@ -136,11 +136,43 @@ for my $n (1 .. 40)
 cmp_ok($compared, '>=', 1000, "$compared pools at random moments");
 is(scalar @differ, 0, '... had the seats that they had') or diag(join "\n", splice @differ, 0, 10);
 
+# --- what Microsoft will charge for this month so far, and what explains it
+my $invoice = PriceSheet::get($t->{emulator_port}, 'https://api.partnercenter.microsoft.com/.default',
+	'/v1/invoices/unbilled/lineitems?provider=onetime&invoicelineitemtype=billinglineitems&currencycode=usd&period=current&size=2000');
+cmp_ok($t->sql("SELECT spinpanel.load_invoice_lines(\$json\$$invoice\$json\$)"), '>', 0, 'invoice lines are loaded');
+is($t->sql(q{SELECT count(*) FROM spinpanel_report.invoice_check WHERE NOT is_explained}), 0, '... each is explained: nobody else changed anything');
+is($t->sql(q{SELECT count(*) FROM spinpanel_report.invoice_check WHERE charge_type IN ('removequantity', 'addquantity') AND (operation_id IS NULL OR request_id IS NULL AND adjustment_id IS NULL)}), 0,
+	'... by the request or the decision that each change came from');
+my $other = $t->row(q{SELECT s.customer_id, s.subscription_id FROM spinpanel_report.subscription s WHERE s.commerce = 'nce' AND s.is_owned AND s.term_duration = 'P1Y' LIMIT 1});
+$t->act({ customer => $other->{customer_id}, do => 'raise', subscription => $other->{subscription_id}, seats => 2 });
+$invoice = PriceSheet::get($t->{emulator_port}, 'https://api.partnercenter.microsoft.com/.default',
+	'/v1/invoices/unbilled/lineitems?provider=onetime&invoicelineitemtype=billinglineitems&currencycode=usd&period=current&size=2000');
+$t->sql("SELECT spinpanel.load_invoice_lines(\$json\$$invoice\$json\$)");
+is($t->sql(q{SELECT string_agg(charge_type || ' ' || quantity, ',') FROM spinpanel_report.invoice_check WHERE NOT is_explained}), 'addquantity 2', 'what a technician bought is not');
+$t->run_and_wait('sync');
+
 # --- days
 is($t->sql(q{SELECT count(*) FROM (SELECT customer_id, sku_id, owned_seats, assigned_seats FROM spinpanel_report.seat_balance_daily WHERE day = (spinpanel._now() AT TIME ZONE 'UTC')::date
 	EXCEPT SELECT customer_id, sku_id, owned_seats, assigned_seats FROM spinpanel_report.seat_balance) x}), 0, 'today is the present balance');
 is($t->sql(q{SELECT count(*) FROM (SELECT sku_id, day, sum(owned_seats), sum(assigned_seats) FROM spinpanel_report.seat_balance_daily GROUP BY 1, 2
 	EXCEPT SELECT sku_id, day, owned_seats, assigned_seats FROM spinpanel_report.seat_total_daily) x}), 0, 'the totals of each day are sums of the pools');
+
+# --- the page, and a reader of the world outside
+my $page = $t->sql('SELECT spinpanel_report.page()');
+like($page, qr/^<!DOCTYPE html>.*<\/html>$/s, 'the page is a document');
+my $unused = $t->sql(q{SELECT to_char(sum(unused_seats), 'FM999,990') FROM spinpanel_report.excess WHERE is_counted});
+like($page, qr/Seats nobody uses<\/h3><p class="value">\Q$unused\E</, '... with the figures of the views');
+
+# --- a hot standby
+my $standby = SpinpanelTest->start(name => 'standby', standby_of => $t, emulator => 0);
+$t->node->wait_for_catchup($standby->node);
+like($standby->sql('SELECT spinpanel_report.page()'), qr/Seats nobody uses<\/h3><p class="value">\Q$unused\E</, 'on a standby the page is the same');
+my @views = map { $_->{relname} } $t->rows(q{SELECT relname FROM pg_class WHERE relnamespace = 'spinpanel_report'::regnamespace AND relkind = 'v' AND relname <> 'worker' ORDER BY 1});
+my @off;
+for my $view (@views) { push @off, $view if $standby->sql("SELECT count(*) FROM spinpanel_report.$view") ne $t->sql("SELECT count(*) FROM spinpanel_report.$view") }
+is("@off", '', 'each view answers there');
+is($standby->sql('SELECT count(*) FROM spinpanel_report.seats_as_of(spinpanel._now())'), $t->sql('SELECT count(*) FROM spinpanel_report.seats_as_of(spinpanel._now())'), 'and so do the seats of a moment');
+$standby->node->stop('immediate');
 
 # --- months are tables of their own, and go when they are old
 my $months = $t->sql(q{SELECT count(*) FROM pg_inherits WHERE inhparent = 'spinpanel.seat_history'::regclass});
