@@ -2,6 +2,8 @@
 use strict;
 use warnings;
 
+use FindBin;
+use JSON::PP ();
 use POSIX ();
 use PriceSheet;
 use SpinpanelTest;
@@ -162,6 +164,22 @@ my $page = $t->sql('SELECT spinpanel_report.page()');
 like($page, qr/^<!DOCTYPE html>.*<\/html>$/s, 'the page is a document');
 my $unused = $t->sql(q{SELECT to_char(sum(unused_seats), 'FM999,990') FROM spinpanel_report.excess WHERE is_counted});
 like($page, qr/Seats nobody uses<\/h3><p class="value">\Q$unused\E</, '... with the figures of the views');
+
+# --- the dashboard's queries
+my $dashboard = do { local $/; open my $in, '<', "$FindBin::Bin/../demo/grafana.json" or die $!; JSON::PP::decode_json(<$in>) };
+my ($asked, @broken) = (0);
+for my $query (map { $_->{rawSql} } map { @{ $_->{targets} } } @{ $dashboard->{panels} })
+{
+	for my $customer ('*', $t->sql('SELECT customer_id FROM spinpanel_report.customer LIMIT 1'))
+	{
+		(my $sql = $query) =~ s/\$\{customer:raw\}/$customer/g;
+		$sql =~ s/\$__timeFrom\(\)/'2026-01-01'/g;
+		$sql =~ s/\$__timeTo\(\)/'2028-01-01'/g;
+		$asked++;
+		push @broken, $query unless eval { $t->sql($sql); 1 };
+	}
+}
+is("@broken", '', "$asked queries of the Grafana dashboard answer");
 
 # --- a hot standby
 my $standby = SpinpanelTest->start(name => 'standby', standby_of => $t, emulator => 0);
