@@ -281,7 +281,7 @@ COMMENT ON COLUMN _subscription_price.next_currency IS 'its currency';
 
 CREATE VIEW _sell_price_now AS
 SELECT DISTINCT ON (p.sku_id, p.customer_id) p.customer_id, p.sku_id, p.price, p.currency
-FROM spinpanel.sell_price p WHERE p.valid_from <= (spinpanel._now() AT TIME ZONE 'UTC')::date
+FROM spinpanel.sell_price p WHERE p.valid_from <= ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date
 ORDER BY p.sku_id, p.customer_id, p.valid_from DESC;
 COMMENT ON VIEW _sell_price_now IS 'internal: what the partner asks today';
 COMMENT ON COLUMN _sell_price_now.customer_id IS 'the customer; NULL: the others';

@@ -30,9 +30,10 @@ SELECT s.subscription_id,
        (s.term_end AT TIME ZONE 'UTC')::date AS term_end_on,
        s.cancellation_allowed_until AS cancellable_until_at,
        s.next_quantity AS next_term_seats,
-       coalesce((SELECT sum(q.seats)::int FROM unnest(s.refund_quantity, s.refund_until) AS q (seats, until)
-                 WHERE q.until > spinpanel._now()), 0) AS refundable_seats,
-       (SELECT max(u) FROM unnest(s.refund_until) u WHERE u > spinpanel._now()) AS refundable_until_at,
+       CASE WHEN s.refund_until = '{}' THEN 0
+            ELSE coalesce((SELECT sum(q.seats)::int FROM unnest(s.refund_quantity, s.refund_until) AS q (seats, until)
+                           WHERE q.until > (SELECT spinpanel._now())), 0) END AS refundable_seats,
+       CASE WHEN s.refund_until <> '{}' THEN (SELECT max(u) FROM unnest(s.refund_until) u WHERE u > (SELECT spinpanel._now())) END AS refundable_until_at,
        s.first_seen_at,
        s.changed_at,
        s.gone_at,
@@ -237,7 +238,7 @@ FROM spinpanel.subscription s
 LEFT JOIN spinpanel.offer f USING (offer_key)
 LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
 LEFT JOIN spinpanel.pool p ON p.customer_id = s.customer_id AND p.sku_id = s.sku_id
-WHERE s.gone_at IS NULL AND s.status = 'active' AND s.term_end > spinpanel._now() AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+WHERE s.gone_at IS NULL AND s.status = 'active' AND s.term_end > (SELECT spinpanel._now()) AND NOT (s.is_trial OR coalesce(f.is_trial, false))
   AND ((SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
 COMMENT ON VIEW spinpanel_report.renewal IS 'coming ends of terms, and what is planned for them: one row per active subscription';
 COMMENT ON COLUMN spinpanel_report.renewal.subscription_id IS 'the subscription';

@@ -81,7 +81,7 @@ SELECT q.request_id,
        (q.created_at AT TIME ZONE 'UTC')::date AS created_on,
        q.finished_at,
        (q.finished_at AT TIME ZONE 'UTC')::date AS finished_on,
-       round(extract(epoch FROM coalesce(q.finished_at, spinpanel._now()) - q.created_at), 3) AS duration_seconds
+       round(extract(epoch FROM coalesce(q.finished_at, (SELECT spinpanel._now())) - q.created_at), 3) AS duration_seconds
 FROM spinpanel.license_request q
 WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR q.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
 COMMENT ON VIEW spinpanel_report.request IS 'assignments and releases that were asked for, of the time that spinpanel.retention names: one row each';

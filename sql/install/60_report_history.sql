@@ -176,7 +176,7 @@ FROM (
            (x.read_at AT TIME ZONE 'UTC')::date AS first_day,
            lead((x.read_at AT TIME ZONE 'UTC')::date) OVER (PARTITION BY x.customer_id, x.sku_id ORDER BY x.read_at) AS next_day
     FROM spinpanel.seat_history x) h
-CROSS JOIN LATERAL generate_series(h.first_day::timestamp, coalesce(h.next_day - 1, (spinpanel._now() AT TIME ZONE 'UTC')::date)::timestamp, interval '1 day') AS d (day)
+CROSS JOIN LATERAL generate_series(h.first_day::timestamp, coalesce(h.next_day - 1, ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date)::timestamp, interval '1 day') AS d (day)
 WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR h.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
 COMMENT ON VIEW spinpanel_report.seat_balance_daily IS 'seats at the end of each day (UTC): one row per customer, product and day; for sums over many customers seat_total_daily is the quicker way';
 COMMENT ON COLUMN spinpanel_report.seat_balance_daily.customer_id IS 'the customer';
@@ -204,7 +204,7 @@ FROM (
         WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR x.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v)
         GROUP BY 1, 2) s
     WINDOW w AS (PARTITION BY s.sku_id ORDER BY s.first_day)) t
-CROSS JOIN LATERAL generate_series(t.first_day::timestamp, coalesce(t.next_day - 1, (spinpanel._now() AT TIME ZONE 'UTC')::date)::timestamp, interval '1 day') AS d (day);
+CROSS JOIN LATERAL generate_series(t.first_day::timestamp, coalesce(t.next_day - 1, ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date)::timestamp, interval '1 day') AS d (day);
 COMMENT ON VIEW spinpanel_report.seat_total_daily IS 'seats of all customers that the reader sees at the end of each day (UTC): one row per product and day';
 COMMENT ON COLUMN spinpanel_report.seat_total_daily.sku_id IS 'the product';
 COMMENT ON COLUMN spinpanel_report.seat_total_daily.day IS 'the day';
@@ -215,11 +215,13 @@ COMMENT ON COLUMN spinpanel_report.seat_total_daily.unused_seats IS 'assignable 
 
 CREATE FUNCTION spinpanel_report.seats_as_of(moment timestamptz)
 RETURNS TABLE (customer_id uuid, sku_id uuid, owned_seats int, assignable_seats int, assigned_seats int, unused_seats int, changed_at timestamptz)
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+-- Parsed here and now, without SET: so it becomes part of the query that calls it
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
     SELECT DISTINCT ON (h.customer_id, h.sku_id) h.customer_id, h.sku_id, h.owned_seats, h.assignable_seats, h.assigned_seats,
            greatest(h.assignable_seats - h.assigned_seats, 0), h.changed_at
-    FROM spinpanel_report.seat_change h WHERE h.changed_at <= $1
-    ORDER BY h.customer_id, h.sku_id, h.changed_at DESC
-$$;
+    FROM spinpanel_report.seat_change h WHERE h.changed_at <= seats_as_of.moment
+    ORDER BY h.customer_id, h.sku_id, h.changed_at DESC;
+END;
 COMMENT ON FUNCTION spinpanel_report.seats_as_of(timestamptz) IS
 'The seats of each product at each customer as they were last read at that moment.  No row: nothing was known of it then.';

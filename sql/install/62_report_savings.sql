@@ -173,9 +173,9 @@ SELECT v.saving_id,
        v.explanation,
        v.created_at AS saved_at,
        (v.created_at AT TIME ZONE 'UTC')::date AS saved_on,
-       v.seats > 0 AND v.ended_at IS NULL AND coalesce(v.period_until, 'infinity') > (spinpanel._now() AT TIME ZONE 'UTC')::date AS is_running,
-       coalesce((v.ended_at AT TIME ZONE 'UTC')::date, CASE WHEN v.period_until <= (spinpanel._now() AT TIME ZONE 'UTC')::date THEN v.period_until END) AS ended_on,
-       coalesce(v.ended_by, CASE WHEN v.period_until <= (spinpanel._now() AT TIME ZONE 'UTC')::date THEN 'term over' END) AS ended_by
+       v.seats > 0 AND v.ended_at IS NULL AND coalesce(v.period_until, 'infinity') > ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date AS is_running,
+       coalesce((v.ended_at AT TIME ZONE 'UTC')::date, CASE WHEN v.period_until <= ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date THEN v.period_until END) AS ended_on,
+       coalesce(v.ended_by, CASE WHEN v.period_until <= ((SELECT spinpanel._now()) AT TIME ZONE 'UTC')::date THEN 'term over' END) AS ended_by
 FROM spinpanel.saving v
 WHERE (SELECT r.sees_all FROM spinpanel._reader r) OR v.customer_id IN (SELECT c.customer_id FROM spinpanel._visible_customer c);
 COMMENT ON VIEW spinpanel_report.saving IS 'money that came back, a row for each change that brought it, and rows below 0 for seats bought again: sums are net. Sum by currency';

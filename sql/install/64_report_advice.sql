@@ -6,7 +6,7 @@ WITH core AS (
     SELECT h.customer_id, h.sku_id, min(h.consumed_units) AS stable_seats, max(h.consumed_units) AS most_seats
     FROM (SELECT x.customer_id, x.sku_id, x.consumed_units, x.read_at, lead(x.read_at) OVER w AS until, min(x.read_at) OVER (PARTITION BY x.customer_id, x.sku_id) AS since
           FROM spinpanel.seat_history x WINDOW w AS (PARTITION BY x.customer_id, x.sku_id ORDER BY x.read_at)) h
-    WHERE coalesce(h.until, 'infinity') > spinpanel._now() - interval '90 days' AND h.since <= spinpanel._now() - interval '90 days'
+    WHERE coalesce(h.until, 'infinity') > (SELECT spinpanel._now()) - interval '90 days' AND h.since <= (SELECT spinpanel._now()) - interval '90 days'
     GROUP BY 1, 2),
 term AS (
     SELECT s.customer_id, s.sku_id,
