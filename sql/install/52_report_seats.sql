@@ -37,12 +37,12 @@ SELECT s.subscription_id,
        s.first_seen_at,
        s.changed_at,
        s.gone_at,
-       p.unit_price,
-       round(p.unit_price / p.term_months, 4) AS price_per_seat_month,
+       coalesce(b.unit_price, n.unit_price) AS unit_price,
+       round(coalesce(b.unit_price, n.unit_price) / coalesce(b.term_months, n.term_months), 4) AS price_per_seat_month,
        CASE WHEN s.gone_at IS NULL AND s.status IN ('active', 'suspended') AND NOT (s.is_trial OR coalesce(f.is_trial, false))
-            THEN round(s.quantity * p.unit_price / p.term_months, 2) END AS amount_month,
-       p.currency,
-       coalesce(p.is_estimated, false) AS is_price_estimated,
+            THEN round(s.quantity * coalesce(b.unit_price, n.unit_price) / coalesce(b.term_months, n.term_months), 2) END AS amount_month,
+       coalesce(b.currency, n.currency) AS currency,
+       b.offer_key IS NULL AND n.offer_key IS NOT NULL AS is_price_estimated,
        coalesce(o.price, d.price) AS sell_price_per_seat_month,
        CASE WHEN s.gone_at IS NULL AND s.status = 'active' AND NOT (s.is_trial OR coalesce(f.is_trial, false))
             THEN s.quantity * coalesce(o.price, d.price) END AS sell_amount_month,
@@ -50,7 +50,12 @@ SELECT s.subscription_id,
 FROM spinpanel.subscription s
 JOIN spinpanel.account y USING (account_id)
 LEFT JOIN spinpanel.offer f USING (offer_key)
-LEFT JOIN spinpanel._subscription_price p USING (subscription_id)
+LEFT JOIN spinpanel.customer c ON c.customer_id = s.customer_id
+-- As in _subscription_price, without reading subscriptions twice
+LEFT JOIN spinpanel.price b ON s.commerce = 'nce' AND b.offer_key = upper(s.offer_key) AND b.market = c.country AND b.is_chosen
+    AND b.term_duration = s.term_duration AND b.billing_cycle = s.billing_cycle AND b.valid_from <= s.effective_start AND s.effective_start < b.valid_until
+LEFT JOIN spinpanel.price n ON s.commerce = 'nce' AND n.offer_key = upper(s.offer_key) AND n.market = c.country AND n.is_chosen
+    AND n.term_duration = s.term_duration AND n.billing_cycle = s.billing_cycle AND n.valid_from <= (SELECT spinpanel._now()) AND (SELECT spinpanel._now()) < n.valid_until
 LEFT JOIN spinpanel._sell_price_now o ON o.customer_id = s.customer_id AND o.sku_id = s.sku_id
 LEFT JOIN spinpanel._sell_price_now d ON d.customer_id IS NULL AND d.sku_id = s.sku_id
 WHERE (SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v);
@@ -230,13 +235,15 @@ SELECT s.subscription_id,
             WHEN s.next_quantity IS NOT NULL OR NOT s.auto_renew OR s.cancel_at_term OR s.next_other_product THEN 'a person' END AS planned_by,
        coalesce(p.consumed_units, 0) AS pool_assigned_seats,
        greatest(coalesce(least(p.owned_seats, p.active_units) - p.consumed_units, 0), 0) AS pool_unused_seats,
-       x.next_unit_price,
-       CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END * x.next_unit_price AS next_term_amount,
-       (CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END - s.quantity) * x.next_unit_price AS planned_change_amount,
-       x.next_currency AS currency
+       n.unit_price AS next_unit_price,
+       CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END * n.unit_price AS next_term_amount,
+       (CASE WHEN NOT s.auto_renew OR s.cancel_at_term THEN 0 ELSE coalesce(s.next_quantity, s.quantity) END - s.quantity) * n.unit_price AS planned_change_amount,
+       n.currency
 FROM spinpanel.subscription s
 LEFT JOIN spinpanel.offer f USING (offer_key)
-LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
+LEFT JOIN spinpanel.customer c ON c.customer_id = s.customer_id
+LEFT JOIN spinpanel.price n ON s.commerce = 'nce' AND n.offer_key = upper(s.offer_key) AND n.market = c.country AND n.is_chosen
+    AND n.term_duration = s.term_duration AND n.billing_cycle = s.billing_cycle AND n.valid_from <= (SELECT spinpanel._now()) AND (SELECT spinpanel._now()) < n.valid_until
 LEFT JOIN spinpanel.pool p ON p.customer_id = s.customer_id AND p.sku_id = s.sku_id
 WHERE s.gone_at IS NULL AND s.status = 'active' AND s.term_end > (SELECT spinpanel._now()) AND NOT (s.is_trial OR coalesce(f.is_trial, false))
   AND ((SELECT v.sees_all FROM spinpanel._reader v) OR s.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));

@@ -134,6 +134,7 @@ DECLARE
     second_  numeric[];
     first_day date;
     several  boolean;
+    largest  text;
 BEGIN
     IF page.customer IS NULL THEN
         RAISE EXCEPTION USING ERRCODE = '22004', MESSAGE = 'parameter "customer" must have a value', HINT = '''*'' means all customers.';
@@ -162,10 +163,22 @@ BEGIN
          FROM spinpanel_report.customer c WHERE c.is_active AND (several OR c.customer_id = whose)));
 
     -- The figures
-    SELECT coalesce(sum(e.owned_seats), 0) AS owned, coalesce(sum(least(e.assigned_seats, e.owned_seats)), 0) AS assigned, coalesce(sum(e.unused_seats), 0) AS unused,
+    -- ... what is unused is asked for once: it is planned afresh
+    WITH e AS MATERIALIZED (SELECT x.* FROM spinpanel_report.excess x WHERE (several OR x.customer_id = whose) AND x.is_counted)
+    SELECT coalesce(sum(e.owned_seats), 0) AS owned, coalesce(sum(e.unused_seats), 0) AS unused,
            coalesce(sum(e.reducible_now_seats), 0) AS now_, coalesce(sum(e.reducible_at_renewal_seats), 0) AS later, min(e.next_renewal_on) FILTER (WHERE e.reducible_at_renewal_seats > 0) AS next_,
-           array_agg(e.unused_amount_month) AS unused_amounts, array_agg(e.currency) AS currencies, count(*) FILTER (WHERE e.unused_seats > 0 AND e.unused_amount_month IS NULL) AS unpriced
-    INTO one FROM spinpanel_report.excess e WHERE (several OR e.customer_id = whose) AND e.is_counted;
+           array_agg(e.unused_amount_month) AS unused_amounts, array_agg(e.currency) AS currencies, count(*) FILTER (WHERE e.unused_seats > 0 AND e.unused_amount_month IS NULL) AS unpriced,
+           (SELECT string_agg(x.line, '' ORDER BY x.unused_seats DESC, x.customer_name)
+         FROM (SELECT e.unused_seats, c.customer_name, format('<tr><td>%s</td><td>%s</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="why">%s</td></tr>',
+                      spinpanel_report._html(c.customer_name), spinpanel_report._html(k.product_name), e.owned_seats, e.owned_seats - e.unused_seats, e.unused_seats,
+                      spinpanel_report._money(ARRAY[e.unused_amount_month], ARRAY[e.currency]),
+                      concat_ws(', ', CASE WHEN e.reducible_now_seats > 0 THEN e.reducible_now_seats || ' today' END,
+                                CASE WHEN e.reducible_at_renewal_seats > 0 THEN format('%s from %s', e.reducible_at_renewal_seats, to_char(e.next_renewal_on, 'FMDD Mon YYYY')) END,
+                                nullif(spinpanel_report._html(CASE e.blocked_by WHEN 'switched off' THEN 'auto license adjustment is off' ELSE e.blocked_by END), ''))) AS line
+               FROM e JOIN spinpanel_report.customer c USING (customer_id) JOIN spinpanel_report.product k USING (sku_id)
+               WHERE e.unused_seats > 0 ORDER BY e.unused_seats DESC, c.customer_name LIMIT 15) x) AS largest
+    INTO one FROM e;
+    largest := one.largest;
     page := page || '<div class="tiles">'
         || spinpanel_report._tile('Seats owned', spinpanel_report._number(one.owned), format('%s of them in use', spinpanel_report._number(one.owned - one.unused)))
         || spinpanel_report._tile('Seats nobody uses', spinpanel_report._number(one.unused),
@@ -233,15 +246,7 @@ BEGIN
 
     -- The largest excess
     page := page || '<section><h2>Largest excess</h2>' || spinpanel_report._table('{Customer,Product,#Owned,#In use,#Unused,#A month,When it can go}',
-        (SELECT string_agg(x.line, '' ORDER BY x.unused_seats DESC, x.customer_name)
-         FROM (SELECT e.unused_seats, c.customer_name, format('<tr><td>%s</td><td>%s</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="why">%s</td></tr>',
-                      spinpanel_report._html(c.customer_name), spinpanel_report._html(k.product_name), e.owned_seats, e.owned_seats - e.unused_seats, e.unused_seats,
-                      spinpanel_report._money(ARRAY[e.unused_amount_month], ARRAY[e.currency]),
-                      concat_ws(', ', CASE WHEN e.reducible_now_seats > 0 THEN e.reducible_now_seats || ' today' END,
-                                CASE WHEN e.reducible_at_renewal_seats > 0 THEN format('%s from %s', e.reducible_at_renewal_seats, to_char(e.next_renewal_on, 'FMDD Mon YYYY')) END,
-                                nullif(spinpanel_report._html(CASE e.blocked_by WHEN 'switched off' THEN 'auto license adjustment is off' ELSE e.blocked_by END), ''))) AS line
-               FROM spinpanel_report.excess e JOIN spinpanel_report.customer c USING (customer_id) JOIN spinpanel_report.product k USING (sku_id)
-               WHERE (several OR e.customer_id = whose) AND e.unused_seats > 0 AND e.is_counted ORDER BY e.unused_seats DESC, c.customer_name LIMIT 15) x), 'Every seat is in use.') || '</section>';
+        largest, 'Every seat is in use.') || '</section>';
 
     -- Requests
     page := page || '<section><h2>Licences asked for, last 30 days</h2>' || spinpanel_report._table('{What,#All,#Done,#Open,#Failed,#Seats bought,#Half within,#95 % within}',
