@@ -3,7 +3,8 @@
 -- Changes, not daily copies: what did not change needs no row.  Each row says what stands from then on and by how much
 -- it differs from before, so that sums over pools at any day are sums of differences.  Months are tables of their own,
 -- made when they are needed by whoever writes first (ATTACH waits for no reader), and dropped after
--- spinpanel.seat_history_retention.  Such a table belongs to the database, not to the extension: it is dumped as it is.
+-- spinpanel.seat_history_retention.  Such a table belongs to the database, not to the extension: it is dumped as it is, and
+-- has a key of its own.  One of the whole would make a second one, when a dump is restored.
 
 CREATE TABLE seat_history (
     customer_id     uuid NOT NULL,
@@ -14,8 +15,7 @@ CREATE TABLE seat_history (
     consumed_units  int NOT NULL,
     owned_change    int NOT NULL,
     active_change   int NOT NULL,
-    consumed_change int NOT NULL,
-    PRIMARY KEY (customer_id, sku_id, read_at)
+    consumed_change int NOT NULL
 ) PARTITION BY RANGE (read_at);
 COMMENT ON TABLE seat_history IS 'figures of each pool from each change on, in a table for each month';
 COMMENT ON COLUMN seat_history.customer_id IS 'the customer';
@@ -77,7 +77,7 @@ BEGIN
     IF to_regclass(format('spinpanel.%I', _name)) IS NOT NULL THEN
         RETURN false;
     END IF;
-    EXECUTE format('CREATE TABLE spinpanel.%I (LIKE spinpanel.seat_history INCLUDING ALL)', _name);
+    EXECUTE format('CREATE TABLE spinpanel.%I (LIKE spinpanel.seat_history INCLUDING ALL, PRIMARY KEY (customer_id, sku_id, read_at))', _name);
     EXECUTE format('COMMENT ON TABLE spinpanel.%I IS %L', _name, 'seat_history of ' || to_char(_first, 'YYYY-MM'));
     -- Default privileges are meant for tables of the database's owner
     FOR _role IN
@@ -121,14 +121,16 @@ BEGIN
     IF spinpanel._seat_history_month(moment) THEN
         PERFORM spinpanel._drop_old_seat_history();
     END IF;
-    INSERT INTO spinpanel.seat_history AS h (customer_id, sku_id, read_at, owned_seats, active_units, consumed_units,
-                                             owned_change, active_change, consumed_change)
-    VALUES (key.customer_id, key.sku_id, moment, key.owned_seats, key.active_units, key.consumed_units,
-            key.owned_seats - coalesce(owned, 0), key.active_units - coalesce(active, 0), key.consumed_units - coalesce(consumed, 0))
-    ON CONFLICT (customer_id, sku_id, read_at) DO UPDATE
-    SET owned_seats = excluded.owned_seats, active_units = excluded.active_units, consumed_units = excluded.consumed_units,
-        owned_change = h.owned_change + excluded.owned_change, active_change = h.active_change + excluded.active_change,
-        consumed_change = h.consumed_change + excluded.consumed_change;
+    UPDATE spinpanel.seat_history h
+    SET owned_seats = key.owned_seats, active_units = key.active_units, consumed_units = key.consumed_units,
+        owned_change = h.owned_change + key.owned_seats - coalesce(owned, 0), active_change = h.active_change + key.active_units - coalesce(active, 0),
+        consumed_change = h.consumed_change + key.consumed_units - coalesce(consumed, 0)
+    WHERE h.customer_id = key.customer_id AND h.sku_id = key.sku_id AND h.read_at = moment;
+    IF NOT FOUND THEN
+        INSERT INTO spinpanel.seat_history (customer_id, sku_id, read_at, owned_seats, active_units, consumed_units, owned_change, active_change, consumed_change)
+        VALUES (key.customer_id, key.sku_id, moment, key.owned_seats, key.active_units, key.consumed_units,
+                key.owned_seats - coalesce(owned, 0), key.active_units - coalesce(active, 0), key.consumed_units - coalesce(consumed, 0));
+    END IF;
     RETURN NULL;
 END
 $$;
