@@ -132,6 +132,10 @@ BEGIN
                 key.owned_seats - coalesce(owned, 0), key.active_units - coalesce(active, 0), key.consumed_units - coalesce(consumed, 0));
     END IF;
     RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    -- What is told later must not stop what is done now
+    RAISE WARNING 'spinpanel could not keep the history of a pool: %', SQLERRM;
+    RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION _keep_seats() IS 'internal: keeps what a pool becomes';

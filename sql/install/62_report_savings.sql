@@ -115,6 +115,10 @@ BEGIN
         END LOOP;
     END IF;
     RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    -- What is told later must not stop what is done now
+    RAISE WARNING 'spinpanel could not write what was saved: %', SQLERRM;
+    RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION _save_operation() IS 'internal: what an operation saved or spent, for the ledger';
@@ -145,6 +149,10 @@ BEGIN
             CASE WHEN s.unit_price IS NULL THEN format('%s seats did not renew; the price is not known', number)
                  ELSE format('%s seats did not renew, at %s %s a term (%s)', number, s.unit_price, s.currency, s.term_duration) END,
             spinpanel._now());
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    -- What is told later must not stop what is done now
+    RAISE WARNING 'spinpanel could not write what was saved: %', SQLERRM;
     RETURN NULL;
 END
 $$;
