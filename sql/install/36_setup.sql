@@ -1,5 +1,17 @@
 -- Setup ---------------------------------------------------------------------------------------
 
+-- What is late, by one definition for check_setup() and the numbers for monitoring
+CREATE VIEW _obligation_state AS
+SELECT b.look_at, b.problem, r.paused_at IS NOT NULL AS paused,
+       coalesce(b.overdue_since, b.look_at) < spinpanel._now() - interval '2 hours' AS late
+FROM spinpanel.obligation b JOIN spinpanel.account a ON a.account_id = b.account_id AND a.status <> 'disconnected'
+LEFT JOIN spinpanel.relationship r ON r.customer_id = b.customer_id;
+COMMENT ON VIEW _obligation_state IS 'internal: what our changes took, and whether it is looked at in time';
+COMMENT ON COLUMN _obligation_state.look_at IS 'when it is looked at next';
+COMMENT ON COLUMN _obligation_state.problem IS 'why the last look, or giving seats back, did not succeed';
+COMMENT ON COLUMN _obligation_state.paused IS 'the customer is paused, so that nothing is put back';
+COMMENT ON COLUMN _obligation_state.late IS 'for two hours it could not be looked at, or seats not be given back';
+
 CREATE FUNCTION check_setup(OUT item text, OUT ok boolean, OUT detail text, OUT hint text)
 RETURNS SETOF record
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -56,7 +68,7 @@ BEGIN
         detail := format('process %s is running, but cannot work here: %s', worker.pid, worker.last_error);
         hint := 'See the server''s log for what to do.';
     ELSIF worker.failures >= 3 THEN
-        detail := format('process %s is running, but its last %s units of work failed, the last one at %s: %s', worker.pid,
+        detail := format('process %s is running, but the same unit of work failed %s times in a row; the last error, of %s: %s', worker.pid,
                          worker.failures, worker.last_error_at, worker.last_error);
         hint := format('It succeeded last at %s. The server''s log has the error with its context.',
                        coalesce(worker.last_success_at::text, 'no time since the server started'));
@@ -182,12 +194,9 @@ BEGIN
 
     -- What our changes took, or will take at a renewal, is watched; this must not be late.
     item := 'obligations';
-    SELECT count(*) AS open, count(*) FILTER (WHERE r.paused_at IS NOT NULL) AS paused,
-           count(*) FILTER (WHERE b.overdue_since < moment - interval '2 hours'
-                            OR b.overdue_since IS NULL AND b.look_at < moment - interval '2 hours') AS late,
-           min(b.look_at) AS next, min(b.problem) FILTER (WHERE b.problem IS NOT NULL) AS problem INTO counts
-    FROM spinpanel.obligation b JOIN spinpanel.account a ON a.account_id = b.account_id AND a.status <> 'disconnected'
-    LEFT JOIN spinpanel.relationship r ON r.customer_id = b.customer_id;
+    SELECT count(*) AS open, count(*) FILTER (WHERE s.paused) AS paused, count(*) FILTER (WHERE s.late) AS late,
+           min(s.look_at) AS next, min(s.problem) AS problem INTO counts
+    FROM spinpanel._obligation_state s;
     ok := counts.late = 0 AND counts.paused = 0;
     detail := format('%s changes of ours are watched until they have settled, %s of them late, %s of paused customers, the next is looked at %s%s',
                      counts.open, counts.late, counts.paused, coalesce(counts.next::text, '-'), ': ' || counts.problem);

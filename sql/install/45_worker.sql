@@ -19,6 +19,8 @@ SELECT facts.pid IS NOT NULL AND facts.enabled AND NOT facts.idles AND facts.fai
        operation.open AS operations_open,
        operation.unknown AS operations_unknown,
        operation.oldest_unknown AS oldest_unknown_operation_at,
+       obligation.open AS obligations_open,
+       obligation.late AS obligations_late,
        (SELECT count(*) FROM spinpanel.adjustment a WHERE a.status = 'awaiting_approval') AS approvals_open,
        relationship.customers,
        relationship.paused AS customers_paused,
@@ -40,6 +42,8 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS open, count(*) FILTER (WHERE o.status = 'unknown') AS unknown,
            min(o.created_at) FILTER (WHERE o.status = 'unknown') AS oldest_unknown
     FROM spinpanel.operation o WHERE o.status IN ('queued', 'sending', 'unknown')) operation
+CROSS JOIN LATERAL (
+    SELECT count(*) AS open, count(*) FILTER (WHERE s.late) AS late FROM spinpanel._obligation_state s) obligation
 CROSS JOIN LATERAL (
     SELECT count(*) AS customers, count(*) FILTER (WHERE r.paused_at IS NOT NULL) AS paused
     FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id AND c.gone_at IS NULL) relationship
@@ -64,7 +68,7 @@ COMMENT ON COLUMN spinpanel_report.worker.is_enabled IS 'the setting spinpanel.e
 COMMENT ON COLUMN spinpanel_report.worker.process_id IS 'its process on the server; NULL: it does not run';
 COMMENT ON COLUMN spinpanel_report.worker.started_at IS 'when that process started';
 COMMENT ON COLUMN spinpanel_report.worker.last_success_at IS 'when a unit of work was last committed, since the server started';
-COMMENT ON COLUMN spinpanel_report.worker.failures_in_a_row IS 'units of work that failed since the last success';
+COMMENT ON COLUMN spinpanel_report.worker.failures_in_a_row IS 'how often in a row a unit of work failed, of the kind that fails most';
 COMMENT ON COLUMN spinpanel_report.worker.last_error_at IS 'when a unit of work last failed, since the server started';
 COMMENT ON COLUMN spinpanel_report.worker.last_error IS 'what it said, or why the worker idles';
 COMMENT ON COLUMN spinpanel_report.worker.requests_last_minute IS 'requests sent to Partner Center and the token endpoint in the last minute';
@@ -76,6 +80,8 @@ COMMENT ON COLUMN spinpanel_report.worker.requests_failed_last_day IS 'licence r
 COMMENT ON COLUMN spinpanel_report.worker.operations_open IS 'changes at Partner Center that are queued, being sent or of unknown outcome';
 COMMENT ON COLUMN spinpanel_report.worker.operations_unknown IS 'changes that were sent, of unknown outcome';
 COMMENT ON COLUMN spinpanel_report.worker.oldest_unknown_operation_at IS 'when the oldest of these was decided';
+COMMENT ON COLUMN spinpanel_report.worker.obligations_open IS 'changes of ours that are watched until they have settled';
+COMMENT ON COLUMN spinpanel_report.worker.obligations_late IS 'those that could not be looked at, or whose seats could not be given back, for two hours: seats may be missing there';
 COMMENT ON COLUMN spinpanel_report.worker.approvals_open IS 'adjustments that wait for approve() or reject()';
 COMMENT ON COLUMN spinpanel_report.worker.customers IS 'customers that an account of ours lists';
 COMMENT ON COLUMN spinpanel_report.worker.customers_paused IS 'customers for whom nothing is changed until resume()';

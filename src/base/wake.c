@@ -42,6 +42,23 @@ static bool callback_registered = false;
 static bool wake_pending = false;
 static uint32 wakes_seen = 0;
 
+/*
+ * Kinds of work that failed when they were last tried (the worker's own
+ * memory).  What was not tried for longer than anything is put off is no news
+ * any more.
+ */
+#define TROUBLES 16
+#define TROUBLE_LASTS_US (15 * 60 * USECS_PER_SEC)
+
+typedef struct Trouble
+{
+	const char *activity; /* NULL = none */
+	uint32 failures; /* in a row */
+	TimestampTz failed_at;
+} Trouble;
+
+static Trouble troubles[TROUBLES];
+
 /* Requests sent, by second, of the last minute (the worker's own memory) */
 static uint32 sent[60];
 static int64 sent_second = 0;
@@ -219,15 +236,69 @@ spinpanel_wake_count_request(void)
 	sent[sent_second % 60]++;
 }
 
+/* Failures in a row of what fails most. */
+static uint32
+most_failures(TimestampTz now)
+{
+	uint32 most = 0;
+	int i;
+
+	for (i = 0; i < TROUBLES; i++)
+	{
+		if (troubles[i].failed_at < now - TROUBLE_LASTS_US)
+			troubles[i].failures = 0;
+		most = Max(most, troubles[i].failures);
+	}
+	return most;
+}
+
+/* Of more kinds than there is room for, those that failed last are kept. */
+static void
+count_failure(const char *activity, TimestampTz now)
+{
+	Trouble *trouble = &troubles[0];
+	int i;
+
+	for (i = 0; i < TROUBLES; i++)
+	{
+		if (troubles[i].activity != NULL && strcmp(troubles[i].activity, activity) == 0)
+		{
+			trouble = &troubles[i];
+			break;
+		}
+		if (troubles[i].failed_at < trouble->failed_at)
+			trouble = &troubles[i];
+	}
+	if (i == TROUBLES)
+	{
+		trouble->activity = activity;
+		trouble->failures = 0;
+	}
+	trouble->failures++;
+	trouble->failed_at = now;
+}
+
+static void
+forget_failures(const char *activity)
+{
+	int i;
+
+	for (i = 0; i < TROUBLES; i++)
+		if (troubles[i].activity != NULL && strcmp(troubles[i].activity, activity) == 0)
+			memset(&troubles[i], 0, sizeof(Trouble));
+}
+
 void
 spinpanel_wake_heartbeat(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	uint32 requests = requests_last_minute();
+	uint32 failures = most_failures(now);
 
 	SpinLockAcquire(&segment->mutex);
 	segment->facts.last_turn_at = now;
 	segment->facts.requests_last_minute = requests;
+	segment->facts.failures = failures;
 	SpinLockRelease(&segment->mutex);
 }
 
@@ -240,20 +311,26 @@ spinpanel_wake_rest(void)
 }
 
 void
-spinpanel_wake_unit_over(const char *error)
+spinpanel_wake_unit_over(const char *activity, const char *error)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	uint32 failures;
+
+	if (error == NULL)
+		forget_failures(activity);
+	else
+		count_failure(activity, now);
+	failures = most_failures(now);
 
 	SpinLockAcquire(&segment->mutex);
+	segment->facts.failures = failures;
 	if (error == NULL)
 	{
 		segment->facts.starts = 0;
-		segment->facts.failures = 0;
 		segment->facts.last_success_at = now;
 	}
 	else
 	{
-		segment->facts.failures++;
 		segment->facts.last_error_at = now;
 		strlcpy(segment->facts.last_error, error, sizeof(segment->facts.last_error));
 	}

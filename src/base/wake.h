@@ -21,7 +21,7 @@ typedef struct SpinpanelWorkerFacts
 	/* These outlive the process, not the server. */
 	uint32 starts; /* since a unit of work last succeeded */
 	TimestampTz last_success_at; /* a unit of work was committed; 0 = never */
-	uint32 failures; /* failed units of work in a row */
+	uint32 failures; /* in a row, of the unit of work that fails most */
 	TimestampTz last_error_at;
 	char last_error[256]; /* what the last failed unit said, or why the worker idles */
 	bool idles; /* it cannot work here; last_error says why */
@@ -49,8 +49,12 @@ extern void spinpanel_wake_connected(void);
 extern void spinpanel_wake_heartbeat(void);
 /* It leaves on purpose: the next start is a first one. */
 extern void spinpanel_wake_rest(void);
-/* How a unit of work ended; error is NULL if it was committed. */
-extern void spinpanel_wake_unit_over(const char *error);
+/*
+ * How a unit of work ended; error is NULL if it was committed.  Failures are
+ * counted by activity (a literal): where nothing can be written, say, all that
+ * only looks goes on succeeding.
+ */
+extern void spinpanel_wake_unit_over(const char *activity, const char *error);
 /* Why the worker cannot work in this database; NULL: it can. */
 extern void spinpanel_wake_idle(const char *reason);
 /* A request leaves the machine. */

@@ -192,10 +192,14 @@ spinpanel_unit(const char *activity, UnitFunction function, void *arg, UnitDurab
 			function(arg);
 			end_unit();
 			committed = true;
-			spinpanel_wake_unit_over(NULL);
+			spinpanel_wake_unit_over(activity, NULL);
 		}
 		else
+		{
 			end_unit();
+			/* Nothing to work with is no failure of the start. */
+			spinpanel_wake_rest();
+		}
 	}
 	PG_CATCH();
 	{
@@ -206,7 +210,7 @@ spinpanel_unit(const char *activity, UnitFunction function, void *arg, UnitDurab
 		error = CopyErrorData();
 		strlcpy(last_error, error->message ? error->message : "unknown error", sizeof(last_error));
 		FreeErrorData(error);
-		spinpanel_wake_unit_over(last_error);
+		spinpanel_wake_unit_over(activity, last_error);
 
 		HOLD_INTERRUPTS();
 		EmitErrorReport();

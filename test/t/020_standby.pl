@@ -14,6 +14,7 @@ $primary->node->wait_for_catchup($standby->node, 'replay');
 # --- as a standby
 is($standby->worker_count, '0', 'a standby runs no worker');
 is($standby->sql('SELECT count(*) FROM spinpanel.customer'), '1', 'it has the mirror');
+like($standby->sql(q{SELECT ok || ' ' || detail FROM spinpanel.check_setup() WHERE item = 'worker'}), qr/^true not running: this is a standby/, '... and check_setup() knows why there is no worker');
 is($standby->sql('SELECT count(*) FROM spinpanel.excess_seats()'), $primary->sql('SELECT count(*) FROM spinpanel.excess_seats()'),
 	'it answers what only reads');
 for my $call (
