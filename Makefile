@@ -70,7 +70,7 @@ SPINPANEL_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" spinp
 # The install script is put together from its parts, in the order of their names.
 SQL_SCRIPT = sql/spinpanel--$(SPINPANEL_VERSION).sql
 SQL_PARTS = $(sort $(wildcard sql/install/*.sql))
-DATA = $(SQL_SCRIPT) $(filter-out $(SQL_SCRIPT),$(wildcard sql/spinpanel--*--*.sql))
+DATA = $(SQL_SCRIPT) sql/spinpanel_exporter.yaml $(filter-out $(SQL_SCRIPT),$(wildcard sql/spinpanel--*--*.sql))
 
 PG_CPPFLAGS = -I$(srcdir)/src -DSPINPANEL_VERSION='"$(SPINPANEL_VERSION)"' \
 	$(shell pkg-config --cflags libcurl libcrypto 2>/dev/null)

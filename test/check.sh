@@ -62,7 +62,7 @@ begun=$SECONDS
 # These need no server, hence no build: useful while something does not compile
 [[ " ${!run[*]} " =~ ^[[:space:]]*((unit|emulator)[[:space:]]*)+$ ]] && SP_NO_BUILD=1
 SP_COPT='-Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -DUSE_ASSERT_CHECKING'
-SP_PACKAGES+=(pgbouncer)
+SP_PACKAGES+=(pgbouncer prometheus-postgres-exporter)
 sp_setup "$@"
 cd "$SP_SRC" || exit 1
 [[ -n $full ]] && export SPINPANEL_FULL=1

@@ -89,18 +89,20 @@ sp_install_packages() {
 			cp -p "$conf" "$conf.spinpanel"
 			sed -i -e "/^[# ]*create_main_cluster/d" -e "\$a create_main_cluster = false" "$conf" ;;
 		esac
-		# pgbouncer would start as a service; tests run it themselves
-		case " $missing " in *" pgbouncer "*)
-			if [ ! -e /usr/sbin/policy-rc.d ]; then
-				policy=/usr/sbin/policy-rc.d
-				printf "#!/bin/sh\nexit 101\n" >$policy
-				chmod 755 $policy
-			fi
-			install pgbouncer
-			systemctl disable pgbouncer.service >/dev/null 2>&1 || true
-			[ -z "$policy" ] || rm -f "$policy"
-			policy= ;;
-		esac
+		# these would start as services; tests run them themselves
+		for service in pgbouncer prometheus-postgres-exporter; do
+			case " $missing " in *" $service "*)
+				if [ ! -e /usr/sbin/policy-rc.d ]; then
+					policy=/usr/sbin/policy-rc.d
+					printf "#!/bin/sh\nexit 101\n" >$policy
+					chmod 755 $policy
+				fi
+				install $service
+				systemctl disable $service.service >/dev/null 2>&1 || true
+				[ -z "$policy" ] || rm -f "$policy"
+				policy= ;;
+			esac
+		done
 		install $missing
 	' >"$log" 2>&1 </dev/null || code=$?
 	if [[ $code != 0 ]]; then
