@@ -12,10 +12,9 @@ ok() { # NAME COMMAND...
 }
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends git make gcc dpkg-dev debhelper postgresql-common postgresql-server-dev-all \
+apt-get install -y -qq --no-install-recommends git build-essential debhelper postgresql-common postgresql-server-dev-all \
 	libcurl4-openssl-dev libssl-dev pkg-config zip unzip perl >/dev/null || exit 1
-mkdir -p /etc/postgresql-common
-echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+echo 'create_main_cluster = false' >>/etc/postgresql-common/createcluster.conf
 # A checkout without its history is enough: make deb and make dist ask git for the files.
 if ! git rev-parse -q --verify HEAD >/dev/null 2>&1; then
 	git init -q . && git add -A && git -c user.name=test -c user.email=test@localhost commit -qm test || exit 1
@@ -46,6 +45,7 @@ ok "the package is installed" apt-get install -y -qq "./$package" postgresql-15-
 ok "its files are PostgreSQL's" test -e /usr/lib/postgresql/15/lib/spinpanel.so -a \
 	-e "/usr/share/postgresql/15/extension/spinpanel--$version.sql" -a -e /usr/share/postgresql/15/extension/spinpanel.control
 ok "the README comes with it" sh -c 'ls /usr/share/doc/postgresql-15-spinpanel/README.md*'
+ok "the query file for Prometheus, too" test -s /usr/share/postgresql/15/extension/spinpanel_exporter.yaml
 cluster() {
 	pg_createcluster 15 packages -- --auth=trust >/dev/null &&
 	echo "shared_preload_libraries = 'pg_cron,spinpanel'
@@ -66,9 +66,12 @@ works() {
 }
 ok "the worker runs" works
 ok "the server stops" pg_dropcluster --stop 15 packages
+rm -rf /etc/postgresql/15/packages    # the file that we put there
 ok "the package is removed" apt-get remove -y -qq postgresql-15-spinpanel
 ok "nothing of it is left" sh -c '! test -e /usr/lib/postgresql/15/lib/spinpanel.so'
+ok "the package is installed again" apt-get install -y -qq "./$package"
 ok "the package is purged" apt-get purge -y -qq postgresql-15-spinpanel
+ok "no file of its name is left" sh -c '! find /usr /etc /var/lib/postgresql /var/lib/dpkg/info -name "*spinpanel*" | grep .'
 ok "nothing of it is on record" sh -c '! dpkg -s postgresql-15-spinpanel >/dev/null 2>&1'
 
 echo "$passed passed, $failed failed"
