@@ -18,7 +18,8 @@ if ($audited)
 	$t->sql('CREATE EXTENSION pgaudit');
 	$t->set('pgaudit.log' => 'all', 'pgaudit.log_parameter' => 'on', 'pgaudit.log_catalog' => 'off');
 }
-$t->sql(q{CREATE EXTENSION pg_stat_statements; SELECT pg_create_logical_replication_slot('canary', 'test_decoding')});
+$t->sql(q{CREATE EXTENSION pg_stat_statements; CREATE PUBLICATION canary FOR ALL TABLES; SELECT pg_create_logical_replication_slot('canary', 'test_decoding'), pg_create_logical_replication_slot('published', 'pgoutput');
+	CREATE STATISTICS public.canary (mcv) ON source, refresh_token FROM spinpanel.credential; CREATE STATISTICS public.canary_in (mcv) ON state, code FROM spinpanel.sign_in});
 $t->sql("CREATE ROLE the_$_ LOGIN; SELECT spinpanel.grant_role('$_', 'the_$_')") for qw(reader operator manager admin);
 $t->sql('CREATE ROLE bi LOGIN; GRANT pg_read_all_data, pg_monitor TO bi');
 my ($account) = @{ $t->emulator('GET', 'accounts') };
@@ -108,12 +109,15 @@ $t->wait_ok('SELECT status FROM spinpanel.account', 'active', '... and it acts a
 my %needles = ('the client secret' => $secret, 'the new one' => 'a new secret of 40', '... as it is sent' => 'a%20new%20secret', 'a refresh token' => '1.AX0A', 'an access token' => 'eyJ0eXAiOiJKV1Qi', 'a verifier' => 'code_verifier');
 sub found { my ($text) = @_; return join ', ', grep { index($text // '', $needles{$_}) >= 0 } sort keys %needles }
 sub output { my ($out, $err) = run_command([@_]); return $out . $err }
-$t->sql('ANALYZE; CREATE PUBLICATION canary FOR ALL TABLES; CHECKPOINT');
+$t->sql('ANALYZE; CHECKPOINT');
 my %places = (
 	'the log' . ($audited ? ', pgaudit in it' : '') => $t->log_since(0),
 	'logical decoding' => $t->sql(q{SELECT string_agg(data, ' ') FROM pg_logical_slot_get_changes('canary', NULL, NULL)}),
+	'what subscribers of a publication are sent' => $t->sql(q{SELECT string_agg(encode(data, 'escape'), ' ') FROM pg_logical_slot_get_binary_changes('published', NULL, NULL, 'proto_version', '1', 'publication_names', 'canary')}),
+	'statistics, for a superuser' => $t->sql(q{SELECT string_agg(x, ' ') FROM (SELECT s::text AS x FROM pg_statistic s UNION ALL SELECT s::text FROM pg_stats_ext s) s}),
 	'pg_dump' => output('pg_dump', $t->connstr),
-	(map { $_ => $t->sql("SELECT string_agg(x::text, ' ') FROM $_ x", user => 'bi') } qw(pg_stats pg_stat_activity pg_stat_statements pg_settings)));
+	(map { $_ => $t->sql("SELECT string_agg(x::text, ' ') FROM $_ x", user => 'bi') } qw(pg_stats pg_stats_ext pg_stat_activity pg_stat_statements pg_settings)));
+like($places{'what subscribers of a publication are sent'}, qr/credential/, 'a publication of all tables holds it');
 like($places{'logical decoding'}, qr/table spinpanel\.credential: UPDATE/, 'subscribers are sent what is stored') or diag(substr $places{'logical decoding'}, 0, 300);
 for my $role (qw(the_reader the_operator the_manager the_admin bi postgres))
 {
