@@ -149,21 +149,24 @@ SKIP: {
 	is($t->run_and_wait('sync', undef, seconds => 60)->{status}, 'done', '... back, the worker is back');
 }
 
-# --- pg_upgrade: no worker starts meanwhile, nothing is lost, and it waits for activate()
+# --- pg_upgrade: no worker starts meanwhile, nothing is lost, and it waits for activate().  To the same major, or to that of
+# the server (with the extension) in SPINPANEL_UPGRADE_TO
 {
+	my $to = $ENV{SPINPANEL_UPGRADE_TO};
 	$t->sql('SELECT spinpanel.pause()');
 	my $id = assign($t, 'user10');
 	my $history = $t->sql('SELECT count(*) FROM spinpanel.history');
 	my $raised = $t->seats('Contoso', 'SPB');
 	$t->node->stop;
-	my $new = bless { %$t, node => PostgreSQL::Test::Cluster->new('upgraded') }, 'SpinpanelTest';
-	$new->node->init(extra => [ '--no-locale', '-E', 'UTF8' ]);
-	$new->node->append_conf('postgresql.conf', $ENV{SP_STAGE_CONF} // '');
+	my $new = bless { %$t, node => PostgreSQL::Test::Cluster->new('upgraded', $to ? (install_path => $to) : ()) }, 'SpinpanelTest';
+	$new->node->init(extra => [ '--no-locale', '-E', 'UTF8', $to && `'$to/bin/initdb' --version` =~ / (\d+)/ && $1 >= 18 ? '--no-data-checksums' : () ]);
+	$new->node->append_conf('postgresql.conf', $ENV{SP_STAGE_CONF} // '') unless $to;
 	$new->conf(shared_preload_libraries => 'spinpanel', 'spinpanel.database' => 'invoices', 'spinpanel.allowed_hosts' => '127.0.0.1,localhost',
 		'spinpanel.poll_interval' => '300ms', 'spinpanel.settle_time' => '1s', timezone => 'UTC');
 	chomp(my $bin = `"$ENV{PG_CONFIG}" --bindir`);
+	my $new_bin = $to ? "$to/bin" : $bin;
 	my $here = PostgreSQL::Test::Utils::tempdir();
-	my ($out, $err) = run_command([ 'sh', '-c', "cd '$here' && '$bin/pg_upgrade' --no-sync --retain -b '$bin' -B '$bin' -d '" . $t->node->data_dir . "' -D '" . $new->node->data_dir
+	my ($out, $err) = run_command([ 'sh', '-c', "cd '$here' && '$new_bin/pg_upgrade' --no-sync --retain -b '$bin' -B '$new_bin' -d '" . $t->node->data_dir . "' -D '" . $new->node->data_dir
 		. "' --socketdir '" . $new->node->host . "' -p " . $t->node->port . ' -P ' . $new->node->port ]);
 	like($out, qr/Upgrade Complete/, 'pg_upgrade') or diag("$out $err");
 	my $logs = `find '$here' '@{[ $new->node->data_dir ]}/pg_upgrade_output.d' -name '*.log' -exec cat {} + 2>/dev/null`;
