@@ -59,7 +59,7 @@ INSERT INTO contract VALUES
     ('worker', 'is_working boolean, is_enabled boolean, process_id int, started_at timestamptz, last_success_at timestamptz, failures_in_a_row
         bigint, last_error_at timestamptz, last_error text, requests_last_minute bigint, requests_per_minute_limit bigint, accounts_stopped bigint,
         requests_open bigint, oldest_open_request_at timestamptz, requests_failed_last_day bigint, operations_open bigint, operations_unknown bigint,
-        oldest_unknown_operation_at timestamptz, approvals_open bigint, customers bigint, customers_paused bigint, customers_stale bigint, oldest_read_at
+        oldest_unknown_operation_at timestamptz, obligations_open bigint, obligations_late bigint, approvals_open bigint, customers bigint, customers_paused bigint, customers_stale bigint, oldest_read_at
         timestamptz, last_run_id bigint, last_run_kind text, last_run_status text, last_run_finished_at timestamptz, next_run_at timestamptz')
 ;
 
