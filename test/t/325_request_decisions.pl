@@ -61,6 +61,24 @@ is($t->sql("SELECT status FROM spinpanel.retry_request($id)"), 'queued', 'raised
 is(becomes($id, 'done'), 'done', '... and done under its id');
 is($t->changes->{seats}, 1, '... with one seat');
 
+# The same for an order: of the cart, which costs nothing, and of its checkout
+for my $case ([ 'cart', 503, 'purchases are switched off', q{SELECT FROM spinpanel.set_relationship('Contoso', purchases => false)} ],
+	[ 'cart', 503, 'max_seats is set', "SELECT FROM spinpanel.set_license_rule('*', '$e3_id', max_seats => 0)" ],
+	[ 'cart', 503, 'the rule names no offer any more', "SELECT FROM spinpanel.set_license_rule('*', '$e3_id', reset => ARRAY['default_offer'])" ],
+	[ 'checkout', 429, 'purchases are switched off', q{SELECT FROM spinpanel.set_relationship('Contoso', purchases => false)} ])
+{
+	my ($kind, $http_status, $what, $sql) = @$case;
+	scene();
+	$t->sql("INSERT INTO spinpanel.license_rule (sku_id, default_offer) VALUES ('$e3_id', '$e3')");
+	$fault = $t->fault({ action => 'status', status => $http_status, retry_after => 1, match => { kind => $kind } });
+	$id = assign(11, $e3_id);
+	$t->wait_for("SELECT count(*) FROM spinpanel.operation WHERE purpose = 'buy' AND status <> 'done' AND http_status = $http_status", '1', 20);
+	$t->sql($sql);
+	$t->clear_faults($fault);
+	is(becomes($id, 'failed'), 'failed', "$what while the $kind answers $http_status");
+	is($t->changes->{orders}, 0, '... and nothing is ordered');
+}
+
 # ---- an order whose subscription cannot be read yet ----------------------------------------
 
 scene({ order_delay => 600 });
