@@ -125,7 +125,7 @@ CREATE TABLE license_request (
 CREATE INDEX license_request_pool_idx ON license_request (customer_id, sku_id)
     WHERE waiting OR status IN ('queued', 'buying', 'provisioning', 'assigning');
 CREATE INDEX license_request_user_idx ON license_request (user_id)
-    WHERE finished_at IS NULL AND user_id IS NOT NULL;
+    WHERE user_id IS NOT NULL AND (finished_at IS NULL OR waiting);
 CREATE INDEX license_request_upn_idx ON license_request (lower(upn))
     WHERE finished_at IS NULL AND upn IS NOT NULL;
 -- For the worker
@@ -135,7 +135,8 @@ CREATE INDEX license_request_operation_idx ON license_request (operation_id) WHE
 CREATE INDEX license_request_buy_idx ON license_request (buy_operation) WHERE buy_operation IS NOT NULL;
 CREATE INDEX license_request_follows_idx ON license_request (follows) WHERE follows IS NOT NULL;
 CREATE INDEX license_request_untold_idx ON license_request (request_id) WHERE untold;
-CREATE INDEX license_request_approval_idx ON license_request (customer_id) WHERE waits_for = 'approval';
+CREATE INDEX license_request_waits_idx ON license_request (customer_id, sku_id, waits_for, request_id)
+    WHERE waits_for IS NOT NULL;
 CREATE INDEX license_request_failed_idx ON license_request (finished_at) WHERE status = 'failed';
 CREATE INDEX license_request_reference_idx ON license_request (reference) WHERE reference IS NOT NULL;
 CREATE INDEX license_request_released_idx ON license_request (customer_id, sku_id, confirmed_at)

@@ -111,7 +111,7 @@ CREATE INDEX operation_customer_idx ON operation (customer_id, sku_id);
 CREATE INDEX operation_seats_idx ON operation (customer_id, sku_id)
     WHERE purpose IN ('buy', 'remove', 'merge', 'give_back');
 CREATE INDEX operation_after_idx ON operation (after_operation) WHERE after_operation IS NOT NULL;
-CREATE INDEX operation_user_idx ON operation (customer_id, (wanted ->> 'userId'))
+CREATE INDEX operation_user_idx ON operation ((wanted ->> 'userId'))
     WHERE status IN ('queued', 'sending', 'unknown') AND (wanted ->> 'userId') IS NOT NULL;
 CREATE UNIQUE INDEX operation_one_in_flight_idx ON operation (subscription_id)
     WHERE status IN ('sending', 'unknown') AND subscription_id IS NOT NULL;

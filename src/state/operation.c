@@ -283,9 +283,9 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		"SELECT " OPERATION_COLUMNS DUE_WHERE
 		" AND o.kind IN ('assign', 'unassign', 'set_usage_location')"
 		" AND (o.status <> 'queued' OR NOT EXISTS (SELECT FROM spinpanel.operation b"
-		"  WHERE b.customer_id = o.customer_id AND (b.wanted ->> 'userId') = (o.wanted ->> 'userId')"
+		/* By the user's index: IS TRUE and + 0 leave no other. */
+		"  WHERE (b.wanted ->> 'userId') = (o.wanted ->> 'userId') AND (b.customer_id = o.customer_id) IS TRUE"
 		"  AND b.operation_id <> o.operation_id AND (b.status IN ('sending', 'unknown')"
-		/* + 0: by the user's index, not by the primary key. */
 		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id)))"
 		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
 		" ORDER BY o.operation_id LIMIT $2" DUE_LOCK,

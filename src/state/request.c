@@ -368,8 +368,9 @@ wake_user(const pg_uuid_t *customer_id, const DemandRequest *r, TimestampTz now)
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
-		" FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL AND q.customer_id = $1"
-		" AND q.waits_for IN ('user', 'leader') AND q.not_before > $3 AND q.request_id <> $4 FOR UPDATE SKIP LOCKED)",
+		" FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL"
+		" AND (q.customer_id = $1 AND q.waits_for IN ('user', 'leader') AND q.not_before > $3 AND q.request_id <> $4) IS TRUE"
+		" FOR UPDATE SKIP LOCKED)",
 		"uuTI", NULL
 	};
 	StateArg args[4];

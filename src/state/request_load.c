@@ -215,8 +215,9 @@ add_companions(Demand *demand)
 	static StateQuery select = {
 		REQUEST_SELECT
 		" JOIN (SELECT DISTINCT x.user_id, x.sku_id FROM unnest($2, $3) AS x (user_id, sku_id)) x"
-		" ON q.user_id = x.user_id AND q.sku_id = x.sku_id AND q.user_id IS NOT NULL"
-		" WHERE q.customer_id = $1 AND q.finished_at IS NULL AND q.status IN " OPEN_STATES,
+		" ON q.user_id = x.user_id AND (q.sku_id = x.sku_id) IS TRUE AND q.user_id IS NOT NULL"
+		" WHERE (q.customer_id = $1) IS TRUE AND q.finished_at IS NULL AND (q.status IN " OPEN_STATES
+		") IS TRUE",
 		"uAuAu", NULL
 	};
 	int own = demand->count;

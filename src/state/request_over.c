@@ -79,9 +79,9 @@ wake_pool(const Demand *demand, const pg_uuid_t *sku_id, const char *waits_for, 
 {
 	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
-		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.status = 'queued'"
-		" AND q.waits_for = ANY (string_to_array($4, ' ')) AND q.not_before > $3 ORDER BY q.request_id"
-		" LIMIT nullif($5, 0) FOR UPDATE SKIP LOCKED)",
+		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waits_for IS NOT NULL"
+		" AND q.waits_for = ANY (string_to_array($4, ' ')) AND (q.status = 'queued' AND q.not_before > $3) IS TRUE"
+		" ORDER BY q.request_id + 0 LIMIT nullif($5, 0) FOR UPDATE SKIP LOCKED)",
 		"uuTti", NULL
 	};
 	StateArg args[5];
@@ -163,8 +163,9 @@ static bool
 others_of_user(const Demand *demand, const DemandRequest *r)
 {
 	static StateQuery select = {
-		"SELECT 1 FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL AND q.customer_id = $1"
-		" AND q.sku_id <> $3 AND q.status IN " OPEN_STATES " LIMIT 1",
+		"SELECT 1 FROM spinpanel.license_request q WHERE q.user_id = $2 AND q.finished_at IS NULL"
+		" AND (q.customer_id = $1 AND q.sku_id <> $3 AND q.status IN " OPEN_STATES
+		") IS TRUE LIMIT 1",
 		"uuu", NULL
 	};
 	StateArg args[3];

@@ -26,8 +26,8 @@
 	" q.waiting, u.user_id IS NOT NULL, u.usage_location," \
 	" EXISTS (SELECT FROM spinpanel.user_license l WHERE l.customer_id = q.customer_id AND l.user_id = q.user_id" \
 	"  AND l.sku_id = q.sku_id)," \
-	" EXISTS (SELECT FROM spinpanel.license_request d WHERE d.customer_id = q.customer_id AND d.sku_id = q.sku_id" \
-	"  AND d.user_id = q.user_id AND d.waiting AND d.confirmed_at >= q.looked_at)" \
+	" EXISTS (SELECT FROM spinpanel.license_request d WHERE d.user_id = q.user_id AND d.user_id IS NOT NULL AND d.waiting" \
+	"  AND (d.customer_id = q.customer_id AND d.sku_id = q.sku_id) IS TRUE AND d.confirmed_at >= q.looked_at)" \
 	" OR EXISTS (SELECT FROM spinpanel.license_request d WHERE d.customer_id = q.customer_id AND d.sku_id = q.sku_id" \
 	"  AND d.user_id = q.user_id AND d.kind = 'release' AND d.status = 'done' AND d.confirmed_at >= q.looked_at)," \
 	" f.status, f.error, j.status, j.decision_reason, j.seats, o.status," \
@@ -35,7 +35,7 @@
 	"  AND c.kind = 'checkout'), b.status)," \
 	" (SELECT s.sku_id FROM spinpanel.subscription s WHERE s.subscription_id = q.subscription_id)," \
 	" q.waits_for, coalesce(q.buy_most, 0), q.stock_only," \
-	" EXISTS (SELECT FROM spinpanel.operation b WHERE b.customer_id = q.customer_id" \
+	" EXISTS (SELECT FROM spinpanel.operation b WHERE (b.customer_id = q.customer_id) IS TRUE" \
 	"  AND (b.wanted ->> 'userId') = q.user_id::text AND b.status IN ('queued', 'sending', 'unknown'))," \
 	" q.by_name" \
 	" FROM spinpanel.license_request q" \
