@@ -296,11 +296,13 @@ do_due(void *arg)
 	int account_count = spinpanel_driver_open_accounts(due->places, &accounts);
 	int full_count = spinpanel_driver_full_customers(due->places, &full);
 
+	/* Those that are being sent are found, too. */
+	int limit = due->places->taken + due->places->of_account;
+
 	if (account_count > 0)
-		/* Those that are being sent are found, too. */
 		due->count = spinpanel_operation_due(due->class, accounts, account_count, full, full_count,
-											 due->places->taken + due->places->of_account,
-											 &due->operations, due->context);
+											 limit, &due->operations, due->context);
+	due->more = due->count >= limit;
 }
 
 void
@@ -312,5 +314,8 @@ spinpanel_driver_due(DriverDue *due, OutboxClass class, const DriverPlaces *plac
 	due->class = class;
 	due->places = places;
 	if (!spinpanel_unit(activity, do_due, due, UNIT_REPEATABLE))
+	{
 		due->count = 0;
+		due->more = false;
+	}
 }

@@ -94,6 +94,7 @@ typedef struct DriverDue
 	const DriverPlaces *places;
 	Operation **operations;
 	int count;
+	bool more; /* there may be others, behind these */
 } DriverDue;
 
 /* Operations of this class that are due at accounts and customers with a place. */

@@ -1064,26 +1064,40 @@ take_up(const Operation *found)
 		judge_and_send(order, do_resolve_cart, "resolving a cart");
 }
 
-void
-spinpanel_order_work(void)
+/* True: there may be more behind those that were taken up, of customers with a place. */
+static bool
+take_up_due(void)
 {
 	DriverDue due;
+	bool more;
+	int taken = 0;
 	int i;
 
-	if (orders_context == NULL)
-		orders_context =
-			AllocSetContextCreate(TopMemoryContext, "spinpanel orders", ALLOCSET_DEFAULT_SIZES);
-	sweep();
 	spinpanel_driver_due(&due, OUTBOX_ORDERS, &places, orders_context, "looking for purchases");
 	for (i = 0; i < due.count; i++)
 	{
 		Operation *found = due.operations[i];
 
-		if (!under_way(found->operation_id) && spinpanel_account_usable(found->account_id) &&
-			spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
-			take_up(found);
+		if (under_way(found->operation_id) || !spinpanel_account_usable(found->account_id) ||
+			!spinpanel_driver_has_place(&places, found->account_id, &found->customer_id))
+			continue;
+		take_up(found);
+		taken++;
 	}
+	more = due.more && taken > 0;
 	MemoryContextDelete(due.context);
+	return more;
+}
+
+void
+spinpanel_order_work(void)
+{
+	if (orders_context == NULL)
+		orders_context =
+			AllocSetContextCreate(TopMemoryContext, "spinpanel orders", ALLOCSET_DEFAULT_SIZES);
+	sweep();
+	while (take_up_due())
+		;
 }
 
 int

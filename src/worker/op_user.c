@@ -1059,17 +1059,15 @@ start(UserChange *change)
 		change_end(change);
 }
 
-void
-spinpanel_userchange_work(void)
+/* True: there may be more behind those that were taken up, of customers with a place. */
+static bool
+take_up_due(void)
 {
 	DriverDue due;
 	Taken taken;
+	bool more;
 	int i;
 
-	if (changes_context == NULL)
-		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel user changes",
-												ALLOCSET_DEFAULT_SIZES);
-	sweep();
 	spinpanel_driver_due(&due, OUTBOX_USERS, &places, changes_context,
 						 "looking for operations on users");
 	taken.changes = MemoryContextAlloc(due.context, sizeof(UserChange *) * (due.count + 1));
@@ -1087,7 +1085,21 @@ spinpanel_userchange_work(void)
 		(void) spinpanel_unit("looking up users of operations", do_know, &taken, UNIT_REPEATABLE);
 	for (i = 0; i < taken.count; i++)
 		start(taken.changes[i]);
+	more = due.more && taken.count > 0;
 	MemoryContextDelete(due.context);
+	return more;
+}
+
+void
+spinpanel_userchange_work(void)
+{
+	if (changes_context == NULL)
+		changes_context = AllocSetContextCreate(TopMemoryContext, "spinpanel user changes",
+												ALLOCSET_DEFAULT_SIZES);
+	sweep();
+	/* Who asked for thousands fills the list: then come those behind. */
+	while (take_up_due())
+		;
 }
 
 int

@@ -48,6 +48,10 @@
 /* Fewer named users than this are looked up one by one. */
 #define LIST_WORTH 4
 
+/* Lists of users that are remembered, and for how long: a bulk takes many turns. */
+#define LISTS_KEPT 16
+#define LIST_HOLDS (5 * USECS_PER_MINUTE)
+
 typedef enum ErrandStep
 {
 	ERRAND_LIST, /* who has which name */
@@ -118,6 +122,19 @@ typedef struct Errand
 	bool resting; /* takes no place */
 	int64 rest_until; /* real clock, ms: the customer is left alone */
 } Errand;
+
+/*
+ * Lists of users that were read to their end.  One tells of requests that were
+ * asked for before it was read.
+ */
+typedef struct ListRead
+{
+	pg_uuid_t customer_id;
+	TimestampTz started_at; /* 0 = none */
+} ListRead;
+
+static ListRead lists[LISTS_KEPT];
+static int lists_next = 0;
 
 static Errand *errands = NULL;
 static DriverPlaces places = { .of_account = ERRANDS_AT_ONCE };
@@ -502,6 +519,56 @@ users_read(Errand *errand)
 
 /* ---- many names: by the list ------------------------------------------------------------- */
 
+static TimestampTz
+list_of(const pg_uuid_t *customer_id)
+{
+	int i;
+
+	for (i = 0; i < LISTS_KEPT; i++)
+		if (lists[i].started_at != 0 && spinpanel_now() - lists[i].started_at < LIST_HOLDS &&
+			memcmp(&lists[i].customer_id, customer_id, sizeof(pg_uuid_t)) == 0)
+			return lists[i].started_at;
+	return 0;
+}
+
+static void
+keep_list(const pg_uuid_t *customer_id, TimestampTz started_at)
+{
+	int i;
+
+	for (i = 0; i < LISTS_KEPT; i++)
+		if (memcmp(&lists[i].customer_id, customer_id, sizeof(pg_uuid_t)) == 0)
+			break;
+	if (i == LISTS_KEPT)
+		i = lists_next++ % LISTS_KEPT;
+	lists[i].customer_id = *customer_id;
+	lists[i].started_at = started_at;
+}
+
+/* Who has the names of the looks, by a list; who is not in it is asked for by name. */
+static void
+take_listed(Errand *errand, TimestampTz started_at)
+{
+	DemandCustomer *c = &errand->customer;
+	int count = errand->look_count;
+	int i;
+
+	for (i = 0; i < count; i++)
+	{
+		Look *look = &errand->looks[i];
+		pg_uuid_t id;
+
+		if (look->upn == NULL || look->created_at > started_at ||
+			!spinpanel_mirror_user_named(&c->customer_id, look->upn, started_at, &id))
+			continue;
+		look->user_id = id;
+		look->has_user = true;
+		look->user_taken = true;
+		errand->named--;
+		add_displaced(errand, look->upn, &id);
+	}
+}
+
 /* One page; with the last it is known who has which name. */
 static void
 do_take_list(void *arg)
@@ -510,8 +577,6 @@ do_take_list(void *arg)
 	DemandCustomer *c = &errand->customer;
 	ReadAnswer *page = &errand->reads.answers[0];
 	char *token;
-	int count;
-	int i;
 
 	(void) spinpanel_mirror_users_page(c->account_id, &c->customer_id, &page->json->root,
 									   errand->list_started_at, &errand->received);
@@ -523,21 +588,9 @@ do_take_list(void *arg)
 		return;
 	}
 	errand->listed = true;
-	count = errand->look_count;
-	for (i = 0; i < count; i++)
-	{
-		pg_uuid_t id;
-
-		/* Who is not in the list is asked for by name. */
-		if (errand->looks[i].upn == NULL ||
-			!spinpanel_mirror_user_named(&c->customer_id, errand->looks[i].upn,
-										 errand->list_started_at, &id))
-			continue;
-		errand->looks[i].user_id = id;
-		errand->looks[i].has_user = true;
-		errand->looks[i].user_taken = true;
-		add_displaced(errand, errand->looks[i].upn, &id);
-	}
+	take_listed(errand, errand->list_started_at);
+	if (token == NULL)
+		keep_list(&c->customer_id, errand->list_started_at);
 }
 
 static void
@@ -789,6 +842,8 @@ do_begin(void *arg)
 		if (look->upn != NULL)
 			errand->named++;
 	}
+	if (errand->named >= LIST_WORTH && list_of(&errand->customer.customer_id) != 0)
+		take_listed(errand, list_of(&errand->customer.customer_id));
 	if (errand->named >= LIST_WORTH)
 		errand->users = spinpanel_mirror_users_count(&errand->customer.customer_id);
 }
@@ -920,6 +975,7 @@ spinpanel_fulfil_forget(void)
 {
 	Errand *errand;
 
+	memset(lists, 0, sizeof(lists));
 	for (errand = errands; errand != NULL; errand = errand->next)
 	{
 		errand->rest_until = 0;
