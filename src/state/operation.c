@@ -285,8 +285,8 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		" AND (o.status <> 'queued' OR NOT EXISTS (SELECT FROM spinpanel.operation b"
 		/* By the user's index: IS TRUE and + 0 leave no other. */
 		"  WHERE (b.wanted ->> 'userId') = (o.wanted ->> 'userId') AND (b.customer_id = o.customer_id) IS TRUE"
-		"  AND b.operation_id <> o.operation_id AND (b.status IN ('sending', 'unknown')"
-		"   OR b.status = 'queued' AND b.operation_id + 0 < o.operation_id)))"
+		"  AND b.status IN ('queued', 'sending', 'unknown') AND b.operation_id <> o.operation_id"
+		"  AND (b.status <> 'queued' OR b.operation_id + 0 < o.operation_id)))"
 		/* In the order of an index, so that it ends with the limit: none of them restores anything. */
 		" ORDER BY o.operation_id LIMIT $2" DUE_LOCK,
 		"TiAiAu", NULL
@@ -310,10 +310,11 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 		elements[i] = UUIDPGetDatum(&busy[i]);
 	args[3] = spinpanel_arg_datum(PointerGetDatum(
 		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-	rows = spinpanel_state_run(class == OUTBOX_USERS    ? &users
-							   : class == OUTBOX_ORDERS ? &orders
-														: &subscriptions,
-							   args, 0);
+	/* Generic: by indexes alone, in their order. */
+	rows = spinpanel_state_run_generic(class == OUTBOX_USERS    ? &users
+									   : class == OUTBOX_ORDERS ? &orders
+																: &subscriptions,
+									   args);
 	*operations = MemoryContextAlloc(context, sizeof(Operation *) * (rows + 1));
 	for (row = 0; row < rows; row++)
 		(*operations)[row] = operation_from_row(row, context);

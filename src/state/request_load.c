@@ -213,11 +213,10 @@ static void
 add_companions(Demand *demand)
 {
 	static StateQuery select = {
+		/* IS TRUE: by their users alone, whatever else has an index */
 		REQUEST_SELECT
-		" JOIN (SELECT DISTINCT x.user_id, x.sku_id FROM unnest($2, $3) AS x (user_id, sku_id)) x"
-		" ON q.user_id = x.user_id AND (q.sku_id = x.sku_id) IS TRUE AND q.user_id IS NOT NULL"
-		" WHERE (q.customer_id = $1) IS TRUE AND q.finished_at IS NULL AND (q.status IN " OPEN_STATES
-		") IS TRUE",
+		" WHERE q.user_id = ANY ($2) AND q.user_id IS NOT NULL AND q.finished_at IS NULL"
+		" AND (q.customer_id = $1 AND q.sku_id = ANY ($3) AND q.status IN " OPEN_STATES ") IS TRUE",
 		"uAuAu", NULL
 	};
 	int own = demand->count;
@@ -288,8 +287,8 @@ spinpanel_request_load(const pg_uuid_t *customer_id)
 		" UNION ALL (SELECT o.request_id FROM open o JOIN pools USING (sku_id) WHERE o.not_before > $2"
 		"  AND (o.waits_for = 'approval' OR o.waits_for = 'looks' AND pools.unlooked <= " LOOKS_AT_ONCE
 		") ORDER BY 1 LIMIT " TAKEN_AT_ONCE ")) " REQUEST_SELECT
-		" WHERE q.request_id = ANY (ARRAY(SELECT request_id FROM page)) AND q.status IN " OPEN_STATES
-			REQUEST_ORDER,
+		" WHERE q.request_id = ANY (ARRAY(SELECT request_id FROM page)) AND (q.status IN " OPEN_STATES
+		") IS TRUE" REQUEST_ORDER,
 		"uT", NULL
 	};
 	Demand *demand = spinpanel_request_settings(customer_id);

@@ -20,6 +20,9 @@
 #include "state/request_rows.h"
 #include "state/statement.h"
 
+/* A licence was released: so many of the oldest are looked at again. */
+#define WOKEN_BY_RELEASE 20
+
 /* ---- an operation has ended ------------------------------------------------------------------ */
 
 static int64
@@ -73,15 +76,16 @@ holds(Jsonb *result, const pg_uuid_t *sku_id)
 	return false;
 }
 
-/* Of those that wait for it in the pool; most: so many of the oldest, 0 = all. */
+/* Those that wait for this in the pool; most: so many of the oldest, 0 = all. */
 static void
 wake_pool(const Demand *demand, const pg_uuid_t *sku_id, const char *waits_for, int32 most)
 {
+	/* In the order of its index: it ends with the limit. */
 	static StateQuery update = {
 		"UPDATE spinpanel.license_request SET not_before = $3 WHERE request_id IN (SELECT q.request_id"
-		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waits_for IS NOT NULL"
-		" AND q.waits_for = ANY (string_to_array($4, ' ')) AND (q.status = 'queued' AND q.not_before > $3) IS TRUE"
-		" ORDER BY q.request_id + 0 LIMIT nullif($5, 0) FOR UPDATE SKIP LOCKED)",
+		" FROM spinpanel.license_request q WHERE q.customer_id = $1 AND q.sku_id = $2 AND q.waits_for = $4"
+		" AND (q.status = 'queued' AND q.not_before > $3) IS TRUE ORDER BY q.request_id"
+		" LIMIT nullif($5, 0) FOR UPDATE SKIP LOCKED)",
 		"uuTti", NULL
 	};
 	StateArg args[5];
@@ -232,7 +236,11 @@ user_operation_over(Demand *demand, const Operation *op, const char *status, con
 				spinpanel_request_finish(demand, r, "done", NULL);
 				/* The oldest of the pool come in with whoever is looked at. */
 				if (r->release)
-					wake_pool(demand, &r->sku_id, "approval release purchase", 20);
+				{
+					wake_pool(demand, &r->sku_id, "approval", WOKEN_BY_RELEASE);
+					wake_pool(demand, &r->sku_id, "release", WOKEN_BY_RELEASE);
+					wake_pool(demand, &r->sku_id, "purchase", WOKEN_BY_RELEASE);
+				}
 				else
 					wake_pool(demand, &r->sku_id, "try", 1);
 			}
@@ -509,7 +517,9 @@ purchase_over(Demand *demand, const Operation *op, int64 buy_operation, const ch
 		else
 			spinpanel_request_finish(demand, r, "failed", why);
 	}
-	wake_pool(demand, &op->sku_id, "purchase order release", 0);
+	wake_pool(demand, &op->sku_id, "purchase", 0);
+	wake_pool(demand, &op->sku_id, "order", 0);
+	wake_pool(demand, &op->sku_id, "release", 0);
 
 	/* Raises tell it themselves.  What is bought afresh needs no other approval. */
 	if (op->adjustment_id != 0 && !again &&
