@@ -738,9 +738,19 @@ increments(const Planning *p, const AskPool *pool)
 	}
 }
 
+/* Another operation of its user is to end first. */
+static bool
+is_held_up(const Planning *p, int32_t i)
+{
+	int32_t user = p->requests[i].user;
+
+	return user >= 0 && (p->users[user].busy || p->users[user].group >= 0);
+}
+
 /*
- * A seat beyond the free ones may be there after all: one request tries.  True:
- * nothing is bought before that is known.
+ * A seat beyond the free ones may be there after all: one request tries, the oldest
+ * that can right now (else one user's trouble would be that of all).  True: nothing
+ * is bought before that is known.
  */
 static bool
 try_first(Planning *p, AskPool *pool, bool increment, int64_t assigned, int64_t *level)
@@ -757,7 +767,8 @@ try_first(Planning *p, AskPool *pool, bool increment, int64_t assigned, int64_t 
 	{
 		const AskRequest *r = &p->requests[i];
 
-		if (first < 0 && (!increment || r->stock_only) && !spinpanel_request_told(c, pool, r))
+		if ((first < 0 || (is_held_up(p, first) && !is_held_up(p, i))) &&
+			(!increment || r->stock_only) && !spinpanel_request_told(c, pool, r))
 			first = i;
 	}
 	if (first < 0)

@@ -29,7 +29,8 @@
  *  4. Oldest first: among the requests of a pool that want a seat in this plan, have
  *     none of their own and are alike (told that no seat is free, or not; stock_only,
  *     or not; the same approval), no younger one gets a seat or a purchase while an
- *     older one gets none.  (Its user may keep the older one waiting after that.)
+ *     older one gets none.  (Its user may keep the older one waiting after that; who
+ *     tries whether a seat is there is the oldest whose user does not.)
  *     The purchase limit is one for all pools: it serves the oldest of all of them.
  *  5. An assignment whose user asked later for the release is not bought for and not
  *     assigned, nor is a release sent whose user's later assignment has begun.  A

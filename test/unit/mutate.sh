@@ -192,6 +192,7 @@ mutate_request "told once, never tried again" request_plan.c 's/ < c->settle_tim
 mutate_request "the answer never gets old" request_plan.c 's/since\(c, r->refused_at\) < c->settle_time &&//'
 mutate_request "nobody tries" request_plan.c 's/if \(!lacking \|\| try_first\(p, pool, increment, assigned, &level\)\)/if (!lacking)/'
 mutate_request "all try" request_plan.c 's/(give_seat\(p, first, level\);)\n\tall_wait\(p, pool, ASK_FOR_TRY[^;]+;/$1 FOR_EACH_LACKING(p, pool, i) give_seat(p, i, level);/'
+mutate_request "one whose user is busy tries" request_plan.c 's/\(first < 0 \|\| \(is_held_up\(p, first\) && !is_held_up\(p, i\)\)\)/first < 0/'
 mutate_request "somebody else gets the seat bought for one" request_plan.c 's/int64_t sure = f->reserved > 0 \? spinpanel_need_free\(f\) - f->released : free_seats;/int64_t sure = free_seats;/'
 mutate_request "releases under way are not waited for" request_plan.c 's/pool->release_since != 0 && since/false \&\& since/'
 mutate_request "users not looked up are not waited for" request_plan.c 's/if \(pool->unlooked > 0 && !impatient\)/if (false)/'

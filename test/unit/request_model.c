@@ -720,42 +720,67 @@ give_seats(RequestModel *m, const RequestFixture *f, int32_t pool, Wants *wants)
 	return from_stock;
 }
 
+/* Is something under way for the user, or to be done first? */
+static bool
+user_is_busy(const RequestModel *m, const RequestFixture *f, int32_t user)
+{
+	int32_t i;
+
+	if (user < 0)
+		return false;
+	for (i = 0; i < f->request_count; i++)
+		if (f->requests[i].user == user && m->kind[i] == ASK_SET_LOCATION)
+			return true;
+	return f->users[user].busy;
+}
+
+/* The oldest that may use the stock; one whose user is busy only if all are. */
+static int32_t
+who_tries(const RequestModel *m, const RequestFixture *f, const int32_t *lacking, int32_t count,
+		  bool patiently)
+{
+	int32_t k;
+
+	for (k = 0; k < count; k++)
+	{
+		const AskRequest *r = &f->requests[lacking[k]];
+
+		if (may_use_stock(&f->customer, &f->pools[r->pool], r) &&
+			!(patiently && user_is_busy(m, f, r->user)))
+			return lacking[k];
+	}
+	return patiently ? who_tries(m, f, lacking, count, false) : -1;
+}
+
 /* A seat may be there that no report shows: one tries, and nothing is bought until it has. */
 static bool
 somebody_tries(RequestModel *m, const RequestFixture *f, int32_t pool, Wants *wants,
 			   int64_t from_stock)
 {
-	const AskCustomer *c = &f->customer;
 	const AskPool *p = &f->pools[pool];
 	const NeedFigures *n = &p->figures;
 	int32_t lacking[FIXTURE_REQUESTS];
 	int32_t count = lacking_of(f, pool, wants, lacking);
 	int32_t level = (int32_t) (model_taken(n) + n->released);
-	int32_t k;
+	bool others_first = n->claimed > 0 || n->reserved > 0 || from_stock > 0;
+	int32_t one;
 	int32_t i;
 
 	if (model_doubtful(n) <= 0 || model_free(n) + model_doubtful(n) - from_stock <= 0)
 		return false;
-	for (k = 0; k < count; k++)
-	{
-		const AskRequest *r = &f->requests[lacking[k]];
-		bool others_first = n->claimed > 0 || n->reserved > 0 || from_stock > 0;
-
-		if (!may_use_stock(c, p, r))
-			continue;
-		all_of(m, wants, lacking, count, ASK_WAIT, ASK_FOR_TRY);
-		if (!others_first || !is_young(c, r))
-		{
-			m->kind[lacking[k]] = ASK_KEEP;
-			wants[lacking[k]] = WANTS_ASSIGNMENT;
-			for (i = 0; i < f->request_count; i++)
-				if (wants[i] == WANTS_ASSIGNMENT && f->requests[i].pool == pool)
-					level++;
-			m->level[lacking[k]] = level;
-		}
+	one = who_tries(m, f, lacking, count, true);
+	if (one < 0)
+		return false;
+	all_of(m, wants, lacking, count, ASK_WAIT, ASK_FOR_TRY);
+	if (others_first && is_young(&f->customer, &f->requests[one]))
 		return true;
-	}
-	return false;
+	m->kind[one] = ASK_KEEP;
+	wants[one] = WANTS_ASSIGNMENT;
+	for (i = 0; i < f->request_count; i++)
+		if (wants[i] == WANTS_ASSIGNMENT && f->requests[i].pool == pool)
+			level++;
+	m->level[one] = level;
+	return true;
 }
 
 /* Before anything is bought: is there something to wait for, or a reason not to buy at all? */

@@ -396,6 +396,9 @@ test_doubt(void)
 			"a seat that the report shows free is tried although we assigned one");
 	plan_is("lagging=5 a1 a2", "assign-0 wait-try", "seats owned and not active: one tries");
 	plan_is("lagging=5 claimed=1 a1", "wait-try", "one at a time");
+	plan_is("lagging=5 a1:busy a2 a3", "wait-try assign-0 wait-try",
+			"one whose user is busy does not keep the others from trying");
+	plan_is("lagging=5 a1:busy a2:busy", "wait-user wait-try", "... unless all are");
 	plan_is("lagging=5 reserved=1 unshown=1 a1", "wait-try",
 			"nor a seat that was bought for somebody");
 	plan_is("lagging=5 reserved=1 unshown=1 a1:age=61", "assign-0", "... but not for ever");

@@ -113,6 +113,17 @@ is_passed_over(const RequestFixture *f, int32_t i, AskEffectKind younger)
 		return true;
 	if (e->kind == ASK_WAIT && e->reason == ASK_FOR_RESERVED)
 		return younger == ASK_ASSIGN;
+	if (e->kind == ASK_WAIT && e->reason == ASK_FOR_TRY && younger == ASK_ASSIGN)
+	{
+		/* It could not have tried. */
+		int32_t user = f->requests[i].user;
+		int32_t k;
+
+		for (k = 0; k < f->request_count; k++)
+			if (f->requests[k].user == user && f->effects[k].kind == ASK_SET_LOCATION)
+				return false;
+		return !f->users[user].busy;
+	}
 	return e->kind == ASK_WAIT && (e->reason == ASK_FOR_TRY || e->reason == ASK_FOR_PURCHASE ||
 								   e->reason == ASK_FOR_APPROVAL);
 }
