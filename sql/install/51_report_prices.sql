@@ -77,8 +77,6 @@ CREATE TABLE sell_price (
     changed_by    name NOT NULL DEFAULT session_user
 );
 CREATE UNIQUE INDEX sell_price_idx ON sell_price (sku_id, coalesce(customer_id, '00000000-0000-0000-0000-000000000000'), valid_from);
--- No key could hold the NULL; a publication of all tables asks for one, or for this
-ALTER TABLE sell_price REPLICA IDENTITY FULL;
 COMMENT ON TABLE sell_price IS 'what the partner asks for a seat and month; see set_sell_price()';
 COMMENT ON COLUMN sell_price.sell_price_id IS 'id';
 COMMENT ON COLUMN sell_price.customer_id IS 'the customer; NULL: every one without a price of its own';
