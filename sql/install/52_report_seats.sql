@@ -181,13 +181,13 @@ SELECT c.customer_id,
 FROM spinpanel.customer c
 CROSS JOIN LATERAL spinpanel._excess(c.customer_id) e
 LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id
-LEFT JOIN LATERAL (
-    SELECT sum(s.quantity * x.unit_price / x.term_months) / nullif(sum(s.quantity), 0) AS price, min(x.currency) AS currency
+LEFT JOIN (
+    SELECT s.customer_id, s.sku_id, sum(s.quantity * x.unit_price / x.term_months) / nullif(sum(s.quantity), 0) AS price, min(x.currency) AS currency
     FROM spinpanel.subscription s LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
     LEFT JOIN spinpanel.offer f USING (offer_key)
-    WHERE s.customer_id = c.customer_id AND s.sku_id = e.sku_id AND s.gone_at IS NULL AND s.status = 'active'
-      AND NOT (s.is_trial OR coalesce(f.is_trial, false))
-    HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON true
+    WHERE s.gone_at IS NULL AND s.status = 'active' AND NOT (s.is_trial OR coalesce(f.is_trial, false))
+    GROUP BY s.customer_id, s.sku_id
+    HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON p.customer_id = c.customer_id AND p.sku_id = e.sku_id
 -- In the planner's words
 CROSS JOIN LATERAL (SELECT e.blocked_by IS NULL OR e.blocked_by !~ '^(Tenant SKU|SKU that is never assigned|trial or free|excluded by a rule)' AS is_counted) m
 WHERE c.gone_at IS NULL AND e.sku_id IS NOT NULL
