@@ -132,5 +132,5 @@ SELECT is(current_setting('tap.state'), (SELECT account_id::text FROM spinpanel.
 
 SELECT * FROM finish();
 ROLLBACK;
-SELECT format('rm -f /tmp/spinpanel_tap_%s_*.json', pg_backend_pid()) AS tidy \gset
+SELECT format('cat >/dev/null; rm -f /tmp/spinpanel_tap_%s_*.json', pg_backend_pid()) AS tidy \gset
 COPY (SELECT 1) TO PROGRAM :'tidy';

@@ -99,5 +99,5 @@ SELECT throws_ok('SELECT spinpanel.activate(NULL)', '22004');
 
 SELECT * FROM finish();
 ROLLBACK;
-SELECT format('rm -f /tmp/spinpanel_tap_copy_%s.json', pg_backend_pid()) AS tidy \gset
+SELECT format('cat >/dev/null; rm -f /tmp/spinpanel_tap_copy_%s.json', pg_backend_pid()) AS tidy \gset
 COPY (SELECT 1) TO PROGRAM :'tidy';
