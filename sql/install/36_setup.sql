@@ -51,6 +51,10 @@ BEGIN
     ELSIF pg_is_in_recovery() THEN
         ok := true;
         detail := 'not running: this is a standby, it starts at promotion';
+    ELSIF NOT worker.enabled THEN
+        -- It leaves the database then, and may be between two processes
+        detail := 'spinpanel.enabled is off: nothing is read or sent';
+        hint := 'Set spinpanel.enabled to on and reload.';
     ELSIF worker.pid IS NULL AND worker.starts = 0 AND worker.last_success_at IS NULL THEN
         detail := 'not running: it was not started since the server was';
         hint := format('If the server''s log says "too many background workers", there was no free slot: raise max_worker_processes (now %s) and restart the server.',
@@ -61,9 +65,6 @@ BEGIN
     ELSIF worker.last_turn_at < clock_timestamp() - interval '5 minutes' - current_setting('spinpanel.poll_interval')::interval THEN
         detail := format('process %s has done nothing since %s', worker.pid, worker.last_turn_at);
         hint := 'See pg_stat_activity for what it waits for.';
-    ELSIF NOT worker.enabled THEN
-        detail := format('process %s is running, but spinpanel.enabled is off: nothing is read or sent', worker.pid);
-        hint := 'Set spinpanel.enabled to on and reload.';
     ELSIF worker.idles THEN
         detail := format('process %s is running, but cannot work here: %s', worker.pid, worker.last_error);
         hint := 'See the server''s log for what to do.';

@@ -340,10 +340,15 @@ spinpanel_wake_unit_over(const char *activity, const char *error)
 void
 spinpanel_wake_idle(const char *reason)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	SpinLockAcquire(&segment->mutex);
 	segment->facts.idles = reason != NULL;
 	if (reason != NULL)
+	{
+		segment->facts.last_error_at = now;
 		strlcpy(segment->facts.last_error, reason, sizeof(segment->facts.last_error));
+	}
 	SpinLockRelease(&segment->mutex);
 }
 
