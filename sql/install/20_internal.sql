@@ -170,6 +170,119 @@ ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget;
 ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget_changed;
 ALTER TABLE customer_account ENABLE ALWAYS TRIGGER forget_all;
 
+-- What a plan is made of: whoever changes it says so in excess_void, in the same transaction.  By row, and only where
+-- something differs; requests and operations that are open are looked at when the figures are read, so here only their end.
+CREATE FUNCTION _void_excess() RETURNS trigger
+LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_void_excess_trigger';
+COMMENT ON FUNCTION _void_excess() IS 'internal: what is kept in pool_excess of the customer, or of all whom the row concerns, does not hold any more';
+
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON customer FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON customer FOR EACH ROW
+    WHEN (OLD.name IS DISTINCT FROM NEW.name OR OLD.gone_at IS DISTINCT FROM NEW.gone_at) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON customer FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON relationship FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON relationship FOR EACH ROW
+    WHEN ((OLD.auto_license_adjustment, OLD.partner_center_sync, OLD.spare_seats, OLD.cooldown, OLD.renewal_lead, OLD.paused_at IS NULL)
+          IS DISTINCT FROM (NEW.auto_license_adjustment, NEW.partner_center_sync, NEW.spare_seats, NEW.cooldown, NEW.renewal_lead, NEW.paused_at IS NULL)) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON relationship FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON license_rule FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON license_rule FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON license_rule FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON never_assigned_sku FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON never_assigned_sku FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON never_assigned_sku FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON never_assigned_sku_shipped FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON never_assigned_sku_shipped FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON never_assigned_sku_shipped FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON account FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON account FOR EACH ROW
+    WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON account FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON customer_account FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON customer_account FOR EACH ROW
+    WHEN (OLD.gone_at IS DISTINCT FROM NEW.gone_at OR OLD.license_access IS DISTINCT FROM NEW.license_access) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON customer_account FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON sku FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON sku FOR EACH ROW
+    WHEN (OLD.part_number IS DISTINCT FROM NEW.part_number) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON sku FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON offer FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON offer FOR EACH ROW
+    WHEN ((OLD.sku_id, OLD.minimum, OLD.maximum, OLD.is_trial) IS DISTINCT FROM (NEW.sku_id, NEW.minimum, NEW.maximum, NEW.is_trial)) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON offer FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON subscription FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON subscription FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON subscription FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON subscribed_sku FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON subscribed_sku FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON subscribed_sku FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON pool FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON pool FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON pool FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER INSERT OR DELETE ON pool_reading FOR EACH ROW EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON pool_reading FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_all AFTER TRUNCATE ON pool_reading FOR EACH STATEMENT EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess AFTER DELETE ON adjustment FOR EACH ROW WHEN (OLD.decided_at IS NOT NULL) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_new AFTER INSERT ON adjustment FOR EACH ROW WHEN (NEW.decided_at IS NOT NULL) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON adjustment FOR EACH ROW
+    WHEN (OLD.decided_at IS DISTINCT FROM NEW.decided_at OR OLD.status = 'rejected' OR NEW.status = 'rejected') EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON license_request FOR EACH ROW
+    WHEN (OLD.waiting AND NOT NEW.waiting) EXECUTE FUNCTION _void_excess();
+CREATE TRIGGER void_excess_changed AFTER UPDATE ON operation FOR EACH ROW
+    WHEN (OLD.status IN ('queued', 'sending', 'unknown') AND NEW.status NOT IN ('queued', 'sending', 'unknown')) EXECUTE FUNCTION _void_excess();
+-- Also where session_replication_role says "replica"
+ALTER TABLE customer ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE customer ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE customer ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE relationship ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE relationship ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE relationship ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE license_rule ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE license_rule ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE license_rule ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE never_assigned_sku ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE never_assigned_sku ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE never_assigned_sku ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE never_assigned_sku_shipped ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE never_assigned_sku_shipped ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE never_assigned_sku_shipped ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE account ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE account ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE account ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE customer_account ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE customer_account ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE customer_account ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE sku ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE sku ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE sku ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE offer ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE offer ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE offer ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE subscription ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE subscription ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE subscription ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE subscribed_sku ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE subscribed_sku ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE subscribed_sku ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE pool ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE pool ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE pool ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE pool_reading ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE pool_reading ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE pool_reading ENABLE ALWAYS TRIGGER void_excess_all;
+ALTER TABLE adjustment ENABLE ALWAYS TRIGGER void_excess;
+ALTER TABLE adjustment ENABLE ALWAYS TRIGGER void_excess_new;
+ALTER TABLE adjustment ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE license_request ENABLE ALWAYS TRIGGER void_excess_changed;
+ALTER TABLE operation ENABLE ALWAYS TRIGGER void_excess_changed;
+
 CREATE FUNCTION _refuse() RETURNS trigger
 LANGUAGE C AS 'MODULE_PATHNAME', 'spinpanel_refuse_trigger';
 COMMENT ON FUNCTION _refuse() IS 'internal: keeps the history as it is';

@@ -15,9 +15,6 @@
 /* Larger numbers than these are no seats but a mistake of somebody's. */
 #define PLAN_MOST_SEATS 1000000000
 
-/* No renewal further ahead than this is a known one; the year 9999 is not. */
-#define PLAN_FURTHEST (40000 * PLAN_DAY)
-
 static int64_t
 at_least_zero(int64_t value)
 {
@@ -129,7 +126,7 @@ must_not(const PlanPool *pool, PlanTime now)
 	if (only_trials(pool))
 		return "trial or free";
 	if (is_stale(pool, now))
-		return "stale: the data is too old";
+		return PLAN_STALE;
 	if (pool->doubt != NULL)
 		return pool->doubt;
 	if (!plausible(pool))
@@ -154,7 +151,7 @@ spinpanel_plan_blocked(const PlanPool *pool, PlanTime now, bool ignore_switch)
 	const char *why = must_not(pool, now);
 
 	if (why == NULL && !pool->adjust && !ignore_switch)
-		why = "switched off";
+		why = PLAN_SWITCHED_OFF;
 	return why;
 }
 
@@ -243,8 +240,8 @@ compare_aged(const void *a, const void *b)
 	return x->subscription < y->subscription ? -1 : 1;
 }
 
-static void
-close_scene(PlanScene *scene)
+void
+spinpanel_plan_close(PlanScene *scene)
 {
 	free(scene->leaves);
 	free(scene->order);
@@ -361,9 +358,9 @@ add_leaves(PlanScene *scene, int32_t *members, bool *used)
 }
 
 /* Everything that the rules leave open in a pool; false = no memory. */
-static bool
-open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index, PlanTime now,
-		   bool at_renewal, bool any_lead, bool only_soften)
+bool
+spinpanel_plan_open(PlanScene *scene, const PlanPool *pool, int32_t pool_index, PlanTime now,
+					bool at_renewal, bool any_lead, bool only_soften)
 {
 	int32_t count = pool->subscription_count;
 	size_t room = count > 0 ? (size_t) count : 1;
@@ -390,7 +387,7 @@ open_scene(PlanScene *scene, const PlanPool *pool, int32_t pool_index, PlanTime 
 	{
 		free(aged);
 		free(used);
-		close_scene(scene);
+		spinpanel_plan_close(scene);
 		return false;
 	}
 	scene->rank = scene->order + count;
@@ -713,22 +710,28 @@ decide(const PlanScene *scene, const PlanLeaf *leaf, PlanBuilder *builder)
 	}
 }
 
+/*
+ * Numbers that are in doubt remove nothing, but what we scheduled on better
+ * ones may have become too much: that is put back all the same.
+ */
+bool
+spinpanel_plan_softens(const PlanPool *pool, PlanTime now, const char *blocked)
+{
+	return blocked != NULL && pool->adjust && !pool->paused && !pool->open_operation &&
+		   !pool->excluded && plausible(pool) && !is_stale(pool, now) &&
+		   (pool->doubt != NULL || pool->unsettled);
+}
+
 static void
 plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanBuilder *builder)
 {
 	const char *blocked = spinpanel_plan_blocked(pool, options->now, options->ignore_switch);
+	bool softens = spinpanel_plan_softens(pool, options->now, blocked);
 	PlanScene scene;
 	int32_t i;
 
-	/*
-	 * Numbers that are in doubt remove nothing, but what we scheduled on
-	 * better ones may have become too much: that is put back all the same.
-	 */
-	bool softens = blocked != NULL && pool->adjust && !pool->paused && !pool->open_operation &&
-				   !pool->excluded && plausible(pool) && !is_stale(pool, options->now) &&
-				   (pool->doubt != NULL || pool->unsettled);
-
-	if (!open_scene(&scene, pool, index, options->now, options->at_renewal, false, blocked != NULL))
+	if (!spinpanel_plan_open(&scene, pool, index, options->now, options->at_renewal, false,
+							 blocked != NULL))
 	{
 		builder->result->out_of_memory = true;
 		return;
@@ -738,7 +741,7 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanB
 		if (!spinpanel_plan_choose(&scene))
 		{
 			builder->result->out_of_memory = true;
-			close_scene(&scene);
+			spinpanel_plan_close(&scene);
 			return;
 		}
 
@@ -763,7 +766,7 @@ plan_pool(const PlanPool *pool, int32_t index, const PlanOptions *options, PlanB
 		}
 	}
 	explain(&scene, builder, blocked);
-	close_scene(&scene);
+	spinpanel_plan_close(&scene);
 }
 
 /* ---- rule 6: limits and approvals ---------------------------------------- */
@@ -881,16 +884,16 @@ reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 	bool chosen;
 	int32_t i;
 
-	if (!open_scene(&scene, pool, 0, options->now, options->at_renewal, false, false))
+	if (!spinpanel_plan_open(&scene, pool, 0, options->now, options->at_renewal, false, false))
 		return;
 	if (spinpanel_plan_choose(&scene))
 	{
 		take_account(&scene, &account);
 		excess->reducible_now = (int32_t) least(account.now, excess->excess);
 	}
-	close_scene(&scene);
+	spinpanel_plan_close(&scene);
 
-	if (!open_scene(&scene, pool, 0, options->now, true, true, false))
+	if (!spinpanel_plan_open(&scene, pool, 0, options->now, true, true, false))
 		return;
 	chosen = spinpanel_plan_choose(&scene);
 	for (i = 0; chosen && i < scene.leaf_count; i++)
@@ -902,7 +905,7 @@ reducible(const PlanPool *pool, const PlanOptions *options, PlanExcess *excess)
 			!spinpanel_plan_is_rejected(&scene, leaf, &choice))
 			at_any_time += leaf->taken;
 	}
-	close_scene(&scene);
+	spinpanel_plan_close(&scene);
 	excess->reducible_at_renewal = (int32_t) least(
 		at_least_zero(at_any_time - excess->reducible_now), excess->excess - excess->reducible_now);
 }
@@ -936,7 +939,7 @@ spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options, PlanExce
 	if (blocked == NULL && excess->excess > 0)
 		reducible(pool, options, excess);
 	if (blocked == NULL && !pool->adjust && !options->ignore_switch)
-		blocked = "switched off";
+		blocked = PLAN_SWITCHED_OFF;
 	spinpanel_plan_text_begin(&text, excess->blocked_by, sizeof(excess->blocked_by));
 	if (must_not(pool, options->now) == NULL && lacks_seats(pool, &seats) &&
 		pool->consumed > seats.owned + seats.foreign)

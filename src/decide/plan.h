@@ -34,6 +34,10 @@ typedef int64_t PlanTime;
  * life; we stop planning savings well before and leave the rest to people. */
 #define PLAN_MAX_CHANGES 1000
 
+/* Two of the reasons for which nothing is taken; others look for them. */
+#define PLAN_STALE "stale: the data is too old"
+#define PLAN_SWITCHED_OFF "switched off"
+
 typedef enum PlanCommerce
 {
 	PLAN_NCE,
@@ -220,6 +224,16 @@ extern void spinpanel_plan_free(PlanResult *result);
 /* The figures of one pool, whether or not the switch is on. */
 extern void spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *options,
 								  PlanExcess *excess);
+
+/*
+ * How long the pool's figures, and whether there is anything to decide or to
+ * explain, stay as they are at options->now while nothing changes but the time:
+ * *until goes down to the first moment at which they may differ, or to
+ * options->now where that cannot be said.  Known_since = now stands for "no
+ * history", and goes on with the time.
+ */
+extern void spinpanel_plan_excess_holds(const PlanPool *pool, const PlanOptions *options,
+										PlanTime *until, bool *nothing_to_do);
 
 /*
  * The judgement right before a change is sent: how far may this subscription

@@ -528,6 +528,7 @@ choose_by_pairs(PlanScene *scene)
 	int32_t first;
 	int32_t i;
 
+	scene->approximate = true;
 	memset(&im, 0, sizeof(im));
 	im.scene = scene;
 	im.choices = calloc(count, sizeof(PlanChoice));

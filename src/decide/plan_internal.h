@@ -4,6 +4,7 @@
  * What the planner's files share.  Nobody else includes it.
  *
  *   plan.c          entry: skips, decisions in order, limits, figures shown
+ *   plan_holds.c    how long the figures shown hold
  *   plan_judge.c    one change judged right before it is sent
  *   plan_choice.c   of the choices that rules allow, the best
  *   plan_legacy.c   rule 3: what legacy subscriptions can give, merging
@@ -67,6 +68,7 @@ typedef struct PlanScene
 	bool at_renewal; /* rule 5 and cancelling */
 	bool any_lead; /* however far ahead the renewal is */
 	bool only_soften; /* nothing may be taken */
+	bool approximate; /* chosen without the table: perhaps not the very best */
 	int64_t horizon; /* seconds */
 	PlanSeats seats;
 	int64_t slack; /* seats that may go for good; < 0: too few */
@@ -109,7 +111,15 @@ extern void spinpanel_plan_text_add(PlanText *text, const char *format, ...)
 extern void spinpanel_plan_text_date(PlanText *text, PlanTime moment);
 extern void spinpanel_plan_text_pool(PlanText *text, const PlanPool *pool, const PlanSeats *seats);
 
+/* No renewal further ahead than this is a known one; the year 9999 is not. */
+#define PLAN_FURTHEST (40000 * PLAN_DAY)
+
 /* plan.c */
+extern bool spinpanel_plan_open(PlanScene *scene, const PlanPool *pool, int32_t pool_index,
+								PlanTime now, bool at_renewal, bool any_lead, bool only_soften);
+extern void spinpanel_plan_close(PlanScene *scene);
+/* blocked is why nothing may be taken: may what we scheduled be put back all the same? */
+extern bool spinpanel_plan_softens(const PlanPool *pool, PlanTime now, const char *blocked);
 extern const char *spinpanel_plan_blocked(const PlanPool *pool, PlanTime now, bool ignore_switch);
 extern const char *spinpanel_plan_untouchable(const PlanSubscription *s, PlanTime now);
 extern bool spinpanel_plan_is_rejected(const PlanScene *scene, const PlanLeaf *leaf,

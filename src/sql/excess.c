@@ -7,8 +7,10 @@
  * read-only transactions, on a standby, and inside a transaction that tries
  * other settings and is rolled back.
  *
- * For '*' customers are loaded in batches, so that memory does not grow with
- * their number; the rows go to a tuplestore, which spills to disk.
+ * For '*' most customers need not be planned for: what their last plan said is
+ * kept and holds (pool_excess.c).  The others are loaded in batches, so that
+ * memory does not grow with their number; the rows go to a tuplestore, which
+ * spills to disk.
  */
 #include "postgres.h"
 
@@ -29,6 +31,7 @@
 #include "sql/names.h"
 #include "sql/require.h"
 #include "state/plan_input.h"
+#include "state/pool_excess.h"
 
 /* Customers loaded by one set of statements. */
 #define BATCH 500
@@ -66,31 +69,17 @@ show_batch(Listing *listing, const pg_uuid_t *ids, int count, ShowFunction show)
 }
 
 static void
-show_customers(Listing *listing, const char *customer, bool adjusting, ShowFunction show)
+show_customers(Listing *listing, const pg_uuid_t *ids, int count, ShowFunction show)
 {
 	MemoryContext batch =
 		AllocSetContextCreate(CurrentMemoryContext, "spinpanel customers", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(batch);
-	pg_uuid_t one;
+	int i;
 
-	listing->named = spinpanel_name_customer(customer, true, "customer", &one);
-	if (listing->named)
-		show_batch(listing, &one, 1, show);
-	else
+	for (i = 0; i < count; i += BATCH)
 	{
-		pg_uuid_t *ids;
-		int count;
-		int i;
-
-		MemoryContextSwitchTo(old);
-		count = spinpanel_plan_input_customers(adjusting, &ids);
-		MemoryContextSwitchTo(batch);
-		for (i = 0; i < count; i += BATCH)
-		{
-			show_batch(listing, ids + i, Min(BATCH, count - i), show);
-			MemoryContextReset(batch);
-		}
-		pfree(ids);
+		show_batch(listing, ids + i, Min(BATCH, count - i), show);
+		MemoryContextReset(batch);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(batch);
@@ -98,86 +87,47 @@ show_customers(Listing *listing, const char *customer, bool adjusting, ShowFunct
 
 /* ---- excess_seats() ---------------------------------------------------------------------- */
 
-enum
-{
-	EXCESS_CUSTOMER_ID,
-	EXCESS_CUSTOMER_NAME,
-	EXCESS_SKU_ID,
-	EXCESS_PART_NUMBER,
-	EXCESS_OWNED,
-	EXCESS_FOREIGN,
-	EXCESS_CONSUMED,
-	EXCESS_WAITING,
-	EXCESS_SPARE,
-	EXCESS_EXCESS,
-	EXCESS_NOW,
-	EXCESS_AT_RENEWAL,
-	EXCESS_NEXT_RENEWAL,
-	EXCESS_BLOCKED_BY,
-	EXCESS_COLUMNS
-};
-
-/*
- * The planner knows one switch.  Where it is the sync that is off, that is the
- * better word, and also the reason why data got stale.
- */
-static const char *
-blocked_by(const SpinpanelPools *customer, const PlanPool *pool, const PlanExcess *excess,
-		   TimestampTz now)
-{
-	if (customer->synced || excess->blocked_by[0] == '\0')
-		return excess->blocked_by;
-	if (strcmp(excess->blocked_by, "switched off") == 0)
-		return "partner_center_sync is off: the data gets stale";
-	if (pool->read_at < now && now - pool->read_at > pool->max_age && !pool->no_access)
-		return psprintf("%s (partner_center_sync is off)", excess->blocked_by);
-	return excess->blocked_by;
-}
-
 static void
 show_excess(Listing *listing, const SpinpanelPools *customer)
 {
-	PlanOptions options;
 	int32 i;
-
-	memset(&options, 0, sizeof(options));
-	options.now = listing->now;
-	options.at_renewal = true;
 
 	for (i = 0; i < customer->pool_count; i++)
 	{
-		const PlanPool *pool = &customer->pools[i];
-		PlanExcess excess;
 		Datum values[EXCESS_COLUMNS];
 		bool nulls[EXCESS_COLUMNS];
-		const char *blocked;
 
-		spinpanel_plan_excess(pool, &options, &excess);
-		blocked = blocked_by(customer, pool, &excess, listing->now);
-
-		memset(nulls, 0, sizeof(nulls));
-		values[EXCESS_CUSTOMER_ID] = UUIDPGetDatum(&customer->customer_id);
-		values[EXCESS_CUSTOMER_NAME] = CStringGetTextDatum(customer->customer_name);
-		values[EXCESS_SKU_ID] = UUIDPGetDatum(&customer->sku_ids[i]);
-		nulls[EXCESS_SKU_ID] = customer->unmapped[i];
-		nulls[EXCESS_PART_NUMBER] = customer->part_numbers[i] == NULL;
-		values[EXCESS_PART_NUMBER] =
-			nulls[EXCESS_PART_NUMBER] ? (Datum) 0 : CStringGetTextDatum(customer->part_numbers[i]);
-		values[EXCESS_OWNED] = Int32GetDatum(excess.owned);
-		values[EXCESS_FOREIGN] = Int32GetDatum(excess.foreign_seats);
-		values[EXCESS_CONSUMED] = Int32GetDatum(pool->consumed);
-		values[EXCESS_WAITING] = Int32GetDatum(pool->waiting);
-		values[EXCESS_SPARE] = Int32GetDatum(pool->spare);
-		values[EXCESS_EXCESS] = Int32GetDatum(excess.excess);
-		values[EXCESS_NOW] = Int32GetDatum(excess.reducible_now);
-		values[EXCESS_AT_RENEWAL] = Int32GetDatum(excess.reducible_at_renewal);
-		values[EXCESS_NEXT_RENEWAL] = TimestampTzGetDatum(excess.next_renewal);
-		nulls[EXCESS_NEXT_RENEWAL] = excess.next_renewal == PLAN_NEVER;
-		nulls[EXCESS_BLOCKED_BY] = blocked[0] == '\0';
-		values[EXCESS_BLOCKED_BY] =
-			nulls[EXCESS_BLOCKED_BY] ? (Datum) 0 : CStringGetTextDatum(blocked);
+		spinpanel_pool_excess_row(customer, i, listing->now, values, nulls);
 		tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 	}
+}
+
+/*
+ * A row as it is kept.  The columns shown are the first ones of the table, so
+ * that it is handed on without being taken apart.
+ */
+static void
+show_kept(TupleTableSlot *slot, bool stale, void *arg)
+{
+	Listing *listing = arg;
+	Datum values[EXCESS_COLUMNS];
+	bool nulls[EXCESS_COLUMNS];
+
+	if (!stale)
+	{
+		tuplestore_puttupleslot(listing->rsinfo->setResult, slot);
+		return;
+	}
+	slot_getallattrs(slot);
+	memcpy(values, slot->tts_values, sizeof(values));
+	memcpy(nulls, slot->tts_isnull, sizeof(nulls));
+	values[EXCESS_NOW] = Int32GetDatum(0);
+	values[EXCESS_AT_RENEWAL] = Int32GetDatum(0);
+	values[EXCESS_BLOCKED_BY] = slot->tts_isnull[EXCESS_BLOCKED_WHEN_STALE]
+									? CStringGetTextDatum(PLAN_STALE)
+									: slot->tts_values[EXCESS_BLOCKED_WHEN_STALE];
+	nulls[EXCESS_BLOCKED_BY] = false;
+	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, values, nulls);
 }
 
 /* excess_seats(customer text) */
@@ -186,6 +136,7 @@ spinpanel_excess_seats(PG_FUNCTION_ARGS)
 {
 	char *customer = spinpanel_name_argument(fcinfo, 0);
 	Listing listing;
+	pg_uuid_t one;
 
 	InitMaterializedSRF(fcinfo, 0);
 	memset(&listing, 0, sizeof(listing));
@@ -194,7 +145,15 @@ spinpanel_excess_seats(PG_FUNCTION_ARGS)
 		elog(ERROR, "excess_seats() returns %d columns, not %d", listing.rsinfo->setDesc->natts,
 			 EXCESS_COLUMNS);
 	listing.now = listing.read_now = spinpanel_now();
-	show_customers(&listing, customer, false, show_excess);
+	if (spinpanel_name_customer(customer, true, "customer", &one))
+		show_batch(&listing, &one, 1, show_excess);
+	else
+	{
+		int count;
+		pg_uuid_t *ids = spinpanel_pool_excess_scan(listing.now, show_kept, &listing, &count);
+
+		show_customers(&listing, ids, count, show_excess);
+	}
 	return (Datum) 0;
 }
 
@@ -348,6 +307,7 @@ spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
 	char *customer = spinpanel_name_argument(fcinfo, 0);
 	Listing listing;
 	TimestampTz as_of;
+	pg_uuid_t one;
 
 	spinpanel_require_value(!PG_ARGISNULL(1), "as_of");
 	as_of = PG_GETARG_TIMESTAMPTZ(1);
@@ -365,6 +325,15 @@ spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
 	 * extension's now, which may be ahead of it.
 	 */
 	listing.now = as_of == GetCurrentTransactionStartTimestamp() ? listing.read_now : as_of;
-	show_customers(&listing, customer, true, show_plan);
+	listing.named = spinpanel_name_customer(customer, true, "customer", &one);
+	if (listing.named)
+		show_batch(&listing, &one, 1, show_plan);
+	else
+	{
+		pg_uuid_t *ids;
+		int count = spinpanel_pool_excess_adjusting(listing.now, &ids);
+
+		show_customers(&listing, ids, count, show_plan);
+	}
 	return (Datum) 0;
 }

@@ -49,9 +49,6 @@
 
 #define MAX_ARGS 3
 
-/* Rows of a cursor at a time */
-#define FETCH 5000
-
 typedef struct Loading
 {
 	MemoryContext context; /* of what is returned */
@@ -77,6 +74,7 @@ typedef struct PoolRow
 	int32 owned;
 	int32 consumed;
 	PlanPool pool;
+	TimestampTz holds_until;
 	uint64 first; /* its subscriptions */
 	uint64 subscriptions;
 } PoolRow;
@@ -89,6 +87,7 @@ typedef struct SubscriptionRow
 	char *offer_key;
 	char *offer_name;
 	char *likeness; /* the same for duplicates of one offer */
+	TimestampTz holds_until;
 	pg_uuid_t id;
 	pg_uuid_t parent;
 	PlanSubscription s;
@@ -221,7 +220,8 @@ load_customers(Loading *loading)
 		" (SELECT sum(greatest(g.net, 0)) FROM (SELECT sum(j.counted) AS net"
 		"   FROM spinpanel.adjustment j WHERE j.customer_id = c.customer_id AND j.created_at > $3"
 		"   AND (j.created_at > $2 OR j.decided_at > $2) AND j.status IN ('queued', 'done') AND j.counted <> 0"
-		"   GROUP BY CASE WHEN j.merge IS NULL THEN j.adjustment_id END, j.run_id, j.merge) g)::int, a.not_ours"
+		"   GROUP BY CASE WHEN j.merge IS NULL THEN j.adjustment_id END, j.run_id, j.merge) g)::int, a.not_ours,"
+		" cu.gone_at IS NOT NULL"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.customer cu ON cu.customer_id = c.customer_id"
 		" JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
@@ -268,6 +268,7 @@ load_customers(Loading *loading)
 		c->limits.removed_recently = spinpanel_row_int(row, 14);
 		loading->cool_since[i] = loading->now - d->cooldown;
 		loading->not_ours[i] = row_accounts(row, 15);
+		c->gone = spinpanel_row_bool(row, 16);
 	}
 }
 
@@ -312,7 +313,7 @@ load_pools(Loading *loading, uint64 *count)
 		" coalesce(n.never_assigned, h.part_number IS NOT NULL),"
 		" coalesce(r1.excluded, r2.excluded, r3.excluded, r4.excluded, false),"
 		" coalesce(r1.spare_seats, r2.spare_seats, r3.spare_seats, r4.spare_seats),"
-		" coalesce(r1.min_seats, r2.min_seats, r3.min_seats, r4.min_seats, 0)"
+		" coalesce(r1.min_seats, r2.min_seats, r3.min_seats, r4.min_seats, 0), w.next_change"
 		" FROM unnest($1, $2) WITH ORDINALITY AS c (customer_id, cool_since, position)"
 		" JOIN spinpanel.pool p ON p.customer_id = c.customer_id"
 		" LEFT JOIN spinpanel.subscribed_sku u ON u.customer_id = p.customer_id AND u.sku_id = p.sku_id AND u.gone_at IS NULL"
@@ -333,7 +334,9 @@ load_pools(Loading *loading, uint64 *count)
 		"  AND coalesce(r4.sku_id, '00000000-0000-0000-0000-000000000000') = '00000000-0000-0000-0000-000000000000'"
 		" CROSS JOIN LATERAL (SELECT min(g.seats) - max(g.consumed) AS settled, min(g.read_at) AS since,"
 		"  sum(date_part('epoch', coalesce(g.until, $3)) - date_part('epoch', g.read_at)) AS told,"
-		"  max(g.read_at) FILTER (WHERE g.until IS NULL) AS standing_since"
+		"  max(g.read_at) FILTER (WHERE g.until IS NULL) AS standing_since,"
+		"  least(min(g.read_at) FILTER (WHERE g.read_at > c.cool_since),"
+		"   min(g.until) FILTER (WHERE g.until > c.cool_since)) AS next_change"
 		"  FROM spinpanel.pool_reading g WHERE g.customer_id = p.customer_id AND g.sku_id = p.sku_id"
 		"  AND g.read_at >= coalesce((SELECT max(b.read_at) FROM spinpanel.pool_reading b WHERE b.customer_id = p.customer_id"
 		"   AND b.sku_id = p.sku_id AND b.read_at <= c.cool_since), '-infinity')"
@@ -372,9 +375,20 @@ load_pools(Loading *loading, uint64 *count)
 		pool->sku_consumption_seen = spinpanel_row_bool(row, 9) || pool->consumption_seen;
 		pool->doubt = doubt_in_words(loading, row, 10, 11, 12);
 
+		/*
+		 * Doubt is put in words that a setting has a part in, and holders count as
+		 * long as a setting says.
+		 */
+		r->holds_until = DT_NOEND;
+		if ((pool->doubt != NULL && spinpanel_row_int(row, 12) != CONTRADICTION) ||
+			spinpanel_row_int(row, 6) > r->consumed)
+			r->holds_until = DT_NOBEGIN;
+
 		/* pool.c takes the mark away when a read shows what was left. */
 		pool->unsettled = spinpanel_row_bool(row, 13);
 		pool->waiting = spinpanel_row_int(row, 14);
+		if (pool->waiting > 0)
+			r->holds_until = DT_NOBEGIN;
 
 		if (spinpanel_row_isnull(row, 15))
 		{
@@ -397,7 +411,12 @@ load_pools(Loading *loading, uint64 *count)
 			 */
 			if (told * USECS_PER_SEC < (float8) (loading->now - since) - READING_GAP)
 				since = spinpanel_row_time(row, 18, loading->now);
+			else if (spinpanel_row_isnull(row, 18))
+				r->holds_until = DT_NOBEGIN; /* none stands: soon they will not */
 			pool->known_since = since <= loading->cool_since[r->customer] ? 0 : since;
+			if (!spinpanel_row_isnull(row, 26))
+				r->holds_until =
+					Min(r->holds_until, spinpanel_row_time(row, 26, 0) + pool->cooldown);
 		}
 
 		r->part_number = spinpanel_row_text(row, 19, loading->context);
@@ -574,6 +593,14 @@ load_subscriptions(Loading *loading, uint64 *count)
 		 */
 		s->renewing = s->status == PLAN_ACTIVE && s->term_end <= loading->now &&
 					  s->term_end > loading->now - RENEWAL_TIME;
+		r->holds_until = DT_NOEND;
+		if (s->status == PLAN_ACTIVE && s->term_end != PLAN_NEVER)
+		{
+			if (s->term_end > loading->now)
+				r->holds_until = s->term_end;
+			else if (s->renewing)
+				r->holds_until = s->term_end + RENEWAL_TIME;
+		}
 		s->is_addon = spinpanel_row_uuid(row, 25, &r->parent);
 		s->changes = spinpanel_row_int(row, 26);
 		s->batches = read_batches(loading, row, 27, 28, s, spinpanel_row_time(row, 29, 0),
@@ -658,8 +685,8 @@ static void
 load_rejections(Loading *loading, SubscriptionRow *subscriptions, uint64 count)
 {
 	static StateQuery select = {
-		"SELECT c.position::int, d.subscription_id, d.to_quantity FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
-		" CROSS JOIN LATERAL (SELECT DISTINCT ON (j.subscription_id) j.subscription_id, j.to_quantity, j.status"
+		"SELECT c.position::int, d.subscription_id, d.to_quantity, d.decided_at FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
+		" CROSS JOIN LATERAL (SELECT DISTINCT ON (j.subscription_id) j.subscription_id, j.to_quantity, j.status, j.decided_at"
 		"  FROM spinpanel.adjustment j WHERE j.customer_id = c.customer_id AND j.decided_at > $2 AND j.run_id IS NOT NULL"
 		"  AND j.subscription_id IS NOT NULL ORDER BY j.subscription_id, j.decided_at DESC, j.adjustment_id DESC) d"
 		" WHERE d.status = 'rejected' AND d.to_quantity IS NOT NULL",
@@ -682,7 +709,12 @@ load_rejections(Loading *loading, SubscriptionRow *subscriptions, uint64 count)
 		for (i = 0; i < count; i++)
 			if (subscriptions[i].customer == customer_of(row) &&
 				memcmp(&subscriptions[i].id, &subscription_id, sizeof(pg_uuid_t)) == 0)
+			{
 				subscriptions[i].s.rejected_to = spinpanel_row_int(row, 3);
+				subscriptions[i].holds_until =
+					Min(subscriptions[i].holds_until,
+						spinpanel_row_time(row, 4, loading->now) + REJECTION_TIME);
+			}
 	}
 }
 
@@ -728,6 +760,7 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 		if (r != NULL)
 		{
 			r->s.pending = true;
+			r->holds_until = DT_NOBEGIN;
 
 			/* Wiped by a change of ours, and about to be set again: it stands. */
 			if (!spinpanel_row_isnull(row, 4) && r->s.next_by == PLAN_NOBODY)
@@ -744,7 +777,10 @@ load_operations(Loading *loading, PoolRow *pools, uint64 pool_count, Subscriptio
 		for (i = 0; has_sku && i < pool_count; i++)
 			if (pools[i].customer == customer &&
 				memcmp(&pools[i].sku_id, &sku_id, sizeof(pg_uuid_t)) == 0)
+			{
 				pools[i].pool.open_operation = true;
+				pools[i].holds_until = DT_NOBEGIN;
+			}
 	}
 }
 
@@ -829,6 +865,7 @@ place_subscriptions(Loading *loading, SpinpanelPools *c, int32 pool, const Subsc
 	{
 		array[i] = rows[i].s;
 		ids[i] = rows[i].id;
+		c->holds_until[pool] = Min(c->holds_until[pool], rows[i].holds_until);
 	}
 	mark_duplicates(array, rows, count);
 	c->pools[pool].subscriptions = array;
@@ -851,6 +888,7 @@ place_unmapped(Loading *loading, SpinpanelPools *c, int customer, const Subscrip
 									  psprintf("offer \"%s\" is not mapped to a SKU",
 											   rows[0].offer_name ? rows[0].offer_name : "?"));
 	c->unmapped[c->pool_count] = true;
+	c->holds_until[c->pool_count] = DT_NOEND;
 	for (i = 0; i < count; i++)
 		if (is_paid(&rows[i]))
 			c->owned[c->pool_count] += rows[i].s.quantity;
@@ -895,6 +933,7 @@ assemble(Loading *loading, PoolRow *pools, uint64 pool_count, SubscriptionRow *s
 		c->unmapped = MemoryContextAllocZero(loading->context, sizeof(bool) * most);
 		c->sku_ids = MemoryContextAllocZero(loading->context, sizeof(pg_uuid_t) * most);
 		c->part_numbers = MemoryContextAllocZero(loading->context, sizeof(char *) * most);
+		c->holds_until = MemoryContextAllocZero(loading->context, sizeof(TimestampTz) * most);
 		c->owned = MemoryContextAllocZero(loading->context, sizeof(int32) * most);
 		c->consumed = MemoryContextAllocZero(loading->context, sizeof(int32) * most);
 		c->subscription_ids = MemoryContextAllocZero(loading->context, sizeof(pg_uuid_t *) * most);
@@ -924,6 +963,7 @@ assemble(Loading *loading, PoolRow *pools, uint64 pool_count, SubscriptionRow *s
 			c->pools[at] = r->pool;
 			c->sku_ids[at] = r->sku_id;
 			c->part_numbers[at] = r->part_number;
+			c->holds_until[at] = r->holds_until;
 			c->owned[at] = r->owned;
 			c->consumed[at] = r->consumed;
 			place_subscriptions(loading, c, at, &subscriptions[r->first], r->subscriptions);
@@ -1003,50 +1043,4 @@ SpinpanelPools *
 spinpanel_plan_input_load_fresh(const pg_uuid_t *customer_ids, int count, TimestampTz now)
 {
 	return load(customer_ids, count, now, now, 0, false);
-}
-
-int
-spinpanel_plan_input_customers(bool adjusting, pg_uuid_t **customer_ids)
-{
-	static StateQuery select = {
-		"SELECT r.customer_id FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id"
-		" WHERE c.gone_at IS NULL AND (NOT $1 OR r.auto_license_adjustment AND r.partner_center_sync)"
-		" ORDER BY r.customer_id",
-		NULL, NULL
-	};
-	static const Oid types[] = { BOOLOID };
-	MemoryContext context = CurrentMemoryContext;
-	Portal portal;
-	Datum value = BoolGetDatum(adjusting);
-	int count = 0;
-	int size = FETCH;
-
-	/* Rows are fetched in parts: an id takes a fifth of its row's memory. */
-	*customer_ids = palloc(sizeof(pg_uuid_t) * size);
-	SPI_connect();
-	prepare(&select, types, lengthof(types));
-	portal = SPI_cursor_open(NULL, select.plan, &value, NULL, true);
-	for (;;)
-	{
-		uint64 row;
-
-		SPI_cursor_fetch(portal, true, FETCH);
-		if (SPI_processed == 0)
-			break;
-		if (count + (int) SPI_processed > size)
-		{
-			MemoryContext old = MemoryContextSwitchTo(context);
-
-			size *= 2;
-			*customer_ids = repalloc_huge(*customer_ids, sizeof(pg_uuid_t) * size);
-			MemoryContextSwitchTo(old);
-		}
-		for (row = 0; row < SPI_processed; row++)
-			spinpanel_row_uuid(row, 1, &(*customer_ids)[count++]);
-		SPI_freetuptable(SPI_tuptable);
-		CHECK_FOR_INTERRUPTS();
-	}
-	SPI_cursor_close(portal);
-	SPI_finish();
-	return count;
 }

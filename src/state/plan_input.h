@@ -17,6 +17,7 @@ typedef struct SpinpanelPools
 {
 	pg_uuid_t customer_id;
 	char *customer_name; /* NULL = no such customer */
+	bool gone; /* no account of ours lists it any more */
 	bool synced; /* partner_center_sync is on */
 	PlanPool *pools;
 	int32 pool_count;
@@ -24,6 +25,11 @@ typedef struct SpinpanelPools
 	bool *unmapped; /* its offer's SKU is not known; no sku_id */
 	pg_uuid_t *sku_ids;
 	char **part_numbers; /* NULL = not known */
+	/*
+	 * Until when what was loaded says the same, if nothing is written; DT_NOBEGIN:
+	 * not beyond this moment
+	 */
+	TimestampTz *holds_until;
 	int32 *owned; /* the counter kept with the mirror */
 	int32 *consumed; /* as reported and believed */
 	pg_uuid_t **subscription_ids; /* beside its subscriptions */
@@ -50,12 +56,6 @@ extern SpinpanelPools *spinpanel_plan_input_load_many(const pg_uuid_t *customer_
 /* The same with all that is committed at this moment and what this transaction has done. */
 extern SpinpanelPools *spinpanel_plan_input_load_fresh(const pg_uuid_t *customer_ids, int count,
 													   TimestampTz now);
-
-/*
- * All customers that an account of ours still lists, in order of id, as the
- * active snapshot has them; adjusting: only those that a run of '*' plans for.
- */
-extern int spinpanel_plan_input_customers(bool adjusting, pg_uuid_t **customer_ids);
 
 /* Whose decision is it that the subscription ends?  From what the table has of it. */
 extern PlanWho spinpanel_plan_input_end_by(const PlanSubscription *subscription, bool our_end,

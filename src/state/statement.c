@@ -40,6 +40,8 @@ type_of(char letter)
 			return OIDOID;
 		case 'n':
 			return NAMEOID;
+		case 'c':
+			return TIDOID;
 		case 'B':
 			return BYTEAOID;
 		default:

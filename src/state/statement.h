@@ -19,7 +19,7 @@
 /*
  * A statement and its plan.  types is one letter per parameter: i int4,
  * I int8, b bool, t text, T timestamptz, u uuid, j jsonb, d date, o oid,
- * n name, B bytea; upper-case A before a letter = array of it ("Au").
+ * n name, c tid, B bytea; upper-case A before a letter = array of it ("Au").
  */
 typedef struct StateQuery
 {

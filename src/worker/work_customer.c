@@ -33,6 +33,7 @@
 #include "state/offer.h"
 #include "state/plan_input.h"
 #include "state/plan_output.h"
+#include "state/pool_excess.h"
 #include "state/run.h"
 #include "state/statement.h"
 #include "state/unit.h"
@@ -232,6 +233,13 @@ plans(const RunCustomer *c)
 	return c->kind != RUN_SYNC && (c->adjust || c->named || c->dry_run);
 }
 
+/* Somebody wants to hear of it even where there is nothing to do. */
+static bool
+explains(const RunCustomer *c)
+{
+	return c->named || c->dry_run;
+}
+
 static void
 plan_customer(const RunCustomer *c, SpinpanelPools *pools, TimestampTz now)
 {
@@ -269,7 +277,9 @@ finish(Turn **finished, int count)
 	const RunCustomer **planned = palloc(sizeof(RunCustomer *) * count);
 	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * count);
 	bool *wanted = palloc(sizeof(bool) * count);
+	bool *idle = palloc(sizeof(bool) * count);
 	int planning = 0;
+	int candidate = 0;
 	int i;
 
 	for (i = 0; i < count; i++)
@@ -282,16 +292,28 @@ finish(Turn **finished, int count)
 	/* The run may be over: nothing is decided in its name any more. */
 	spinpanel_run_customers_done(customers, count, wanted);
 	for (i = 0; i < count; i++)
+		if (wanted[i] && plans(customers[i]))
+			ids[planning++] = customers[i]->customer_id;
+	if (planning == 0)
+		return;
+
+	/* Most have nothing unused, and nothing has changed since that was found. */
+	spinpanel_pool_excess_idle(ids, planning, now, idle);
+	planning = 0;
+	for (i = 0; i < count; i++)
 	{
-		if (!wanted[i] || !plans(customers[i]))
+		if (!wanted[i] || !plans(customers[i]) || (idle[candidate++] && !explains(customers[i])))
 			continue;
 		planned[planning] = customers[i];
 		ids[planning++] = customers[i]->customer_id;
 	}
 	if (planning > 0)
 	{
-		SpinpanelPools *pools = spinpanel_plan_input_load_fresh(ids, planning, now);
+		SpinpanelPools *pools;
 
+		spinpanel_pool_excess_begin(ids, planning);
+		pools = spinpanel_plan_input_load_fresh(ids, planning, now);
+		spinpanel_pool_excess_keep(pools, planning, now);
 		for (i = 0; i < planning; i++)
 			plan_customer(planned[i], &pools[i], now);
 	}

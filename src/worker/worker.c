@@ -38,6 +38,7 @@
 #include "state/archive.h"
 #include "state/obligation.h"
 #include "state/operation.h"
+#include "state/pool_excess.h"
 #include "state/request.h"
 #include "state/run.h"
 #include "state/unit.h"
@@ -355,6 +356,8 @@ spinpanel_worker_main(Datum main_arg)
 					spinpanel_watch_work();
 					spinpanel_userchange_work();
 					spinpanel_order_work();
+					if (spinpanel_pool_excess_refresh())
+						next_look = now_ms() + LOOK_INTERVAL_BUSY_MS;
 					if (now_ms() >= next_keep)
 					{
 						spinpanel_keep_short();
