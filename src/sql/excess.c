@@ -16,12 +16,14 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -51,6 +53,7 @@ typedef void (*ShowFunction)(Listing *listing, const SpinpanelPools *customer);
 
 PG_FUNCTION_INFO_V1(spinpanel_excess_seats);
 PG_FUNCTION_INFO_V1(spinpanel_plan_adjustment);
+PG_FUNCTION_INFO_V1(spinpanel_void_excess_trigger);
 
 /* ---- customers, one after the other ----------------------------------------------------- */
 
@@ -336,4 +339,28 @@ spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
 		show_customers(&listing, ids, count, show_plan);
 	}
 	return (Datum) 0;
+}
+
+/* ---- what is kept of plans holds no more -------------------------------------------------- */
+
+/* _void_excess(): a trigger on what plans are made of */
+Datum
+spinpanel_void_excess_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	TupleDesc desc;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("spinpanel._void_excess() must be called as a trigger")));
+	desc = RelationGetDescr(data->tg_relation);
+	if (!TRIGGER_FIRED_FOR_ROW(data->tg_event))
+		spinpanel_pool_excess_mark(desc, NULL);
+	else
+	{
+		spinpanel_pool_excess_mark(desc, data->tg_trigtuple);
+		if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
+			spinpanel_pool_excess_mark(desc, data->tg_newtuple);
+	}
+	return PointerGetDatum(NULL); /* not an SQL null */
 }

@@ -25,7 +25,6 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -115,9 +114,8 @@ insert_mark(Datum *values, const char *nulls)
 	SetUserIdAndSecContext(user, context);
 }
 
-/* The row's customer, or where it is of none, all whom it concerns */
-static void
-mark_row(TupleDesc desc, HeapTuple tuple)
+void
+spinpanel_pool_excess_mark(TupleDesc desc, HeapTuple tuple)
 {
 	Datum values[4] = { 0 };
 	char nulls[5] = "nnnn";
@@ -146,30 +144,6 @@ mark_row(TupleDesc desc, HeapTuple tuple)
 	if (column_of(desc, tuple, "account_id", &values[3]))
 		nulls[3] = ' ';
 	insert_mark(values, nulls);
-}
-
-/* spinpanel._void_excess() trigger */
-PG_FUNCTION_INFO_V1(spinpanel_void_excess_trigger);
-
-Datum
-spinpanel_void_excess_trigger(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = (TriggerData *) fcinfo->context;
-	TupleDesc desc;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("spinpanel._void_excess() must be called as a trigger")));
-	desc = RelationGetDescr(data->tg_relation);
-	if (!TRIGGER_FIRED_FOR_ROW(data->tg_event))
-		mark_row(desc, NULL);
-	else
-	{
-		mark_row(desc, data->tg_trigtuple);
-		if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-			mark_row(desc, data->tg_newtuple);
-	}
-	return PointerGetDatum(NULL); /* not an SQL null */
 }
 
 static StateArg

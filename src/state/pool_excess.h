@@ -9,11 +9,21 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "executor/tuptable.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "state/plan_input.h"
+
+/* ---- marks -------------------------------------------------------------------------------- */
+
+/*
+ * Something of this row has changed that plans are made of: leaves a mark for
+ * the customer in its column customer_id or, where it is of none, for all whom
+ * its columns sku_id, offer_key or account_id concern; NULL: for everybody.
+ */
+extern void spinpanel_pool_excess_mark(TupleDesc desc, HeapTuple tuple);
 
 /* ---- written by the worker ---------------------------------------------------------------- */
 

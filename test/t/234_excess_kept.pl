@@ -58,7 +58,7 @@ my @changes = (
 	[ 'spare seats' => sub { "SELECT count(*) FROM spinpanel.set_relationship('" . somebody() . "', spare_seats => " . int(rand 4) . ')' } ],
 	[ 'a cool-down' => sub { "SELECT count(*) FROM spinpanel.set_relationship('" . somebody() . "', cooldown => '" . int(rand 200) . " hours')" } ],
 	[ 'a lead' => sub { "SELECT count(*) FROM spinpanel.set_relationship('" . somebody() . "', renewal_lead => '" . int(2 + rand 300) . " days')" } ],
-	[ 'everybody''s lead' => sub { "SELECT count(*) FROM spinpanel.set_relationship('*', renewal_lead => '" . int(2 + rand 60) . " days')" } ],
+	[ 'the lead of all' => sub { "SELECT count(*) FROM spinpanel.set_relationship('*', renewal_lead => '" . int(2 + rand 60) . " days')" } ],
 	[ 'a pause' => sub { "SELECT spinpanel.pause('" . somebody() . "', 'test')" } ],
 	[ 'no pause' => sub { "SELECT spinpanel.resume('*')" } ],
 	[ 'a rule' => sub { "SELECT spinpanel.set_license_rule('" . somebody() . "', '" . one(@parts) . "', excluded => " . flip() . ', spare_seats => ' . int(rand 3) . ')' } ],
