@@ -5,7 +5,7 @@
 --   what Partner Center said customer, customer_account, subscription,
 --                            subscription_raw, subscribed_sku, offer, sku,
 --                            customer_user, user_license (the mirror)
---   figures kept with it     pool, pool_reading; pool_excess, customer_excess, excess_void
+--   figures kept with it     pool, pool_reading; pool_excess, pool_unmoved, customer_excess, excess_void
 --   what is wanted           run, run_customer, license_request
 --   what is decided, done    adjustment, operation, history
 --   secret                   credential, sign_in

@@ -119,14 +119,29 @@ CREATE TABLE customer_excess (
     customer_id   uuid PRIMARY KEY,
     holds_from    timestamptz NOT NULL,
     holds_until   timestamptz NOT NULL,
-    nothing_to_do boolean NOT NULL
+    nothing_to_do boolean NOT NULL,
+    written_down  boolean NOT NULL
 ) WITH (fillfactor = 90);
 CREATE INDEX customer_excess_until_idx ON customer_excess (holds_until);
 COMMENT ON TABLE customer_excess IS 'when a customer''s rows in pool_excess were planned, and until when they hold if nothing changes';
 COMMENT ON COLUMN customer_excess.customer_id IS 'the customer';
 COMMENT ON COLUMN customer_excess.holds_from IS 'planned for this moment';
 COMMENT ON COLUMN customer_excess.holds_until IS 'up to this moment time alone changes nothing: no window, cool-down or term ends before; -infinity: they hold for that one moment only';
-COMMENT ON COLUMN customer_excess.nothing_to_do IS 'a run would decide nothing and have nothing to explain';
+COMMENT ON COLUMN customer_excess.nothing_to_do IS 'a run would change nothing; all it has to say stands in pool_unmoved';
+COMMENT ON COLUMN customer_excess.written_down IS 'a run has put that on record';
+
+CREATE TABLE pool_unmoved (
+    customer_id uuid NOT NULL,
+    sku_id      uuid,
+    rule        int NOT NULL,
+    reason      text NOT NULL
+) WITH (fillfactor = 90);
+CREATE INDEX pool_unmoved_customer_idx ON pool_unmoved (customer_id);
+COMMENT ON TABLE pool_unmoved IS 'where a run would change nothing at a customer: why unused seats stay where they are, as it would say; holds as pool_excess does';
+COMMENT ON COLUMN pool_unmoved.customer_id IS 'the customer';
+COMMENT ON COLUMN pool_unmoved.sku_id IS 'the pool; NULL: of an offer whose SKU is not known';
+COMMENT ON COLUMN pool_unmoved.rule IS 'number of the planner''s rule';
+COMMENT ON COLUMN pool_unmoved.reason IS 'in words and numbers';
 
 -- Only inserted into, by triggers on what a plan is made of, so that nobody
 -- waits for anybody; the worker takes rows away when it plans.

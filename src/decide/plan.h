@@ -226,9 +226,9 @@ extern void spinpanel_plan_excess(const PlanPool *pool, const PlanOptions *optio
 								  PlanExcess *excess);
 
 /*
- * How long the pool's figures, and whether there is anything to decide or to
- * explain, stay as they are at options->now while nothing changes but the time:
- * *until goes down to the first moment at which they may differ, or to
+ * How long the pool's figures, whether there is anything to change, and where
+ * there is not what is said about it, stay as they are at options->now while
+ * nothing changes but the time: *until goes down to the first moment at which they may differ, or to
  * options->now where that cannot be said.  Known_since = now stands for "no
  * history", and goes on with the time.
  */

@@ -12,6 +12,7 @@
  * best all the way: so it is enough to look at both ends.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "decide/plan_internal.h"
 
@@ -112,8 +113,41 @@ same_choice(const PlanPool *pool, const PlanPool *later_pool, PlanTime now, Plan
 	return same;
 }
 
+/* Would a run change something?  What it only explains is no change. */
 static bool
-same_at(const PlanPool *pool, const PlanOptions *options, PlanTime later, const PlanExcess *excess)
+changes(const PlanResult *result)
+{
+	int32_t i;
+
+	for (i = 0; i < result->count; i++)
+		if (result->decisions[i].action != PLAN_NONE)
+			return true;
+	return false;
+}
+
+/* Nothing is changed, and the same is said about it. */
+static bool
+same_words(const PlanPool *pool, PlanTime now, const PlanResult *plan)
+{
+	PlanOptions options = { 0 };
+	PlanLimits limits = { 0 };
+	PlanResult result;
+	bool same;
+	int32_t i;
+
+	options.now = now;
+	options.at_renewal = true;
+	spinpanel_plan_customer(pool, 1, &limits, &options, &result);
+	same = !result.out_of_memory && result.count == plan->count && !changes(&result);
+	for (i = 0; same && i < plan->count; i++)
+		same = strcmp(result.decisions[i].reason, plan->decisions[i].reason) == 0;
+	spinpanel_plan_free(&result);
+	return same;
+}
+
+static bool
+same_at(const PlanPool *pool, const PlanOptions *options, PlanTime later, const PlanExcess *excess,
+		const PlanResult *plan)
 {
 	PlanTime now = options->now;
 	PlanPool then = *pool;
@@ -121,6 +155,8 @@ same_at(const PlanPool *pool, const PlanOptions *options, PlanTime later, const 
 
 	if (pool->known_since == now)
 		then.known_since = later;
+	if (!changes(plan) && !same_words(&then, later, plan))
+		return false;
 	if ((blocked == NULL || spinpanel_plan_softens(pool, now, blocked)) &&
 		!same_choice(pool, &then, now, later, false, blocked != NULL))
 		return false;
@@ -148,15 +184,15 @@ spinpanel_plan_excess_holds(const PlanPool *pool, const PlanOptions *options, Pl
 
 	spinpanel_plan_excess(pool, options, &excess);
 	spinpanel_plan_customer(pool, 1, &limits, options, &result);
-	*nothing_to_do = result.count == 0 && !result.out_of_memory;
+	*nothing_to_do = !changes(&result);
 	if (result.out_of_memory)
 		*until = now;
-	spinpanel_plan_free(&result);
 
-	while (*until > now && !same_at(pool, options, *until - 1, &excess))
+	while (*until > now && !same_at(pool, options, *until - 1, &excess, &result))
 	{
 		PlanTime half = *until == PLAN_NEVER ? sum(now, 800 * PLAN_DAY) : now + (*until - now) / 2;
 
 		*until = half - now < WORTH_KEEPING ? now : half;
 	}
+	spinpanel_plan_free(&result);
 }

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -47,6 +48,12 @@ typedef struct Listing
 	TimestampTz now; /* the moment to plan for */
 	TimestampTz read_now; /* against which the age of data is judged */
 	bool named; /* one customer was asked for, by name */
+	/* plan_adjustment(): the row being made, and where its columns are */
+	int *places;
+	Datum *values;
+	bool *nulls;
+	Datum planned;
+	Datum none;
 } Listing;
 
 typedef void (*ShowFunction)(Listing *listing, const SpinpanelPools *customer);
@@ -163,33 +170,76 @@ spinpanel_excess_seats(PG_FUNCTION_ARGS)
 /* ---- plan_adjustment() -------------------------------------------------------------------- */
 
 /*
- * A row of the table adjustment, by the names of its columns: a later version
- * may have more of them.
+ * The columns of table adjustment that are filled, by their names: a later
+ * version may have more of them.
  */
-typedef struct AdjustmentRow
+enum
 {
-	TupleDesc desc;
-	Datum *values;
-	bool *nulls;
-} AdjustmentRow;
+	PLAN_CUSTOMER_ID,
+	PLAN_SKU_ID,
+	PLAN_ACCOUNT_ID,
+	PLAN_SUBSCRIPTION_ID,
+	PLAN_ACTION,
+	PLAN_RULE,
+	PLAN_FROM,
+	PLAN_TO,
+	PLAN_SEATS,
+	PLAN_COUNTED,
+	PLAN_EFFECTIVE_ON,
+	PLAN_REASON,
+	PLAN_STATUS,
+	PLAN_MERGE,
+	PLAN_APPROVED,
+	PLAN_CREATED_AT,
+	PLAN_COLUMNS
+};
+
+static const char *const plan_columns[PLAN_COLUMNS] = {
+	"customer_id",   "sku_id",      "account_id", "subscription_id", "action",       "rule",
+	"from_quantity", "to_quantity", "seats",      "counted",         "effective_on", "reason",
+	"status",        "merge",       "approved",   "created_at"
+};
 
 static void
-set_column(AdjustmentRow *row, const char *name, Datum value)
+find_columns(Listing *listing)
 {
+	TupleDesc desc = listing->rsinfo->setDesc;
 	int i;
 
-	for (i = 0; i < row->desc->natts; i++)
+	listing->places = palloc(sizeof(int) * PLAN_COLUMNS);
+	listing->values = palloc(sizeof(Datum) * desc->natts);
+	listing->nulls = palloc(sizeof(bool) * desc->natts);
+	for (i = 0; i < PLAN_COLUMNS; i++)
 	{
-		Form_pg_attribute attribute = TupleDescAttr(row->desc, i);
-
-		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
-		{
-			row->values[i] = value;
-			row->nulls[i] = false;
-			return;
-		}
+		listing->places[i] = SPI_fnumber(desc, plan_columns[i]) - 1;
+		if (listing->places[i] < 0)
+			elog(ERROR, "table adjustment has no column \"%s\"", plan_columns[i]);
 	}
-	elog(ERROR, "table adjustment has no column \"%s\"", name);
+}
+
+static void
+set_column(Listing *listing, int column, Datum value)
+{
+	listing->values[listing->places[column]] = value;
+	listing->nulls[listing->places[column]] = false;
+}
+
+static void
+begin_row(Listing *listing)
+{
+	memset(listing->nulls, true, sizeof(bool) * listing->rsinfo->setDesc->natts);
+
+	/* No run, no id: nothing is written down. */
+	set_column(listing, PLAN_STATUS, listing->planned);
+	set_column(listing, PLAN_APPROVED, BoolGetDatum(false));
+	set_column(listing, PLAN_CREATED_AT, TimestampTzGetDatum(listing->now));
+}
+
+static void
+end_row(Listing *listing)
+{
+	tuplestore_putvalues(listing->rsinfo->setResult, listing->rsinfo->setDesc, listing->values,
+						 listing->nulls);
 }
 
 static DateADT
@@ -201,44 +251,54 @@ date_of(PlanTime moment)
 static void
 put_decision(Listing *listing, const SpinpanelPools *customer, const PlanDecision *d)
 {
-	AdjustmentRow row;
 	bool none = d->action == PLAN_NONE;
-	int columns = listing->rsinfo->setDesc->natts;
 
-	row.desc = listing->rsinfo->setDesc;
-	row.values = palloc0(sizeof(Datum) * columns);
-	row.nulls = palloc(sizeof(bool) * columns);
-	memset(row.nulls, true, sizeof(bool) * columns);
-
-	/* No run, no id: nothing is written down. */
-	set_column(&row, "customer_id", UUIDPGetDatum(&customer->customer_id));
+	begin_row(listing);
+	set_column(listing, PLAN_CUSTOMER_ID, UUIDPGetDatum(&customer->customer_id));
 	if (d->pool >= 0 && !customer->unmapped[d->pool])
-		set_column(&row, "sku_id", UUIDPGetDatum(&customer->sku_ids[d->pool]));
-	set_column(&row, "action", CStringGetTextDatum(spinpanel_plan_action_name(d->action)));
+		set_column(listing, PLAN_SKU_ID, UUIDPGetDatum(&customer->sku_ids[d->pool]));
+	set_column(listing, PLAN_ACTION, CStringGetTextDatum(spinpanel_plan_action_name(d->action)));
 	if (d->rule != 0)
-		set_column(&row, "rule", Int32GetDatum(d->rule));
+		set_column(listing, PLAN_RULE, Int32GetDatum(d->rule));
 	if (!none)
 	{
-		set_column(&row, "account_id",
+		set_column(listing, PLAN_ACCOUNT_ID,
 				   Int32GetDatum(customer->pools[d->pool].subscriptions[d->subscription].account));
-		set_column(&row, "subscription_id",
+		set_column(listing, PLAN_SUBSCRIPTION_ID,
 				   UUIDPGetDatum(&customer->subscription_ids[d->pool][d->subscription]));
-		set_column(&row, "from_quantity", Int32GetDatum(d->from_quantity));
-		set_column(&row, "to_quantity", Int32GetDatum(d->to_quantity));
+		set_column(listing, PLAN_FROM, Int32GetDatum(d->from_quantity));
+		set_column(listing, PLAN_TO, Int32GetDatum(d->to_quantity));
 		if (d->effective != PLAN_NEVER)
-			set_column(&row, "effective_on", DateADTGetDatum(date_of(d->effective)));
+			set_column(listing, PLAN_EFFECTIVE_ON, DateADTGetDatum(date_of(d->effective)));
 	}
-	set_column(&row, "seats", Int32GetDatum(d->seats));
-	set_column(&row, "counted", Int32GetDatum(d->counted));
-	set_column(&row, "reason",
+	set_column(listing, PLAN_SEATS, Int32GetDatum(d->seats));
+	set_column(listing, PLAN_COUNTED, Int32GetDatum(d->counted));
+	set_column(listing, PLAN_REASON,
 			   PointerGetDatum(cstring_to_text(
 				   d->needs_approval ? psprintf("%s; waits for approval", d->reason) : d->reason)));
-	set_column(&row, "status", CStringGetTextDatum("planned"));
 	if (d->merge != 0)
-		set_column(&row, "merge", Int32GetDatum(d->merge));
-	set_column(&row, "approved", BoolGetDatum(false));
-	set_column(&row, "created_at", TimestampTzGetDatum(listing->now));
-	tuplestore_putvalues(listing->rsinfo->setResult, row.desc, row.values, row.nulls);
+		set_column(listing, PLAN_MERGE, Int32GetDatum(d->merge));
+	end_row(listing);
+}
+
+/* What is kept of a plan that changes nothing: rows of action "none" */
+static void
+show_unmoved(TupleTableSlot *slot, bool stale, void *arg)
+{
+	Listing *listing = arg;
+
+	slot_getallattrs(slot);
+	begin_row(listing);
+	set_column(listing, PLAN_CUSTOMER_ID, slot->tts_values[UNMOVED_CUSTOMER_ID]);
+	if (!slot->tts_isnull[UNMOVED_SKU_ID])
+		set_column(listing, PLAN_SKU_ID, slot->tts_values[UNMOVED_SKU_ID]);
+	set_column(listing, PLAN_ACTION, listing->none);
+	if (DatumGetInt32(slot->tts_values[UNMOVED_RULE]) != 0)
+		set_column(listing, PLAN_RULE, slot->tts_values[UNMOVED_RULE]);
+	set_column(listing, PLAN_SEATS, Int32GetDatum(0));
+	set_column(listing, PLAN_COUNTED, Int32GetDatum(0));
+	set_column(listing, PLAN_REASON, slot->tts_values[UNMOVED_REASON]);
+	end_row(listing);
 }
 
 static void
@@ -328,13 +388,17 @@ spinpanel_plan_adjustment(PG_FUNCTION_ARGS)
 	 * extension's now, which may be ahead of it.
 	 */
 	listing.now = as_of == GetCurrentTransactionStartTimestamp() ? listing.read_now : as_of;
+	find_columns(&listing);
+	listing.planned = CStringGetTextDatum("planned");
+	listing.none = CStringGetTextDatum(spinpanel_plan_action_name(PLAN_NONE));
 	listing.named = spinpanel_name_customer(customer, true, "customer", &one);
 	if (listing.named)
 		show_batch(&listing, &one, 1, show_plan);
 	else
 	{
-		pg_uuid_t *ids;
-		int count = spinpanel_pool_excess_adjusting(listing.now, &ids);
+		int count;
+		pg_uuid_t *ids = spinpanel_pool_excess_unmoved(listing.now, listing.read_now, show_unmoved,
+													   &listing, &count);
 
 		show_customers(&listing, ids, count, show_plan);
 	}

@@ -1,8 +1,9 @@
 /*
  * pool_excess.c
  *
- * Tables pool_excess, customer_excess and excess_void: what excess_seats()
- * shows of each pool, kept from the plan.  It must never show anything else
+ * Tables pool_excess, pool_unmoved, customer_excess and excess_void: what
+ * excess_seats() shows of each pool, and what a run says that changes nothing,
+ * kept from the plan.  It must never show anything else
  * than the planner would at that moment: what may have changed since is
  * planned afresh by whoever reads.
  *
@@ -260,162 +261,240 @@ kept_row(const SpinpanelPools *customer, int32 i, TimestampTz now, Datum *values
 
 /* ---- keeping ------------------------------------------------------------------------------- */
 
-static const Oid column_types[EXCESS_KEPT_COLUMNS] = { UUIDOID,        TEXTOID, UUIDOID, TEXTOID,
+/* A table with some rows per customer, of which the changed ones are written. */
+typedef struct Shape
+{
+	int columns;
+	const Oid *types;
+	int key; /* a row of the same value there is replaced */
+	StateQuery select; /* position, ctid, columns */
+	StateQuery insert;
+	StateQuery update; /* ctid comes last */
+	StateQuery delete;
+} Shape;
+
+#define MOST_COLUMNS EXCESS_KEPT_COLUMNS
+
+static const Oid figure_types[EXCESS_KEPT_COLUMNS] = { UUIDOID,        TEXTOID, UUIDOID, TEXTOID,
 													   INT4OID,        INT4OID, INT4OID, INT4OID,
 													   INT4OID,        INT4OID, INT4OID, INT4OID,
 													   TIMESTAMPTZOID, TEXTOID, TEXTOID };
 
-typedef struct Kept
+static Shape figures = {
+	EXCESS_KEPT_COLUMNS,
+	figure_types,
+	EXCESS_SKU_ID,
+	{ "SELECT c.position::int, p.ctid, p.customer_id, p.customer_name, p.sku_id, p.part_number, p.owned_seats,"
+	  " p.foreign_seats, p.consumed_seats, p.waiting_seats, p.spare_seats, p.excess_seats, p.reducible_now,"
+	  " p.reducible_at_renewal, p.next_renewal, p.blocked_by, p.blocked_when_stale"
+	  " FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
+	  " JOIN spinpanel.pool_excess p ON p.customer_id = c.customer_id ORDER BY c.position",
+	  "Au", NULL },
+	{ "INSERT INTO spinpanel.pool_excess (customer_id, customer_name, sku_id, part_number, owned_seats, foreign_seats,"
+	  " consumed_seats, waiting_seats, spare_seats, excess_seats, reducible_now, reducible_at_renewal, next_renewal,"
+	  " blocked_by, blocked_when_stale) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+	  "ututiiiiiiiiTtt", NULL },
+	{ "UPDATE spinpanel.pool_excess SET customer_name = $2, sku_id = $3, part_number = $4, owned_seats = $5,"
+	  " foreign_seats = $6, consumed_seats = $7, waiting_seats = $8, spare_seats = $9, excess_seats = $10,"
+	  " reducible_now = $11, reducible_at_renewal = $12, next_renewal = $13, blocked_by = $14, blocked_when_stale = $15"
+	  " WHERE ctid = $16 AND customer_id = $1",
+	  "ututiiiiiiiiTttc", NULL },
+	{ "DELETE FROM spinpanel.pool_excess WHERE ctid = $1", "c", NULL }
+};
+
+static const Oid unmoved_types[UNMOVED_COLUMNS] = { UUIDOID, UUIDOID, INT4OID, TEXTOID };
+
+static Shape unmoved = {
+	UNMOVED_COLUMNS,
+	unmoved_types,
+	UNMOVED_SKU_ID,
+	{ "SELECT c.position::int, p.ctid, p.customer_id, p.sku_id, p.rule, p.reason"
+	  " FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
+	  " JOIN spinpanel.pool_unmoved p ON p.customer_id = c.customer_id ORDER BY c.position",
+	  "Au", NULL },
+	{ "INSERT INTO spinpanel.pool_unmoved (customer_id, sku_id, rule, reason) VALUES ($1, $2, $3, $4)",
+	  "uuit", NULL },
+	{ "UPDATE spinpanel.pool_unmoved SET sku_id = $2, rule = $3, reason = $4 WHERE ctid = $5 AND customer_id = $1",
+	  "uuitc", NULL },
+	{ "DELETE FROM spinpanel.pool_unmoved WHERE ctid = $1", "c", NULL }
+};
+
+/* A row that is there, or is to be. */
+typedef struct Row
 {
 	ItemPointerData place;
-	bool used;
-	Datum values[EXCESS_KEPT_COLUMNS];
-	bool nulls[EXCESS_KEPT_COLUMNS];
-} Kept;
+	bool used; /* there: it stays or is replaced; to be: it is there */
+	Datum values[MOST_COLUMNS];
+	bool nulls[MOST_COLUMNS];
+} Row;
 
-typedef struct KeptCustomer
+typedef struct Rows
 {
-	bool known;
-	TimestampTz from;
-	TimestampTz until;
-	bool nothing;
-	Kept *rows;
+	Row *rows;
 	int count;
-} KeptCustomer;
+} Rows;
 
 static bool
-same_values(const Kept *kept, const Datum *values, const bool *nulls, int first, int last)
+same_values(const Shape *shape, const Row *a, const Row *b, int first, int last)
 {
 	int i;
 
 	for (i = first; i <= last; i++)
 	{
-		int16 length = column_types[i] == UUIDOID   ? UUID_LEN
-					   : column_types[i] == TEXTOID ? -1
-					   : column_types[i] == INT4OID ? 4
-													: 8;
+		int16 length;
+		bool by_value;
 
-		if (kept->nulls[i] != nulls[i])
+		if (a->nulls[i] != b->nulls[i])
 			return false;
-		if (!nulls[i] && !datum_image_eq(kept->values[i], values[i],
-										 column_types[i] == INT4OID ||
-											 (column_types[i] == TIMESTAMPTZOID && FLOAT8PASSBYVAL),
-										 length))
+		get_typlenbyval(shape->types[i], &length, &by_value);
+		if (!a->nulls[i] && !datum_image_eq(a->values[i], b->values[i], by_value, length))
 			return false;
 	}
 	return true;
 }
 
-static KeptCustomer *
-load_kept(const StateArg *ids, int count)
+/* Those that are there, by customer */
+static Rows *
+load_rows(Shape *shape, const StateArg *ids, int count)
 {
-	static StateQuery customers = {
-		"SELECT c.position::int, x.holds_from, x.holds_until, x.nothing_to_do"
+	Rows *customers = palloc0(sizeof(Rows) * (count + 1));
+	uint64 rows = spinpanel_state_run(&shape->select, ids, 0);
+	Row *all = palloc0(sizeof(Row) * (rows + 1));
+	uint64 row;
+
+	for (row = 0; row < rows; row++)
+	{
+		Rows *customer = &customers[spinpanel_row_int(row, 1) - 1];
+		bool isnull;
+		int i;
+
+		if (customer->rows == NULL)
+			customer->rows = &all[row];
+		customer->count++;
+		all[row].place = *(ItemPointer) DatumGetPointer(
+			SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2, &isnull));
+		for (i = 0; i < shape->columns; i++)
+			all[row].values[i] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+											   i + 3, &all[row].nulls[i]);
+	}
+	return customers;
+}
+
+static void
+write_row(Shape *shape, StateQuery *query, const Row *row, const Row *instead)
+{
+	StateArg args[MOST_COLUMNS + 1];
+	int i;
+
+	for (i = 0; i < shape->columns; i++)
+	{
+		args[i].value = row->values[i];
+		args[i].isnull = row->nulls[i];
+	}
+	args[i] = spinpanel_arg_datum(PointerGetDatum(instead != NULL ? &instead->place : NULL));
+	spinpanel_state_run(query, args, 0);
+}
+
+/* Makes the rows of a customer be these; true: something was written. */
+static bool
+replace_rows(Shape *shape, Rows *there, Rows *wanted)
+{
+	bool changed = false;
+	int i;
+	int j;
+
+	for (i = 0; i < wanted->count; i++)
+		for (j = 0; j < there->count && !wanted->rows[i].used; j++)
+			if (!there->rows[j].used &&
+				same_values(shape, &there->rows[j], &wanted->rows[i], 0, shape->columns - 1))
+				there->rows[j].used = wanted->rows[i].used = true;
+	for (i = 0; i < wanted->count; i++)
+	{
+		Row *instead = NULL;
+
+		if (wanted->rows[i].used)
+			continue;
+		for (j = 0; j < there->count && instead == NULL; j++)
+			if (!there->rows[j].used &&
+				same_values(shape, &there->rows[j], &wanted->rows[i], shape->key, shape->key))
+				instead = &there->rows[j];
+		if (instead != NULL)
+			instead->used = true;
+		write_row(shape, instead != NULL ? &shape->update : &shape->insert, &wanted->rows[i],
+				  instead);
+		changed = true;
+	}
+	for (j = 0; j < there->count; j++)
+	{
+		StateArg args[1];
+
+		if (there->rows[j].used)
+			continue;
+		args[0] = spinpanel_arg_datum(PointerGetDatum(&there->rows[j].place));
+		spinpanel_state_run(&shape->delete, args, 0);
+		changed = true;
+	}
+	return changed;
+}
+
+/* What is known of a customer as a whole */
+typedef struct Whole
+{
+	bool known;
+	TimestampTz from;
+	TimestampTz until;
+	bool nothing_to_do;
+	bool written_down;
+} Whole;
+
+static Whole *
+load_wholes(const StateArg *ids, int count)
+{
+	static StateQuery select = {
+		"SELECT c.position::int, x.holds_from, x.holds_until, x.nothing_to_do, x.written_down"
 		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.customer_excess x ON x.customer_id = c.customer_id",
 		"Au", NULL
 	};
-	static StateQuery pools = {
-		"SELECT c.position::int, p.ctid, p.customer_id, p.customer_name, p.sku_id, p.part_number, p.owned_seats,"
-		" p.foreign_seats, p.consumed_seats, p.waiting_seats, p.spare_seats, p.excess_seats, p.reducible_now,"
-		" p.reducible_at_renewal, p.next_renewal, p.blocked_by, p.blocked_when_stale"
-		" FROM unnest($1) WITH ORDINALITY AS c (customer_id, position)"
-		" JOIN spinpanel.pool_excess p ON p.customer_id = c.customer_id ORDER BY c.position",
-		"Au", NULL
-	};
-	KeptCustomer *kept = palloc0(sizeof(KeptCustomer) * (count + 1));
-	Kept *all;
-	uint64 rows;
+	Whole *wholes = palloc0(sizeof(Whole) * (count + 1));
+	uint64 rows = spinpanel_state_run(&select, ids, 0);
 	uint64 row;
 
-	rows = spinpanel_state_run(&customers, ids, 0);
 	for (row = 0; row < rows; row++)
 	{
-		KeptCustomer *k = &kept[spinpanel_row_int(row, 1) - 1];
+		Whole *whole = &wholes[spinpanel_row_int(row, 1) - 1];
 
-		k->known = true;
-		k->from = spinpanel_row_time(row, 2, DT_NOBEGIN);
-		k->until = spinpanel_row_time(row, 3, DT_NOBEGIN);
-		k->nothing = spinpanel_row_bool(row, 4);
+		whole->known = true;
+		whole->from = spinpanel_row_time(row, 2, DT_NOBEGIN);
+		whole->until = spinpanel_row_time(row, 3, DT_NOBEGIN);
+		whole->nothing_to_do = spinpanel_row_bool(row, 4);
+		whole->written_down = spinpanel_row_bool(row, 5);
 	}
-	rows = spinpanel_state_run(&pools, ids, 0);
-	all = palloc0(sizeof(Kept) * (rows + 1));
-	for (row = 0; row < rows; row++)
-	{
-		KeptCustomer *k = &kept[spinpanel_row_int(row, 1) - 1];
-		bool isnull;
-		int i;
-
-		if (k->rows == NULL)
-			k->rows = &all[row];
-		k->count++;
-		all[row].place = *(ItemPointer) DatumGetPointer(
-			SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 2, &isnull));
-		for (i = 0; i < EXCESS_KEPT_COLUMNS; i++)
-			all[row].values[i] = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-											   i + 3, &all[row].nulls[i]);
-	}
-	return kept;
+	return wholes;
 }
 
 static void
-write_row(const Kept *instead, const Datum *values, const bool *nulls)
-{
-	static StateQuery insert = {
-		"INSERT INTO spinpanel.pool_excess (customer_id, customer_name, sku_id, part_number, owned_seats, foreign_seats,"
-		" consumed_seats, waiting_seats, spare_seats, excess_seats, reducible_now, reducible_at_renewal, next_renewal,"
-		" blocked_by, blocked_when_stale) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-		"ututiiiiiiiiTtt", NULL
-	};
-	static StateQuery update = {
-		"UPDATE spinpanel.pool_excess SET customer_name = $2, sku_id = $3, part_number = $4, owned_seats = $5,"
-		" foreign_seats = $6, consumed_seats = $7, waiting_seats = $8, spare_seats = $9, excess_seats = $10,"
-		" reducible_now = $11, reducible_at_renewal = $12, next_renewal = $13, blocked_by = $14, blocked_when_stale = $15"
-		" WHERE ctid = $16 AND customer_id = $1",
-		"ututiiiiiiiiTttc", NULL
-	};
-	StateArg args[EXCESS_KEPT_COLUMNS + 1];
-	int i;
-
-	for (i = 0; i < EXCESS_KEPT_COLUMNS; i++)
-	{
-		args[i].value = values[i];
-		args[i].isnull = nulls[i];
-	}
-	args[i] = spinpanel_arg_datum(PointerGetDatum(instead != NULL ? &instead->place : NULL));
-	spinpanel_state_run(instead != NULL ? &update : &insert, args, 0);
-}
-
-static void
-delete_row(const Kept *kept)
-{
-	static StateQuery delete = { "DELETE FROM spinpanel.pool_excess WHERE ctid = $1", "c", NULL };
-	StateArg args[1];
-
-	args[0] = spinpanel_arg_datum(PointerGetDatum(&kept->place));
-	spinpanel_state_run(&delete, args, 0);
-}
-
-static void
-write_customer(const pg_uuid_t *customer_id, TimestampTz from, TimestampTz until, bool nothing)
+write_whole(const pg_uuid_t *customer_id, const Whole *whole)
 {
 	static StateQuery upsert = {
-		"INSERT INTO spinpanel.customer_excess (customer_id, holds_from, holds_until, nothing_to_do) VALUES ($1, $2, $3, $4)"
+		"INSERT INTO spinpanel.customer_excess (customer_id, holds_from, holds_until, nothing_to_do, written_down)"
+		" VALUES ($1, $2, $3, $4, $5)"
 		" ON CONFLICT (customer_id) DO UPDATE SET holds_from = excluded.holds_from, holds_until = excluded.holds_until,"
-		" nothing_to_do = excluded.nothing_to_do",
-		"uTTb", NULL
+		" nothing_to_do = excluded.nothing_to_do, written_down = excluded.written_down",
+		"uTTbb", NULL
 	};
-	StateArg args[4];
+	StateArg args[5];
 
 	args[0] = spinpanel_arg_uuid(customer_id);
-	args[1] = spinpanel_arg_time(from);
-	args[2] = spinpanel_arg_time(until);
-	args[3] = spinpanel_arg_bool(nothing);
+	args[1] = spinpanel_arg_time(whole->from);
+	args[2] = spinpanel_arg_time(whole->until);
+	args[3] = spinpanel_arg_bool(whole->nothing_to_do);
+	args[4] = spinpanel_arg_bool(whole->written_down);
 	spinpanel_state_run(&upsert, args, 0);
 }
 
 static void
-forget_customer(const pg_uuid_t *customer_id)
+forget_whole(const pg_uuid_t *customer_id)
 {
 	static StateQuery delete = { "DELETE FROM spinpanel.customer_excess WHERE customer_id = $1",
 								 "u", NULL };
@@ -426,106 +505,135 @@ forget_customer(const pg_uuid_t *customer_id)
 }
 
 /* Until when do the rows hold, if nothing but time goes on?  DT_NOBEGIN: not at all. */
-static TimestampTz
-holds_until(const SpinpanelPools *customer, TimestampTz now, bool *nothing)
+static void
+look_ahead(const SpinpanelPools *customer, TimestampTz now, Whole *whole)
 {
-	TimestampTz until = DT_NOEND;
 	PlanOptions options;
 	int32 i;
 
 	options_at(&options, now);
-	*nothing = true;
+	whole->from = now;
+	whole->until = DT_NOEND;
+	whole->nothing_to_do = true;
 	for (i = 0; i < customer->pool_count; i++)
 	{
 		PlanPool pool = customer->pools[i];
-		PlanTime pool_until = customer->holds_until[i];
-		bool pool_nothing = true;
+		PlanTime until = customer->holds_until[i];
+		bool nothing_to_do = true;
 
 		/* The age of data is judged on reading. */
 		pool.read_at = now;
 		pool.max_age = PLAN_NEVER;
-		if (pool_until > now)
-			spinpanel_plan_excess_holds(&pool, &options, &pool_until, &pool_nothing);
-		if (pool_until <= now)
+		if (until > now)
+			spinpanel_plan_excess_holds(&pool, &options, &until, &nothing_to_do);
+		if (until <= now)
 		{
-			*nothing = false;
-			return DT_NOBEGIN;
+			whole->nothing_to_do = false;
+			whole->until = DT_NOBEGIN;
+			return;
 		}
-		until = Min(until, pool_until);
-		*nothing = *nothing && pool_nothing;
+		whole->until = Min(whole->until, until);
+		whole->nothing_to_do = whole->nothing_to_do && nothing_to_do;
 	}
-	return until;
+}
+
+static void
+figures_of(const SpinpanelPools *customer, TimestampTz now, Rows *wanted)
+{
+	int32 i;
+
+	wanted->rows = palloc0(sizeof(Row) * (customer->pool_count + 1));
+	wanted->count = customer->pool_count;
+	for (i = 0; i < customer->pool_count; i++)
+		kept_row(customer, i, now, wanted->rows[i].values, wanted->rows[i].nulls);
+}
+
+/* What a run would say that changes nothing */
+static void
+reasons_of(const SpinpanelPools *customer, TimestampTz now, Rows *wanted)
+{
+	PlanPool *pools = palloc(sizeof(PlanPool) * (customer->pool_count + 1));
+	PlanOptions options;
+	PlanResult result;
+	int32 i;
+
+	options_at(&options, now);
+	for (i = 0; i < customer->pool_count; i++)
+	{
+		pools[i] = customer->pools[i];
+		pools[i].read_at = now;
+	}
+	wanted->rows = palloc0(sizeof(Row) * (customer->pool_count + 1));
+	spinpanel_plan_customer(pools, customer->pool_count, &customer->limits, &options, &result);
+	for (i = 0; i < result.count && i < customer->pool_count; i++)
+	{
+		const PlanDecision *d = &result.decisions[i];
+		Row *row = &wanted->rows[wanted->count++];
+
+		row->values[UNMOVED_CUSTOMER_ID] = UUIDPGetDatum(&customer->customer_id);
+		row->values[UNMOVED_SKU_ID] = UUIDPGetDatum(&customer->sku_ids[d->pool]);
+		row->nulls[UNMOVED_SKU_ID] = customer->unmapped[d->pool];
+		row->values[UNMOVED_RULE] = Int32GetDatum(d->rule);
+		row->values[UNMOVED_REASON] = PointerGetDatum(cstring_to_text(d->reason));
+	}
+	spinpanel_plan_free(&result);
 }
 
 void
-spinpanel_pool_excess_keep(const SpinpanelPools *customers, int count, TimestampTz now)
+spinpanel_pool_excess_keep(const SpinpanelPools *customers, int count, TimestampTz now,
+						   const bool *by_run)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "spinpanel kept figures",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * (count + 1));
-	KeptCustomer *kept;
+	Rows *kept_figures;
+	Rows *kept_reasons;
+	Whole *wholes;
 	StateArg args[1];
 	int i;
 
 	for (i = 0; i < count; i++)
 		ids[i] = customers[i].customer_id;
 	args[0] = id_array(ids, count);
-	kept = load_kept(args, count);
+	kept_figures = load_rows(&figures, args, count);
+	kept_reasons = load_rows(&unmoved, args, count);
+	wholes = load_wholes(args, count);
 	for (i = 0; i < count; i++)
 	{
 		const SpinpanelPools *customer = &customers[i];
-		KeptCustomer *k = &kept[i];
 		bool listed = customer->customer_name != NULL && !customer->gone;
-		int32 pools = listed ? customer->pool_count : 0;
-		Datum(*values)[EXCESS_KEPT_COLUMNS] = palloc(sizeof(*values) * (pools + 1));
-		bool(*nulls)[EXCESS_KEPT_COLUMNS] = palloc(sizeof(*nulls) * (pools + 1));
-		bool *done = palloc0(sizeof(bool) * (pools + 1));
-		TimestampTz until;
-		bool nothing;
-		bool changed = false;
-		int32 p;
-		int j;
+		Whole whole = { 0 };
+		Rows wanted = { NULL, 0 };
+		Rows reasons = { NULL, 0 };
+		bool changed;
 
-		for (p = 0; p < pools; p++)
+		if (listed)
 		{
-			kept_row(customer, p, now, values[p], nulls[p]);
-			for (j = 0; j < k->count && !done[p]; j++)
-				if (!k->rows[j].used &&
-					same_values(&k->rows[j], values[p], nulls[p], 0, EXCESS_KEPT_COLUMNS - 1))
-					k->rows[j].used = done[p] = true;
+			figures_of(customer, now, &wanted);
+			look_ahead(customer, now, &whole);
 		}
-		for (p = 0; p < pools; p++)
+		/* A run of '*' says nothing about whom it does not plan for. */
+		if (whole.nothing_to_do && customer->pool_count > 0 && customer->pools[0].adjust)
+			reasons_of(customer, now, &reasons);
+		changed = replace_rows(&figures, &kept_figures[i], &wanted);
+		whole.written_down = wholes[i].written_down;
+		if (replace_rows(&unmoved, &kept_reasons[i], &reasons))
 		{
-			Kept *instead = NULL;
-
-			if (done[p])
-				continue;
-			for (j = 0; j < k->count && instead == NULL; j++)
-				if (!k->rows[j].used &&
-					same_values(&k->rows[j], values[p], nulls[p], EXCESS_SKU_ID, EXCESS_SKU_ID))
-					instead = &k->rows[j];
-			if (instead != NULL)
-				instead->used = true;
-			write_row(instead, values[p], nulls[p]);
+			whole.written_down = false;
 			changed = true;
 		}
-		for (j = 0; j < k->count; j++)
-		{
-			if (k->rows[j].used)
-				continue;
-			delete_row(&k->rows[j]);
-			changed = true;
-		}
+		whole.written_down = whole.written_down || (by_run != NULL && by_run[i]);
 		if (!listed)
 		{
-			if (k->known)
-				forget_customer(&customer->customer_id);
+			if (wholes[i].known)
+				forget_whole(&customer->customer_id);
 			continue;
 		}
-		until = holds_until(customer, now, &nothing);
-		if (changed || !k->known || k->from > now || k->until != until || k->nothing != nothing)
-			write_customer(&customer->customer_id, now, until, nothing);
+		if (changed || !wholes[i].known || wholes[i].from > now || wholes[i].until != whole.until ||
+			wholes[i].nothing_to_do != whole.nothing_to_do ||
+			wholes[i].written_down != whole.written_down)
+			write_whole(&customer->customer_id, &whole);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
@@ -653,7 +761,7 @@ do_refresh(void *arg)
 		spinpanel_row_uuid(row, 1, &ids[row]);
 	spinpanel_pool_excess_begin(ids, (int) rows);
 	spinpanel_pool_excess_keep(spinpanel_plan_input_load_fresh(ids, (int) rows, now), (int) rows,
-							   now);
+							   now, NULL);
 }
 
 bool
@@ -678,6 +786,7 @@ typedef struct Special
 {
 	pg_uuid_t customer_id; /* the key */
 	bool stale; /* else planned afresh, or not listed */
+	bool afresh;
 } Special;
 
 typedef struct KeptScan
@@ -760,14 +869,17 @@ select_now(const char *sql, TimestampTz now, DestReceiver *receiver)
 	return SPI_processed;
 }
 
-static void
+static Special *
 enter(KeptScan *scan, const pg_uuid_t *customer_id, bool stale)
 {
 	bool found;
 	Special *special = hash_search(scan->special, customer_id, HASH_ENTER, &found);
 
+	if (!found)
+		special->afresh = false;
 	special->stale = stale && (!found || special->stale);
 	scan->any = true;
+	return special;
 }
 
 static int
@@ -776,8 +888,16 @@ compare_ids(const void *a, const void *b)
 	return memcmp(a, b, sizeof(pg_uuid_t));
 }
 
-pg_uuid_t *
-spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function, void *arg, int *count)
+/* Whom a run of '*' plans for */
+#define ADJUSTING "r.auto_license_adjustment AND r.partner_center_sync"
+
+/*
+ * Finds out whose rows are not shown as they are; columns of changed: customer,
+ * planned afresh.  plans: so is whose data is too old.
+ */
+static void
+begin_scan(KeptScan *scan, const char *changed, TimestampTz now, TimestampTz read_now, bool plans,
+		   PoolExcessFunction function, void *arg)
 {
 	/* Whose data is too old: rarely anybody's, so these are found first. */
 	static const char *const too_old =
@@ -791,6 +911,75 @@ spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function, void *a
 		"  CROSS JOIN LATERAL (SELECT z.gone_at IS NULL AND y.status <> 'disconnected' AS ours) x"
 		"  WHERE z.customer_id = o.customer_id) a"
 		" WHERE (a.subscriptions >= $1 AND a.skus >= $1) IS NOT TRUE";
+	HASHCTL control;
+	uint64 found;
+	uint64 row;
+
+	memset(scan, 0, sizeof(*scan));
+	scan->receiver.receiveSlot = take_row;
+	scan->receiver.rStartup = start_scan;
+	scan->receiver.rShutdown = end_scan;
+	scan->receiver.rDestroy = end_scan;
+	scan->receiver.mydest = DestTuplestore;
+	scan->function = function;
+	scan->arg = arg;
+	memset(&control, 0, sizeof(control));
+	control.keysize = sizeof(pg_uuid_t);
+	control.entrysize = sizeof(Special);
+	control.hcxt = CurrentMemoryContext;
+	scan->special = hash_create("spinpanel customers read afresh", 1024, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+
+	found = select_now(
+		plans ? psprintf("%s AND EXISTS (SELECT FROM spinpanel.relationship r JOIN"
+						 " spinpanel.customer c ON c.customer_id = r.customer_id"
+						 " WHERE r.customer_id = o.customer_id AND c.gone_at IS NULL AND " ADJUSTING
+						 ")",
+						 too_old)
+			  : too_old,
+		read_now - (int64) spinpanel_max_data_age * USECS_PER_SEC, NULL);
+	for (row = 0; row < found; row++)
+	{
+		pg_uuid_t id;
+
+		spinpanel_row_uuid(row, 1, &id);
+		enter(scan, &id, !plans)->afresh = plans;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	found = select_now(changed, now, NULL);
+	for (row = 0; row < found; row++)
+	{
+		Special *special;
+		pg_uuid_t id;
+
+		spinpanel_row_uuid(row, 1, &id);
+		special = enter(scan, &id, false);
+		special->afresh = special->afresh || spinpanel_row_bool(row, 2);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* The customers to be planned afresh, in order */
+static pg_uuid_t *
+end_of_scan(KeptScan *scan, MemoryContext context, int *count)
+{
+	pg_uuid_t *afresh = MemoryContextAllocHuge(
+		context, sizeof(pg_uuid_t) * (hash_get_num_entries(scan->special) + 1));
+	HASH_SEQ_STATUS status;
+	Special *special;
+
+	*count = 0;
+	hash_seq_init(&status, scan->special);
+	while ((special = hash_seq_search(&status)) != NULL)
+		if (special->afresh)
+			afresh[(*count)++] = special->customer_id;
+	qsort(afresh, *count, sizeof(pg_uuid_t), compare_ids);
+	return afresh;
+}
+
+pg_uuid_t *
+spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function, void *arg, int *count)
+{
 	static const char *const changed =
 		"SELECT q.customer_id, c.gone_at IS NULL AND c.customer_id IS NOT NULL"
 		" FROM (" OPEN_CUSTOMERS
@@ -803,82 +992,41 @@ spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function, void *a
 		" spare_seats, excess_seats, reducible_now, reducible_at_renewal, next_renewal, blocked_by, blocked_when_stale"
 		" FROM spinpanel.pool_excess WHERE $1 IS NOT NULL";
 	MemoryContext context = CurrentMemoryContext;
-	HASHCTL control;
 	KeptScan scan;
 	pg_uuid_t *afresh;
-	uint64 found;
-	uint64 row;
-	int n = 0;
-	int i;
 
-	memset(&scan, 0, sizeof(scan));
-	scan.receiver.receiveSlot = take_row;
-	scan.receiver.rStartup = start_scan;
-	scan.receiver.rShutdown = end_scan;
-	scan.receiver.rDestroy = end_scan;
-	scan.receiver.mydest = DestTuplestore;
-	scan.function = function;
-	scan.arg = arg;
 	SPI_connect();
-	memset(&control, 0, sizeof(control));
-	control.keysize = sizeof(pg_uuid_t);
-	control.entrysize = sizeof(Special);
-	control.hcxt = CurrentMemoryContext;
-	scan.special = hash_create("spinpanel customers read afresh", 1024, &control,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-
-	found = select_now(too_old, now - (int64) spinpanel_max_data_age * USECS_PER_SEC, NULL);
-	for (row = 0; row < found; row++)
-	{
-		pg_uuid_t id;
-
-		spinpanel_row_uuid(row, 1, &id);
-		enter(&scan, &id, true);
-	}
-	SPI_freetuptable(SPI_tuptable);
-	found = select_now(changed, now, NULL);
-	afresh = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (found + 1));
-	for (row = 0; row < found; row++)
-	{
-		pg_uuid_t id;
-
-		spinpanel_row_uuid(row, 1, &id);
-		enter(&scan, &id, false);
-		if (spinpanel_row_bool(row, 2))
-			afresh[n++] = id;
-	}
-	SPI_freetuptable(SPI_tuptable);
+	begin_scan(&scan, changed, now, now, false, function, arg);
 	(void) select_now(rows, now, &scan.receiver);
+	afresh = end_of_scan(&scan, context, count);
 	SPI_finish();
-
-	/* Several marks of one customer */
-	qsort(afresh, n, sizeof(pg_uuid_t), compare_ids);
-	*count = 0;
-	for (i = 0; i < n; i++)
-		if (i == 0 || memcmp(&afresh[i], &afresh[*count - 1], sizeof(pg_uuid_t)) != 0)
-			afresh[(*count)++] = afresh[i];
 	return afresh;
 }
 
-int
-spinpanel_pool_excess_adjusting(TimestampTz now, pg_uuid_t **customer_ids)
+pg_uuid_t *
+spinpanel_pool_excess_unmoved(TimestampTz now, TimestampTz read_now, PoolExcessFunction function,
+							  void *arg, int *count)
 {
-	static const char *const sql =
-		"SELECT r.customer_id FROM spinpanel.relationship r JOIN spinpanel.customer c ON c.customer_id = r.customer_id"
+	/* Those that a run of '*' plans for; the others have no rows. */
+	static const char *const changed =
+		"SELECT q.customer_id, c.customer_id IS NOT NULL FROM (" OPEN_CUSTOMERS ") q"
+		" LEFT JOIN (spinpanel.customer c JOIN spinpanel.relationship r ON r.customer_id = c.customer_id AND c.gone_at IS NULL"
+		"  AND " ADJUSTING ") ON c.customer_id = q.customer_id"
+		" UNION ALL SELECT c.customer_id, true FROM spinpanel.customer c"
+		" JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
 		" LEFT JOIN spinpanel.customer_excess x ON x.customer_id = c.customer_id"
-		" WHERE c.gone_at IS NULL AND r.auto_license_adjustment AND r.partner_center_sync"
-		" AND ((x.nothing_to_do AND " HOLDS(
-			"x") ") IS NOT TRUE OR r.customer_id IN (" OPEN_CUSTOMERS "))"
-				 " ORDER BY r.customer_id";
+		" WHERE c.gone_at IS NULL AND " ADJUSTING
+		" AND (x.nothing_to_do AND " HOLDS("x") ") IS NOT TRUE";
+	static const char *const rows =
+		"SELECT customer_id, sku_id, rule, reason FROM spinpanel.pool_unmoved WHERE $1 IS NOT NULL";
 	MemoryContext context = CurrentMemoryContext;
-	uint64 rows;
-	uint64 row;
+	KeptScan scan;
+	pg_uuid_t *afresh;
 
 	SPI_connect();
-	rows = select_now(sql, now, NULL);
-	*customer_ids = MemoryContextAllocHuge(context, sizeof(pg_uuid_t) * (rows + 1));
-	for (row = 0; row < rows; row++)
-		spinpanel_row_uuid(row, 1, &(*customer_ids)[row]);
+	begin_scan(&scan, changed, now, read_now, true, function, arg);
+	(void) select_now(rows, now, &scan.receiver);
+	afresh = end_of_scan(&scan, context, count);
 	SPI_finish();
-	return (int) rows;
+	return afresh;
 }

@@ -33,12 +33,16 @@ extern void spinpanel_pool_excess_mark(TupleDesc desc, HeapTuple tuple);
  */
 extern void spinpanel_pool_excess_begin(const pg_uuid_t *customer_ids, int count);
 
-/* What the plan of now says of these customers; rows that are so already are not written. */
-extern void spinpanel_pool_excess_keep(const SpinpanelPools *customers, int count, TimestampTz now);
+/*
+ * What the plan of now says of these customers; rows that are so already are
+ * not written.  by_run, beside them: it is put on record, too; NULL: of none.
+ */
+extern void spinpanel_pool_excess_keep(const SpinpanelPools *customers, int count, TimestampTz now,
+									   const bool *by_run);
 
 /*
- * Of which of these customers is it known, without planning, that a run has
- * nothing to decide or to explain?
+ * Of which of these customers is it known, without planning, that a run would
+ * change nothing, and say nothing that is not on record?
  */
 extern void spinpanel_pool_excess_idle(const pg_uuid_t *customer_ids, int count, TimestampTz now,
 									   bool *idle);
@@ -87,10 +91,21 @@ typedef void (*PoolExcessFunction)(TupleTableSlot *slot, bool stale, void *arg);
 extern pg_uuid_t *spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function,
 											 void *arg, int *count);
 
+/* Columns of the rows that the next one hands on */
+enum
+{
+	UNMOVED_CUSTOMER_ID,
+	UNMOVED_SKU_ID,
+	UNMOVED_RULE,
+	UNMOVED_REASON,
+	UNMOVED_COLUMNS
+};
+
 /*
- * The customers for whom a run of '*' would plan at that moment, but for those
- * of whom it is known that it has nothing to do.
+ * The same for what a run of '*' says where it changes nothing.  Returns the
+ * customers that it has to plan for, those whose data is too old among them.
  */
-extern int spinpanel_pool_excess_adjusting(TimestampTz now, pg_uuid_t **customer_ids);
+extern pg_uuid_t *spinpanel_pool_excess_unmoved(TimestampTz now, TimestampTz read_now,
+												PoolExcessFunction function, void *arg, int *count);
 
 #endif /* SPINPANEL_POOL_EXCESS_H */

@@ -278,6 +278,7 @@ finish(Turn **finished, int count)
 	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * count);
 	bool *wanted = palloc(sizeof(bool) * count);
 	bool *idle = palloc(sizeof(bool) * count);
+	bool *on_record = palloc(sizeof(bool) * count);
 	int planning = 0;
 	int candidate = 0;
 	int i;
@@ -297,7 +298,7 @@ finish(Turn **finished, int count)
 	if (planning == 0)
 		return;
 
-	/* Most have nothing unused, and nothing has changed since that was found. */
+	/* For most of them a run has nothing to do, and nothing has changed since that was found. */
 	spinpanel_pool_excess_idle(ids, planning, now, idle);
 	planning = 0;
 	for (i = 0; i < count; i++)
@@ -313,9 +314,12 @@ finish(Turn **finished, int count)
 
 		spinpanel_pool_excess_begin(ids, planning);
 		pools = spinpanel_plan_input_load_fresh(ids, planning, now);
-		spinpanel_pool_excess_keep(pools, planning, now);
 		for (i = 0; i < planning; i++)
+		{
 			plan_customer(planned[i], &pools[i], now);
+			on_record[i] = !planned[i]->dry_run;
+		}
+		spinpanel_pool_excess_keep(pools, planning, now, on_record);
 	}
 }
 

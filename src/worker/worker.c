@@ -357,7 +357,7 @@ spinpanel_worker_main(Datum main_arg)
 					spinpanel_userchange_work();
 					spinpanel_order_work();
 					if (spinpanel_pool_excess_refresh())
-						next_look = now_ms() + LOOK_INTERVAL_BUSY_MS;
+						next_look = now_ms() + (was_active ? LOOK_INTERVAL_BUSY_MS : 0);
 					if (now_ms() >= next_keep)
 					{
 						spinpanel_keep_short();

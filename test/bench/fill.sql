@@ -1,13 +1,15 @@
 -- A mirror of :n customers as scenario scale:N of the emulator makes them, written by hand as if it had been read an hour
--- ago: five pools each, of which two thirds have a seat or two unused.  For test/bench/night; as a superuser.
+-- ago: five pools each, of which two thirds have a seat or two unused, and no date is near.  For test/bench/night; as a
+-- superuser.
 --
---   psql -v n=340000 -v account=1 -f fill.sql
+--   psql -v n=340000 -v account=1 [-v digests=FILE] -f fill.sql
+--
+-- FILE has lines of customer and digest (fetch's), so that a night finds the answers unchanged.
 \set ON_ERROR_STOP 1
 SET client_min_messages = warning;
 SET synchronous_commit = off;
 BEGIN;
 -- Triggers would leave five marks for each customer; one for everybody does as well.
-SET LOCAL session_replication_role = origin;
 DO $$
 DECLARE
     t record;
@@ -36,7 +38,7 @@ SELECT customer_id, :account, 'reseller', now() - interval '1 hour', now() - int
 FROM made;
 CREATE TEMP TABLE seats AS
 SELECT m.i, m.customer_id, p.n, p.product, p.part_number, p.sku_id, 5 + (m.i + p.n) % 7 AS quantity, 5 + (m.i + p.n) % 7 - (m.i + p.n) % 3 AS consumed,
-    date_trunc('day', now(), 'UTC') - (30 + (m.i * 13 + p.n * 41) % 300) * interval '1 day' AS started
+    date_trunc('day', now(), 'UTC') - (60 + (m.i * 13 + p.n * 41) % 200) * interval '1 day' AS started
 FROM made m CROSS JOIN part p;
 INSERT INTO spinpanel.subscription (subscription_id, account_id, customer_id, offer_id, offer_key, offer_name, friendly_name, sku_id, commerce,
     quantity, status, term_duration, billing_cycle, auto_renew, is_trial, created_at, effective_start, commitment_end, term_end,
@@ -54,6 +56,12 @@ INSERT INTO spinpanel.pool (customer_id, sku_id, owned_seats, active_units, cons
 SELECT customer_id, sku_id, quantity, quantity, consumed, true FROM seats;
 INSERT INTO spinpanel.pool_reading (customer_id, sku_id, read_at, seats, consumed)
 SELECT customer_id, sku_id, now() - interval '29 days', quantity, consumed FROM seats;
+\if :{?digests}
+CREATE TEMP TABLE digest (customer_id uuid, digest bytea);
+\set from 'COPY digest FROM ' :'digests'
+:from;
+UPDATE spinpanel.customer_account a SET subscribed_skus_hash = d.digest FROM digest d WHERE d.customer_id = a.customer_id;
+\endif
 UPDATE spinpanel.account SET customers_read_at = now() - interval '1 hour' WHERE account_id = :account;
 INSERT INTO spinpanel.excess_void DEFAULT VALUES;
 DO $$
@@ -66,4 +74,5 @@ BEGIN
 END
 $$;
 COMMIT;
+-- As after many a night: no row waits to be hinted
 VACUUM ANALYZE;
