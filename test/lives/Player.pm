@@ -239,7 +239,7 @@ sub due_queries
 	my ($self) = @_;
 	my @columns = $self->rows("SELECT c.relname AS t, a.attname AS a FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
 		. " WHERE c.relnamespace = 'spinpanel'::regnamespace AND c.relkind = 'r' AND a.atttypid = 'timestamptz'::regtype AND NOT a.attisdropped"
-		. " AND c.relname NOT IN ('subscription', 'subscription_raw', 'history', 'installation', 'credential', 'pool_reading', 'offer')"
+		. " AND c.relname NOT IN ('subscription', 'subscription_raw', 'history', 'installation', 'credential', 'pool_reading', 'pool_excess', 'customer_excess', 'offer')"
 		. " AND a.attname !~ '^(created|finished|changed|started|listed|gone|read|sent|confirmed|looked|paused|decided|connected|obtained|scheduled|provisioning|first_seen|seat_refused|settle|doubt|holders|.*_read)(_at)?\$' ORDER BY 1, 2");
 	$self->{next_due} = 'SELECT extract(epoch FROM min(t)) FROM (' . join(' UNION ALL ', map { "SELECT min($_->{a}) AS t FROM spinpanel.$_->{t}"
 		. " WHERE $_->{a} > spinpanel._now() AND $_->{a} < 'infinity'" } @columns) . ') q';
