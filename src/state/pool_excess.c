@@ -49,6 +49,7 @@
 /* Customers planned for at once by the worker, and for how long in a row */
 #define REFRESH 64
 #define REFRESH_TIME (10 * 1000) /* microseconds */
+#define REFRESH_PAUSE (200 * 1000)
 
 /* Who is in one of these states is planned afresh on reading. */
 #define OPEN_CUSTOMERS \
@@ -726,19 +727,29 @@ expand_marks(void)
 	return rows > 0;
 }
 
+/*
+ * The last customer whose mark was taken: marks that are gone, and cannot be
+ * removed as somebody's old snapshot needs them, are not waded through again.
+ */
+static pg_uuid_t refreshed;
+
+/* When there was nothing to do, it is not asked again at once. */
+static TimestampTz refresh_at = 0;
+
 static void
 do_refresh(void *arg)
 {
 	static StateQuery marks = {
 		"SELECT DISTINCT customer_id FROM (SELECT customer_id FROM spinpanel.excess_void"
-		" WHERE customer_id IS NOT NULL ORDER BY customer_id LIMIT 200) v LIMIT $1",
-		"i", NULL
+		" WHERE customer_id > $2 ORDER BY customer_id LIMIT 200) v ORDER BY customer_id LIMIT $1",
+		"iu", NULL
 	};
 	static StateQuery over = {
 		"SELECT customer_id FROM spinpanel.customer_excess WHERE holds_until > '-infinity' AND holds_until <= $2"
 		" ORDER BY holds_until LIMIT $1",
 		"iT", NULL
 	};
+	static const pg_uuid_t nobody;
 	bool *more = arg;
 	TimestampTz now = spinpanel_now();
 	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * REFRESH);
@@ -750,11 +761,22 @@ do_refresh(void *arg)
 	if (expand_marks())
 		return;
 	args[0] = spinpanel_arg_int(REFRESH);
-	args[1] = spinpanel_arg_time(now);
+	args[1] = spinpanel_arg_uuid(&refreshed);
 	rows = spinpanel_state_run(&marks, args, 0);
-	if (rows == 0)
+	if (rows == 0 && memcmp(&refreshed, &nobody, sizeof(nobody)) != 0)
+	{
+		/* From the first one on */
+		memset(&refreshed, 0, sizeof(refreshed));
+		return;
+	}
+	if (rows > 0)
+		spinpanel_row_uuid(rows - 1, 1, &refreshed);
+	else
+	{
+		args[1] = spinpanel_arg_time(now);
 		rows = spinpanel_state_run(&over, args, 0);
-	*more = rows == REFRESH;
+		*more = rows == REFRESH;
+	}
 	if (rows == 0)
 		return;
 	for (row = 0; row < rows; row++)
@@ -767,15 +789,19 @@ do_refresh(void *arg)
 bool
 spinpanel_pool_excess_refresh(void)
 {
-	TimestampTz end = GetCurrentTimestamp() + REFRESH_TIME;
+	TimestampTz begun = GetCurrentTimestamp();
 	bool more;
 
+	if (begun < refresh_at)
+		return false;
 	do
 	{
 		more = false;
 		if (!spinpanel_unit("keeping what is unused", do_refresh, &more, UNIT_REPEATABLE))
-			return false;
-	} while (more && GetCurrentTimestamp() < end);
+			more = false;
+	} while (more && GetCurrentTimestamp() < begun + REFRESH_TIME);
+	if (!more)
+		refresh_at = GetCurrentTimestamp() + REFRESH_PAUSE;
 	return more;
 }
 
