@@ -6,7 +6,7 @@ use SpinpanelTest;
 use Test::More;
 
 my $seed = $ENV{SPINPANEL_SEED} // 20261124;
-my $steps = $ENV{SPINPANEL_STEPS} // 60;
+my $steps = $ENV{SPINPANEL_STEPS} // 25;
 srand($seed);
 diag("seed $seed") if $ENV{SPINPANEL_SEED};
 
