@@ -57,8 +57,9 @@
 	" UNION ALL SELECT customer_id FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown')" \
 	" UNION ALL SELECT customer_id FROM spinpanel.license_request WHERE waiting AND kind = 'assign'"
 
-#define HOLDS(x) \
-	"(" x ".holds_from <= $1 AND $1 < " x ".holds_until" \
+/* ... or whose row x of customer_excess does not hold at $1 */
+#define HOLDS \
+	"(x.holds_from <= $1 AND $1 < x.holds_until" \
 	" AND NOT EXISTS (SELECT FROM spinpanel.excess_void WHERE customer_id IS NULL))"
 
 /* ---- marks ------------------------------------------------------------------------------- */
@@ -646,14 +647,14 @@ spinpanel_pool_excess_idle(const pg_uuid_t *customer_ids, int count, TimestampTz
 	static StateQuery select = {
 		"SELECT c.position::int FROM unnest($2) WITH ORDINALITY AS c (customer_id, position)"
 		" JOIN spinpanel.customer_excess x ON x.customer_id = c.customer_id"
-		" WHERE x.nothing_to_do AND " HOLDS(
-			"x") " AND NOT EXISTS (SELECT FROM spinpanel.excess_void v WHERE v.customer_id = c.customer_id)"
-				 " AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = c.customer_id"
-				 "  AND o.status IN ('queued', 'sending', 'unknown'))"
-				 " AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = c.customer_id AND q.waiting)"
-				 /* a question to a person that no plan repeats is taken back */
-				 " AND NOT EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.customer_id = c.customer_id"
-				 "  AND j.status IN ('queued', 'awaiting_approval'))",
+		" WHERE x.nothing_to_do AND x.written_down AND " HOLDS
+		" AND NOT EXISTS (SELECT FROM spinpanel.excess_void v WHERE v.customer_id = c.customer_id)"
+		" AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = c.customer_id"
+		"  AND o.status IN ('queued', 'sending', 'unknown'))"
+		" AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = c.customer_id AND q.waiting)"
+		/* a question to a person that no plan repeats is taken back */
+		" AND NOT EXISTS (SELECT FROM spinpanel.adjustment j WHERE j.customer_id = c.customer_id"
+		"  AND j.status IN ('queued', 'awaiting_approval'))",
 		"TAu", NULL
 	};
 	StateArg args[2];
@@ -1012,7 +1013,7 @@ spinpanel_pool_excess_scan(TimestampTz now, PoolExcessFunction function, void *a
 		") q LEFT JOIN spinpanel.customer c ON c.customer_id = q.customer_id"
 		" UNION ALL SELECT c.customer_id, true FROM spinpanel.customer c"
 		" LEFT JOIN spinpanel.customer_excess x ON x.customer_id = c.customer_id"
-		" WHERE c.gone_at IS NULL AND (" HOLDS("x") ") IS NOT TRUE";
+		" WHERE c.gone_at IS NULL AND (" HOLDS ") IS NOT TRUE";
 	static const char *const rows =
 		"SELECT customer_id, customer_name, sku_id, part_number, owned_seats, foreign_seats, consumed_seats, waiting_seats,"
 		" spare_seats, excess_seats, reducible_now, reducible_at_renewal, next_renewal, blocked_by, blocked_when_stale"
@@ -1041,8 +1042,8 @@ spinpanel_pool_excess_unmoved(TimestampTz now, TimestampTz read_now, PoolExcessF
 		" UNION ALL SELECT c.customer_id, true FROM spinpanel.customer c"
 		" JOIN spinpanel.relationship r ON r.customer_id = c.customer_id"
 		" LEFT JOIN spinpanel.customer_excess x ON x.customer_id = c.customer_id"
-		" WHERE c.gone_at IS NULL AND " ADJUSTING
-		" AND (x.nothing_to_do AND " HOLDS("x") ") IS NOT TRUE";
+		" WHERE c.gone_at IS NULL AND " ADJUSTING " AND (x.nothing_to_do AND " HOLDS
+		") IS NOT TRUE";
 	static const char *const rows =
 		"SELECT customer_id, sku_id, rule, reason FROM spinpanel.pool_unmoved WHERE $1 IS NOT NULL";
 	MemoryContext context = CurrentMemoryContext;
