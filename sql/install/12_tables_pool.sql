@@ -98,6 +98,8 @@ CREATE TABLE pool_excess (
     blocked_when_stale   text
 ) WITH (fillfactor = 90);
 CREATE INDEX pool_excess_customer_idx ON pool_excess (customer_id);
+-- No key (unmapped pools have none): a publication of all tables takes the whole row
+ALTER TABLE pool_excess REPLICA IDENTITY FULL;
 COMMENT ON TABLE pool_excess IS 'what the last plan said of each pool; for the present answer, whatever changed since, call excess_seats()';
 COMMENT ON COLUMN pool_excess.customer_id IS 'the customer';
 COMMENT ON COLUMN pool_excess.customer_name IS 'company name';
@@ -137,6 +139,7 @@ CREATE TABLE pool_unmoved (
     reason      text NOT NULL
 ) WITH (fillfactor = 90);
 CREATE INDEX pool_unmoved_customer_idx ON pool_unmoved (customer_id);
+ALTER TABLE pool_unmoved REPLICA IDENTITY FULL;
 COMMENT ON TABLE pool_unmoved IS 'where a run would change nothing at a customer: why unused seats stay where they are, as it would say; holds as pool_excess does';
 COMMENT ON COLUMN pool_unmoved.customer_id IS 'the customer';
 COMMENT ON COLUMN pool_unmoved.sku_id IS 'the pool; NULL: of an offer whose SKU is not known';
@@ -152,6 +155,7 @@ CREATE TABLE excess_void (
     account_id  int
 );
 CREATE INDEX excess_void_customer_idx ON excess_void (customer_id);
+ALTER TABLE excess_void REPLICA IDENTITY FULL;
 COMMENT ON TABLE excess_void IS 'customers of whom something has changed since pool_excess was written';
 COMMENT ON COLUMN excess_void.customer_id IS 'the customer; NULL: all that the other columns name, or everybody where they are empty';
 COMMENT ON COLUMN excess_void.sku_id IS 'those that have a pool of this SKU';
