@@ -60,6 +60,7 @@ sub settled
 	$t->wait_for("SELECT count(*) FROM spinpanel.obligation WHERE look_at <= spinpanel._now() + interval '3 s'", 0, 60);
 	return;
 }
+my $differs = 0;
 for my $day (1 .. $days)
 {
 	$t->advance_to(moment($day, '12:00:00Z'));
@@ -78,10 +79,14 @@ for my $day (1 .. $days)
 	}
 	$t->advance_to(moment($day, '20:00:00Z'));
 	is($t->run_and_wait('nightly', undef, seconds => 120)->{status}, 'done', "night $day");
+	$differs += $t->sql(q{SELECT count(*) FROM (SELECT customer_id, sku_id, owned_seats, excess_seats, reducible_now, reducible_at_renewal, next_renewal, blocked_by FROM spinpanel.excess_seats() WHERE sku_id IS NOT NULL
+		EXCEPT SELECT customer_id, sku_id, owned_seats, unused_seats, reducible_now_seats, reducible_at_renewal_seats, next_renewal_at, blocked_by FROM spinpanel_report.excess) x});
 	settled();
 	my $from = $t->sql(q{SELECT to_char(spinpanel._now() AT TIME ZONE 'UTC' + interval '1 s', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')});
 	push @quiet, [ $from, moment($day, '23:59:00Z') ];
 }
+
+is($differs, 0, 'each night the view of the excess is what excess_seats() says');
 
 # --- refunds equal the credits
 my @ledger = $t->ledger(actor => [ 'app', 'app+user' ], action => [qw(lower cancel)]);
