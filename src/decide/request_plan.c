@@ -1051,8 +1051,17 @@ spinpanel_request_no_seat(const AskCustomer *c, const AskPool *pool, const AskRe
 
 	if (!r->seat_bought)
 	{
-		/* The free seat may have gone to one of ours whose own does not show yet. */
-		if (f->unshown > 0)
+		/*
+		 * The free seat may have gone to one of ours whose own does not show
+		 * yet: that one is coming for this one.  Seats that are coming for others
+		 * are no reason to wait, nor to try again and again until one of them can
+		 * be taken; nor are those that do not show and are in use already.
+		 */
+		int64_t coming = (int64_t) f->unshown - f->reserved;
+		int64_t unused = (int64_t) f->active + f->unshown - f->consumed - f->unreported +
+						 f->released - f->reserved;
+
+		if (coming > 0 && unused > 0)
 		{
 			snprintf(why, why_size, "no seat is free yet: seats bought before do not show so far");
 			return ASK_NO_SEAT_YET;

@@ -358,10 +358,13 @@ model_no_seat(const AskCustomer *c, const AskPool *p, const AskRequest *r, int32
 	bool all_bought_shows = n->unshown <= 0;
 	bool its_own_shows = all_bought_shows && n->active >= r->active_level;
 	bool none_is_left = n->consumed >= n->active;
+	int32_t coming_for_nobody = n->unshown - n->reserved;
+	int32_t known_holders = n->consumed + n->unreported - n->released;
+	int32_t left_for_others = n->active + n->unshown - known_holders - n->reserved;
 
-	/* Nothing was bought for it: somebody has the seat, unless it is one of ours. */
+	/* Nothing was bought for it: somebody has the seat, and it may be one of ours. */
 	if (!r->seat_bought)
-		return all_bought_shows ? ASK_NO_SEAT_BUY : ASK_NO_SEAT_YET;
+		return coming_for_nobody > 0 && left_for_others > 0 ? ASK_NO_SEAT_YET : ASK_NO_SEAT_BUY;
 	if (its_own_shows && none_is_left)
 		return lost > 0 ? ASK_NO_SEAT_FAIL : ASK_NO_SEAT_LOST;
 	if (c->now > r->provisioning_at + c->provisioning_timeout)

@@ -609,6 +609,11 @@ test_no_seat(void)
 	no_seat_is("active=11 a1", 0, ASK_NO_SEAT_BUY, "no seat, whatever the report says");
 	no_seat_is("active=11 unshown=1 a1", 0, ASK_NO_SEAT_YET,
 			   "seats bought before do not show: not yet");
+	no_seat_is("active=11 unshown=1 reserved=1 a1", 0, ASK_NO_SEAT_BUY,
+			   "... unless they are meant for others");
+	no_seat_is("active=11 unshown=3 reserved=2 a1", 0, ASK_NO_SEAT_YET, "... all of them");
+	no_seat_is("active=10 consumed=9 unreported=2 unshown=1 a1", 0, ASK_NO_SEAT_BUY,
+			   "... or in use: the report lags");
 	no_seat_is("a1:seat:shows=11", 0, ASK_NO_SEAT_YET, "its own does not show: not yet");
 	no_seat_is("active=11 a1:seat:shows=11", 0, ASK_NO_SEAT_YET, "its own is free by the report");
 	no_seat_is("active=11 consumed=11 a1:seat:shows=11", 0, ASK_NO_SEAT_LOST,
