@@ -156,8 +156,21 @@ SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION _excess(uuid) IS 'internal: excess_seats() of one customer, for the reporting views; who reads these cannot call it by name';
 
+-- Customers whose kept plan is the present answer: as excess_seats() judges it, but that stale data is planned afresh here
+CREATE VIEW _excess_kept AS
+SELECT x.customer_id FROM spinpanel.customer_excess x
+WHERE x.holds_from <= (SELECT spinpanel._now()) AND (SELECT spinpanel._now()) < x.holds_until
+  AND NOT EXISTS (SELECT FROM spinpanel.excess_void v WHERE v.customer_id IS NULL)
+  AND NOT EXISTS (SELECT FROM spinpanel.excess_void v WHERE v.customer_id = x.customer_id)
+  AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = x.customer_id AND o.status IN ('queued', 'sending', 'unknown'))
+  AND NOT EXISTS (SELECT FROM spinpanel.license_request q WHERE q.customer_id = x.customer_id AND q.waiting AND q.kind = 'assign')
+  AND NOT EXISTS (SELECT FROM spinpanel.customer_account a WHERE a.customer_id = x.customer_id AND a.gone_at IS NULL
+                  AND least(a.subscriptions_read_at, a.subscribed_skus_read_at) < (SELECT spinpanel._now() - current_setting('spinpanel.max_data_age')::interval));
+COMMENT ON VIEW _excess_kept IS 'internal: customers of whom pool_excess says what a plan would say now';
+COMMENT ON COLUMN _excess_kept.customer_id IS 'the customer';
+
 CREATE VIEW spinpanel_report.excess WITH (security_barrier) AS
-SELECT c.customer_id,
+SELECT e.customer_id,
        e.sku_id,
        e.owned_seats,
        e.consumed_seats AS assigned_seats,
@@ -178,20 +191,27 @@ SELECT c.customer_id,
        CASE WHEN m.is_counted THEN round(e.reducible_now * p.price, 2) END AS reducible_now_amount_month,
        CASE WHEN m.is_counted THEN round(e.reducible_at_renewal * p.price, 2) END AS reducible_at_renewal_amount_month,
        p.currency
-FROM spinpanel.customer c
-CROSS JOIN LATERAL spinpanel._excess(c.customer_id) e
-LEFT JOIN spinpanel.relationship r ON r.customer_id = c.customer_id
+FROM (
+    SELECT k.customer_id, k.sku_id, k.owned_seats, k.foreign_seats, k.consumed_seats, k.waiting_seats, k.spare_seats, k.excess_seats,
+           k.reducible_now, k.reducible_at_renewal, k.next_renewal, k.blocked_by
+    FROM spinpanel.pool_excess k WHERE k.customer_id IN (SELECT h.customer_id FROM spinpanel._excess_kept h)
+    UNION ALL
+    SELECT y.customer_id, f.sku_id, f.owned_seats, f.foreign_seats, f.consumed_seats, f.waiting_seats, f.spare_seats, f.excess_seats,
+           f.reducible_now, f.reducible_at_renewal, f.next_renewal, f.blocked_by
+    FROM spinpanel.customer y CROSS JOIN LATERAL spinpanel._excess(y.customer_id) f
+    WHERE y.gone_at IS NULL AND NOT EXISTS (SELECT FROM spinpanel._excess_kept h WHERE h.customer_id = y.customer_id)) e
+LEFT JOIN spinpanel.relationship r ON r.customer_id = e.customer_id
 LEFT JOIN (
     SELECT s.customer_id, s.sku_id, sum(s.quantity * x.unit_price / x.term_months) / nullif(sum(s.quantity), 0) AS price, min(x.currency) AS currency
     FROM spinpanel.subscription s LEFT JOIN spinpanel._subscription_price x USING (subscription_id)
     LEFT JOIN spinpanel.offer f USING (offer_key)
     WHERE s.gone_at IS NULL AND s.status = 'active' AND NOT (s.is_trial OR coalesce(f.is_trial, false))
     GROUP BY s.customer_id, s.sku_id
-    HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON p.customer_id = c.customer_id AND p.sku_id = e.sku_id
+    HAVING count(*) = count(x.unit_price / x.term_months) AND min(x.currency) = max(x.currency)) p ON p.customer_id = e.customer_id AND p.sku_id = e.sku_id
 -- In the planner's words
 CROSS JOIN LATERAL (SELECT e.blocked_by IS NULL OR e.blocked_by !~ '^(Tenant SKU|SKU that is never assigned|trial or free|excluded by a rule)' AS is_counted) m
-WHERE c.gone_at IS NULL AND e.sku_id IS NOT NULL
-  AND ((SELECT v.sees_all FROM spinpanel._reader v) OR c.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
+WHERE e.sku_id IS NOT NULL
+  AND ((SELECT v.sees_all FROM spinpanel._reader v) OR e.customer_id IN (SELECT v.customer_id FROM spinpanel._visible_customer v));
 COMMENT ON VIEW spinpanel_report.excess IS 'what nobody uses, and what of it can be given back: one row per customer and SKU';
 COMMENT ON COLUMN spinpanel_report.excess.customer_id IS 'the customer';
 COMMENT ON COLUMN spinpanel_report.excess.sku_id IS 'the product';
