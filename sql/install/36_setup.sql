@@ -269,6 +269,11 @@ $$;
 COMMENT ON FUNCTION check_setup() IS
 'Looks at everything that has to be right, and says what to do where it is not. item: preload, worker, pg_cron, account, credential, licence access (these three once per account, which the detail names), lag (of reading), open operations, paused (customers), obligations, last night, approvals, requests, counters (a self-check of the figures kept per pool) and copy. It reads the credential files to tell their kind and age; nothing of their content is shown.';
 
+CREATE FUNCTION _abandon_open_work(why text) RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'spinpanel_sql_abandon_open_work';
+COMMENT ON FUNCTION _abandon_open_work(text) IS 'internal: open operations, requests and runs end, and what was taken is watched no more, each through the one function that may write its status';
+
 CREATE FUNCTION activate(resume boolean DEFAULT false) RETURNS int
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -305,41 +310,11 @@ BEGIN
         RETURN number;
     END IF;
 
-    WITH over AS (
-        UPDATE spinpanel.operation o SET status = 'cancelled', finished_at = moment, error = why, body = NULL, parked = false
-        WHERE o.status IN ('queued', 'sending', 'unknown') RETURNING o.*
-    )
-    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
-                                   operation_id, request_id, ms_request_id, reason)
-    SELECT moment, 'operation cancelled', o.account_id, o.customer_id, o.sku_id, o.subscription_id, o.run_id,
-           o.adjustment_id, o.operation_id, o.request_id, o.ms_request_id, why FROM over o;
-    -- What was carried out is not looked at again, either.
-    WITH over AS (DELETE FROM spinpanel.obligation b RETURNING b.*)
-    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, run_id, adjustment_id,
-                                   operation_id, after, reason)
-    SELECT moment, 'obligation over', b.account_id, b.customer_id, b.sku_id, b.subscription_id, b.run_id, b.adjustment_id,
-           b.operation_id, to_jsonb(b), why FROM over b;
-
-    WITH over AS (
-        UPDATE spinpanel.license_request q SET status = 'cancelled', finished_at = moment, error = why, waiting = false,
-               state_reason = NULL, waits_for = NULL, untold = true
-        WHERE q.status IN ('queued', 'buying', 'provisioning', 'assigning') RETURNING q.*
-    )
-    INSERT INTO spinpanel.history (at, event, account_id, customer_id, sku_id, subscription_id, request_id, reason)
-    SELECT moment, 'request cancelled', q.account_id, q.customer_id, q.sku_id, q.subscription_id, q.request_id, why FROM over q;
-
     PERFORM spinpanel._move_adjustments(
         ARRAY(SELECT a.adjustment_id FROM spinpanel.adjustment a WHERE a.status IN ('queued', 'awaiting_approval')),
         'skipped', why);
 
-    WITH over AS (
-        UPDATE spinpanel.run r SET status = 'failed', finished_at = moment, error = why
-        WHERE r.status IN ('queued', 'running') RETURNING r.*
-    )
-    INSERT INTO spinpanel.history (at, event, customer_id, run_id, reason)
-    SELECT moment, 'run failed', r.customer_id, r.run_id, why FROM over r;
-    DELETE FROM spinpanel.run_customer c USING spinpanel.run r
-    WHERE r.run_id = c.run_id AND r.status IN ('done', 'failed') AND NOT c.failed;
+    PERFORM spinpanel._abandon_open_work(why);
     RETURN number;
 END
 $$;

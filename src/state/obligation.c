@@ -308,3 +308,19 @@ spinpanel_obligation_over(const Obligation *o, const char *reason)
 	if (spinpanel_state_run(&remove, args, 0) > 0)
 		spinpanel_obligation_record(o, 0, "obligation over", reason);
 }
+
+void
+spinpanel_obligation_abandon(const char *reason)
+{
+	static StateQuery all = { "SELECT " OBLIGATION_COLUMNS
+							  " FROM spinpanel.obligation b ORDER BY b.obligation_id",
+							  "", NULL };
+	uint64 rows = spinpanel_state_run(&all, NULL, 0);
+	Obligation *obligations = palloc(sizeof(Obligation) * (rows + 1));
+	uint64 row;
+
+	for (row = 0; row < rows; row++)
+		obligation_from_row(row, &obligations[row]);
+	for (row = 0; row < rows; row++)
+		spinpanel_obligation_over(&obligations[row], reason);
+}

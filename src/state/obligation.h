@@ -90,6 +90,9 @@ extern void spinpanel_obligation_trouble(Obligation *obligation, TimestampTz loo
 /* Seats came back, or could not (seats 0): to be looked at again then. */
 extern void spinpanel_obligation_returned(int64 obligation_id, int32 seats, TimestampTz look_at);
 extern void spinpanel_obligation_over(const Obligation *obligation, const char *reason);
+
+/* In a copy: what the original took is the original's to watch. */
+extern void spinpanel_obligation_abandon(const char *reason);
 /* One more line of history. */
 extern void spinpanel_obligation_record(const Obligation *obligation, int64 operation_id,
 										const char *event, const char *reason);

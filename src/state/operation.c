@@ -566,9 +566,9 @@ spinpanel_operation_done(Operation *op, int32 seats, const Jsonb *answer, const 
 	return true;
 }
 
-/* Queued operations by a query of their ids: cancelled one by one, each on record. */
+/* Operations by a query of their ids: cancelled one by one, each on record. */
 static void
-cancel_found(StateQuery *query, const StateArg *args, const char *reason)
+cancel_found(StateQuery *query, const StateArg *args, const char *only_from, const char *reason)
 {
 	uint64 rows = spinpanel_state_run(query, args, 0);
 	int64 *ids = palloc(sizeof(int64) * (rows + 1));
@@ -580,7 +580,7 @@ cancel_found(StateQuery *query, const StateArg *args, const char *reason)
 	{
 		Operation *op = spinpanel_operation_get(ids[row], CurrentMemoryContext);
 		Moving moving = { .to = "cancelled",
-						  .only_from = "{queued}",
+						  .only_from = only_from,
 						  .event = "operation cancelled",
 						  .told = true,
 						  .error = reason };
@@ -614,7 +614,7 @@ spinpanel_operation_over(Operation *op, const char *status, int http_status, con
 	if (!move(op, &moving))
 		return false;
 	args[0] = spinpanel_arg_int64(op->operation_id);
-	cancel_found(&followers, args, "the step before it did not succeed");
+	cancel_found(&followers, args, "{queued}", "the step before it did not succeed");
 	return true;
 }
 
@@ -628,7 +628,19 @@ spinpanel_operation_cancel_queued(int32 account_id, const char *reason)
 	StateArg args[1];
 
 	args[0] = spinpanel_arg_int(account_id);
-	cancel_found(&queued, args, reason);
+	cancel_found(&queued, args, "{queued}", reason);
+}
+
+void
+spinpanel_operation_abandon(const char *reason)
+{
+	static StateQuery open = {
+		"SELECT operation_id FROM spinpanel.operation"
+		" WHERE status IN ('queued', 'sending', 'unknown') ORDER BY operation_id",
+		"", NULL
+	};
+
+	cancel_found(&open, NULL, NULL, reason);
 }
 
 bool
@@ -731,7 +743,7 @@ spinpanel_operation_forget_followers(const Operation *op)
 	StateArg args[1];
 
 	args[0] = spinpanel_arg_int64(op->operation_id);
-	cancel_found(&followers, args, "the change before it is decided afresh");
+	cancel_found(&followers, args, "{queued}", "the change before it is decided afresh");
 }
 
 bool

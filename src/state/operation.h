@@ -122,6 +122,8 @@ extern bool spinpanel_operation_over(Operation *operation, const char *status, i
 extern bool spinpanel_operation_learned(Operation *operation);
 /* An account is being disconnected: what is queued there is cancelled. */
 extern void spinpanel_operation_cancel_queued(int32 account_id, const char *reason);
+/* In a copy: what the original has queued or sent is none of its business. */
+extern void spinpanel_operation_abandon(const char *reason);
 
 /* Seats that are being bought back in the pool: queued or on the way. */
 extern int32 spinpanel_operation_coming_back(const pg_uuid_t *customer_id, const pg_uuid_t *sku_id);

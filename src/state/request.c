@@ -539,6 +539,37 @@ spinpanel_request_cancel(int64 request_id, const char *reason)
 	return CANCEL_DONE;
 }
 
+void
+spinpanel_request_abandon(const char *reason)
+{
+	static StateQuery select = {
+		"SELECT q.request_id FROM spinpanel.license_request q WHERE q.status IN " OPEN_STATES
+		" ORDER BY q.request_id",
+		"", NULL
+	};
+	uint64 rows = spinpanel_state_run(&select, NULL, 0);
+	int64 *ids = palloc(sizeof(int64) * (rows + 1));
+	uint64 row;
+
+	for (row = 0; row < rows; row++)
+		ids[row] = spinpanel_row_int64(row, 1);
+	for (row = 0; row < rows; row++)
+	{
+		Demand demand;
+
+		if (!take_one(&demand, ids[row]))
+			ereport(ERROR,
+					(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					 errmsg("license request " INT64_FORMAT " is being changed by somebody else",
+							ids[row]),
+					 errhint("Try again.")));
+		demand.requests[0].status = "cancelled";
+		demand.requests[0].waiting = false;
+		write_request(&demand.requests[0], reason, true, demand.now);
+		spinpanel_request_record(&demand, &demand.requests[0], "request cancelled", reason);
+	}
+}
+
 /* Only where nothing was sent: the rest is for a person to close. */
 static void
 close_for_account(int64 request_id)

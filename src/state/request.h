@@ -260,4 +260,7 @@ extern bool spinpanel_request_retry(int64 request_id);
  * account of ours has the customer; the rest says what it waits for. */
 extern void spinpanel_request_account_gone(int32 account_id);
 
+/* In a copy: the original's are the original's; no seat is passed on or given back. */
+extern void spinpanel_request_abandon(const char *reason);
+
 #endif /* SPINPANEL_REQUEST_H */

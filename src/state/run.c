@@ -83,12 +83,11 @@ may_become(RunStatus from, RunStatus to)
 }
 
 /*
- * The one place where the worker changes a run's status; what is not in run.h's
- * picture is refused.  What ends goes on record, and whoever listens is told.
- * customers_failed < 0: as it is.
+ * The one place where a run's status changes; what is not in run.h's picture is
+ * refused.  What ends goes on record.  customers_failed < 0: as it is.
  */
 static void
-run_becomes(int64 run_id, RunStatus from, RunStatus to, int customers_failed, const char *error)
+write_status(int64 run_id, RunStatus from, RunStatus to, int customers_failed, const char *error)
 {
 	static StateQuery start = {
 		"UPDATE spinpanel.run SET status = 'running', started_at = $2, listed_accounts = '{}', customers = 0,"
@@ -134,8 +133,16 @@ run_becomes(int64 run_id, RunStatus from, RunStatus to, int customers_failed, co
 		entry.run_id = run_id;
 		entry.reason = error;
 		spinpanel_history_add(&entry);
-		notify_run(run_id, status_names[to]);
 	}
+}
+
+/* By the worker: whoever listens is told. */
+static void
+run_becomes(int64 run_id, RunStatus from, RunStatus to, int customers_failed, const char *error)
+{
+	write_status(run_id, from, to, customers_failed, error);
+	if (to != STATUS_RUNNING)
+		notify_run(run_id, status_names[to]);
 }
 
 /* Ids in column 1 of the rows at hand. */
@@ -148,6 +155,32 @@ row_ids(uint64 rows)
 	for (row = 0; row < rows; row++)
 		ids[row] = spinpanel_row_int64(row, 1);
 	return ids;
+}
+
+/* A caller's transaction may be PREPAREd, and so does not notify. */
+void
+spinpanel_run_abandon(const char *reason)
+{
+	static StateQuery open = {
+		"SELECT run_id, status = 'running' FROM spinpanel.run WHERE status IN ('queued', 'running') ORDER BY run_id",
+		"", NULL
+	};
+	static StateQuery clean = {
+		"DELETE FROM spinpanel.run_customer c USING spinpanel.run r"
+		" WHERE r.run_id = c.run_id AND r.status IN ('done', 'failed') AND NOT c.failed",
+		"", NULL
+	};
+	uint64 rows = spinpanel_state_run(&open, NULL, 0);
+	int64 *ids = row_ids(rows);
+	bool *running = palloc(sizeof(bool) * (rows + 1));
+	uint64 row;
+
+	for (row = 0; row < rows; row++)
+		running[row] = spinpanel_row_bool(row, 2);
+	for (row = 0; row < rows; row++)
+		write_status(ids[row], running[row] ? STATUS_RUNNING : STATUS_QUEUED, STATUS_FAILED, -1,
+					 reason);
+	spinpanel_state_run(&clean, NULL, 0);
 }
 
 /* ---- runs that are open ----------------------------------------------------------------- */

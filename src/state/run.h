@@ -97,6 +97,9 @@ extern void spinpanel_run_write_counts(void);
 /* Ends the runs that have nothing left; accounts are those in use. */
 extern void spinpanel_run_finish(const int32 *accounts, int account_count);
 
+/* In a copy: what the original has begun fails here. */
+extern void spinpanel_run_abandon(const char *reason);
+
 /* Starts a night that was scheduled and did not come; says so in the log. */
 extern void spinpanel_run_make_up(void);
 
