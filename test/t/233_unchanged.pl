@@ -66,6 +66,18 @@ for (1 .. 14) { night(); $most = $asked->{subscriptions} if ($asked->{subscripti
 is($t->sql(q{SELECT count(*) FROM spinpanel.customer_account WHERE subscriptions_fetched_at < spinpanel._now() - interval '14 days 12 hours'}), 0, 'everybody is read within a fortnight');
 cmp_ok($most, '<', $n / 2, "... never all at once: $most at most");
 
+# The demo's 45 customers: a night of which nothing is new, and nights in which adjustment has removals and renewals to watch
+sub least { return (sort { $a <=> $b } @_)[0] }
+$t->fresh('msp', { requests_per_minute => 0 });
+my @off = map { night() } 1 .. 5;
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true)});
+my @on = map { night() } 1 .. 6;
+note(sprintf "figures: nights of the demo's %d customers cost %s requests without adjustment, then %s with it", $t->sql('SELECT count(*) FROM spinpanel.customer'), join(', ', @off), join(', ', @on));
+cmp_ok(least(@off), '<=', 52, 'the demo: 52 requests or fewer where nothing changed');
+cmp_ok(least(@on), '<=', 60, '... and few more where something of ours is watched');
+$t->fresh({ customers => [ map { { name => sprintf('C%02d', $_), domain => "c$_.example", user_count => 6, assigned => { SPB => 5 },
+	subscriptions => [ { product => $business, quantity => 5, ends_in_days => 75, started_days_ago => 290 } ] } } 1 .. $n ] }, { requests_per_minute => 0 });
+
 # The end of the term is near
 $t->advance(days => 60);
 night();
