@@ -73,8 +73,9 @@ my @off = map { night() } 1 .. 5;
 $t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('*', auto_license_adjustment => true)});
 my @on = map { night() } 1 .. 6;
 note(sprintf "figures: nights of the demo's %d customers cost %s requests without adjustment, then %s with it", $t->sql('SELECT count(*) FROM spinpanel.customer'), join(', ', @off), join(', ', @on));
-cmp_ok(least(@off), '<=', 52, 'the demo: 52 requests or fewer where nothing changed');
-cmp_ok(least(@on), '<=', 60, '... and few more where something of ours is watched');
+# 45, two lists, and one for each whose renewal, window or lead is near; the jump of a day costs a token and what it was refused for
+cmp_ok(least(@off), '<=', 56, 'the demo: hardly more than a request for each customer');
+cmp_ok(least(@on), '<=', 64, '... and few more where something of ours is watched');
 $t->fresh({ customers => [ map { { name => sprintf('C%02d', $_), domain => "c$_.example", user_count => 6, assigned => { SPB => 5 },
 	subscriptions => [ { product => $business, quantity => 5, ends_in_days => 75, started_days_ago => 290 } ] } } 1 .. $n ] }, { requests_per_minute => 0 });
 

@@ -317,7 +317,7 @@ my %touched;
 for my $entry (@ledger)
 {
 	my $sub = lc($entry->{subscription} // '');
-	$touched{$sub} = $entry->{time} if $entry->{action} =~ /^(raise|lower|schedule|schedule_wiped|auto_renew)$/;
+	$touched{$sub} = $entry->{time} if $entry->{action} =~ /^(raise|lower|schedule|schedule_wiped|reset_by_omission|renewal_plan|auto_renew)$/;
 	next unless $entry->{action} eq 'renew';
 	my $plan = $planned{ $sub . '|' . substr($entry->{time}, 0, 10) } or next;
 	(my $decided = $plan->{finished_at}) =~ s/ /T/;
