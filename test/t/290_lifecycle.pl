@@ -168,8 +168,8 @@ SKIP: {
 	my $here = PostgreSQL::Test::Utils::tempdir();
 	my ($out, $err) = run_command([ 'sh', '-c', "cd '$here' && '$new_bin/pg_upgrade' --no-sync --retain -b '$bin' -B '$new_bin' -d '" . $t->node->data_dir . "' -D '" . $new->node->data_dir
 		. "' --socketdir '" . $new->node->host . "' -p " . $t->node->port . ' -P ' . $new->node->port ]);
-	like($out, qr/Upgrade Complete/, 'pg_upgrade') or diag("$out $err");
 	my $logs = `find '$here' '@{[ $new->node->data_dir ]}/pg_upgrade_output.d' -name '*.log' -exec cat {} + 2>/dev/null`;
+	like($out, qr/Upgrade Complete/, 'pg_upgrade') or diag("$out $err", grep { /error:|ERROR:/ } split /^/, $logs);
 	like($logs, qr/database system is ready/, '... its servers\' log is here');
 	unlike($logs, qr/spinpanel worker/, '... no worker started in it');
 	$new->node->start;
