@@ -19,6 +19,16 @@ sub release { return $t->sql(sprintf q{SELECT request_id FROM spinpanel.release_
 sub portal { my ($do, $user) = @_; return $t->act({ customer => 'Contoso', do => $do, user => upn($user), sku => 'SPB' }) }
 sub refused { return scalar grep { $_->{status} >= 400 } $t->requests(kind => 'licenseupdates') }
 
+# ---- names that are none -------------------------------------------------------------------
+
+scene();
+for my $case ([ "'Contoso', 'ann smith\@contoso.example', 'SPB'", '22023', 'a user name with a blank' ],
+	[ "' ', 'user11\@contoso.example', 'SPB'", '22023', 'a customer without a name' ])
+{
+	my ($arguments, $code, $what) = @$case;
+	is(($t->sql_error("SELECT spinpanel.assign_license($arguments)"))[0], $code, "$what is refused when it is asked for");
+}
+
 # ---- a release of long ago -----------------------------------------------------------------
 
 scene();
