@@ -153,7 +153,7 @@ sub ask
 
 # Nothing is open any more, but what waits for reports and audit records: that ends when settle_time is over.  Then each
 # change is looked at again, which must change nothing
-my $patience = 30;    # less once something was stuck
+my $patience = 120;    # less once something was stuck
 my $open = q{SELECT (SELECT count(*) FROM spinpanel.license_request WHERE finished_at IS NULL)
 	+ (SELECT count(*) FROM spinpanel.operation WHERE status IN ('queued', 'sending', 'unknown'))};
 my $now = 'clock_timestamp() + interval \'%d seconds\'';
@@ -169,7 +169,7 @@ sub settled
 		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = q.customer_id AND o.status = 'unknown' AND $waits)) x (customer_id, what)
 		JOIN spinpanel.customer c USING (customer_id)};
 	my $good = $t->wait_for($stuck, '', $patience);
-	$patience = 3 unless $good;
+	$patience = 20 unless $good;
 	for (1 .. 3)
 	{
 		last if $t->sql("SELECT ($open) = 0 AND NOT EXISTS (SELECT FROM spinpanel.obligation WHERE kind IN ('removed', 'raised'))") eq 't';
