@@ -16,6 +16,8 @@ SP_TOP=$(cd "$here/.." && pwd)
 
 seconds=60 again='' targets=()
 given=("$@")
+# Before anything of a server that was built so is run
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:handle_segv=0:allow_user_segv_handler=1
 while [[ $# -gt 0 ]]; do
 	case $1 in
 		--pg) sp_use_server "$2"; shift ;;
@@ -48,7 +50,7 @@ gcc -shared -o "$SP_STAGE$("$PG_CONFIG" --pkglibdir)/spinpanel.so" "$SP_WORK"/ob
 	sp_fail "the fuzzer cannot be linked"
 
 # ---- a database ----------------------------------------------------------------
-export SPINPANEL_FUZZ_DIR=$SP_WORK/files ASAN_OPTIONS=detect_leaks=0:abort_on_error=0:handle_segv=0:allow_user_segv_handler=1
+export SPINPANEL_FUZZ_DIR=$SP_WORK/files
 mkdir -p "$SPINPANEL_FUZZ_DIR"
 data=$SP_WORK/fuzz.data
 sp_initdb "$data" "shared_preload_libraries = 'spinpanel'" "spinpanel.enabled = off" "spinpanel.database = 'postgres'" \

@@ -272,7 +272,9 @@ sp_server_start() {
 sp_tap_environment() {
 	local pgxs
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")
-	export TESTDIR=$SP_WORK PG_TEST_PORT_DIR=$SP_WORK/ports PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}
+	# TESTDIR up to 15, the others from 16 on
+	export TESTDIR=$SP_WORK TESTDATADIR=$SP_WORK/tmp_check TESTLOGDIR=$SP_WORK/tmp_check/log
+	export PG_TEST_PORT_DIR=$SP_WORK/ports PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-60}
 	export PG_REGRESS=$pgxs/../test/regress/pg_regress PERL5LIB=$pgxs/../test/perl PG_TEST_NOCLEAN=1
 	SP_STAGE_CONF=$(sp_stage_conf); export SP_STAGE_CONF
 }

@@ -136,7 +136,8 @@ if ($ENV{SPINPANEL_SOAK_REPORT} && open my $out, '>', $ENV{SPINPANEL_SOAK_REPORT
 
 cmp_ok($nights, '>', 0.8 * $rounds, 'nights end well, whatever the weather');
 is(join(' ', do { my %pid = map { ($_->{pid} => 1) } @all; scalar keys %pid }), 1, 'one worker lived through it all');
-cmp_ok($last->{descriptors}, '<=', $first->{descriptors} + 10, 'descriptors do not grow');
 cmp_ok($last->{private_kb} - $middle->{private_kb}, '<', 2048, 'in the second half the worker takes no more memory');
+# libcurl keeps up to 128 connections, which come little by little
+cmp_ok($last->{descriptors}, '<=', $middle->{descriptors} + 10, '... and no more descriptors');
 is(join(', ', map { "$_->{name} $_->{part_number}" } @{ $t->emulator('GET', 'invariants')->{overdrawn_pools} }), '', 'nobody is left without a seat');
 done_testing();
