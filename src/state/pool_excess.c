@@ -50,6 +50,7 @@
 #define REFRESH 64
 #define REFRESH_TIME (10 * 1000) /* microseconds */
 #define REFRESH_PAUSE (200 * 1000)
+#define REFRESH_PAUSE_BUSY USECS_PER_SEC /* during a run, which plans for most of them itself */
 
 /* Who is in one of these states is planned afresh on reading. */
 #define OPEN_CUSTOMERS \
@@ -788,7 +789,7 @@ do_refresh(void *arg)
 }
 
 bool
-spinpanel_pool_excess_refresh(void)
+spinpanel_pool_excess_refresh(bool busy)
 {
 	TimestampTz begun = GetCurrentTimestamp();
 	bool more;
@@ -800,10 +801,10 @@ spinpanel_pool_excess_refresh(void)
 		more = false;
 		if (!spinpanel_unit("keeping what is unused", do_refresh, &more, UNIT_REPEATABLE))
 			more = false;
-	} while (more && GetCurrentTimestamp() < begun + REFRESH_TIME);
-	if (!more)
-		refresh_at = GetCurrentTimestamp() + REFRESH_PAUSE;
-	return more;
+	} while (more && !busy && GetCurrentTimestamp() < begun + REFRESH_TIME);
+	if (busy || !more)
+		refresh_at = GetCurrentTimestamp() + (busy ? REFRESH_PAUSE_BUSY : REFRESH_PAUSE);
+	return more && !busy;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */

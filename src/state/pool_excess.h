@@ -49,9 +49,10 @@ extern void spinpanel_pool_excess_idle(const pg_uuid_t *customer_ids, int count,
 
 /*
  * Plans, for some milliseconds, for customers whose figures do not hold any
- * more; true: there are more of them.  In units of its own.
+ * more; true: there are more of them.  In units of its own.  busy: for a few of
+ * them, once a second.
  */
-extern bool spinpanel_pool_excess_refresh(void);
+extern bool spinpanel_pool_excess_refresh(bool busy);
 
 /* ---- read by everybody -------------------------------------------------------------------- */
 

@@ -356,8 +356,8 @@ spinpanel_worker_main(Datum main_arg)
 					spinpanel_watch_work();
 					spinpanel_userchange_work();
 					spinpanel_order_work();
-					if (spinpanel_pool_excess_refresh())
-						next_look = now_ms() + (was_active ? LOOK_INTERVAL_BUSY_MS : 0);
+					if (spinpanel_pool_excess_refresh(was_active))
+						next_look = 0;
 					if (now_ms() >= next_keep)
 					{
 						spinpanel_keep_short();
