@@ -45,8 +45,9 @@ flags=(-std=gnu99 -g -O1 -fPIC -fno-omit-frame-pointer -fno-strict-aliasing "-fs
 	sp_fail "the fuzzer does not compile"
 runtime=$(clang-14 -print-file-name=libclang_rt.fuzzer_no_main-x86_64.a)
 [[ -e $runtime ]] || runtime=$(find /usr/lib/llvm-14 -name 'libclang_rt.fuzzer_no_main-x86_64.a' | head -n 1)
+# -Bsymbolic: the sanitizers' libraries have functions of these names, too, which do nothing
 # shellcheck disable=SC2046
-gcc -shared -o "$SP_STAGE$("$PG_CONFIG" --pkglibdir)/spinpanel.so" "$SP_WORK"/objects/*.o "$runtime" $(pkg-config --libs libcurl libcrypto) -lstdc++ -lm ||
+gcc -shared -Wl,-Bsymbolic -o "$SP_STAGE$("$PG_CONFIG" --pkglibdir)/spinpanel.so" "$SP_WORK"/objects/*.o "$runtime" $(pkg-config --libs libcurl libcrypto) -lstdc++ -lm ||
 	sp_fail "the fuzzer cannot be linked"
 
 # ---- a database ----------------------------------------------------------------
