@@ -414,8 +414,12 @@ spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *collection,
 }
 
 void
-spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
+spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at, int64 received)
 {
+	static StateQuery listed = {
+		"SELECT count(*) FROM spinpanel.customer_account WHERE account_id = $1 AND listed_at = $2", "iT",
+		NULL
+	};
 	static StateQuery gone = {
 		"UPDATE spinpanel.customer_account SET gone_at = $2 WHERE account_id = $1 AND gone_at IS NULL"
 		" AND (listed_at IS NULL OR listed_at < $2) RETURNING customer_id",
@@ -434,6 +438,10 @@ spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at)
 
 	args[0] = spinpanel_arg_int(account_id);
 	args[1] = spinpanel_arg_time(started_at);
+	spinpanel_state_run(&listed, args, 0);
+	/* A list with one of them twice may lack another one: nobody is gone. */
+	if (spinpanel_row_int64(0, 1) < received)
+		return;
 	rows = spinpanel_state_run(&gone, args, 0);
 	if (rows > 0)
 	{

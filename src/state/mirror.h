@@ -43,7 +43,9 @@ extern bool spinpanel_mirror_only_short(JsonbContainer *collection);
 /* False: an item could not be read.  *received grows by the items that came. */
 extern bool spinpanel_mirror_customers_page(int32 account_id, JsonbContainer *page,
 											TimestampTz started_at, int64 *received);
-extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at);
+/* All pages were taken in, with so many items: who was not among them is gone. */
+extern void spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at,
+												int64 received);
 extern bool spinpanel_mirror_subscriptions(int32 account_id, const pg_uuid_t *customer_id,
 										   Jsonb *body, const unsigned char *digest,
 										   TimestampTz started_at);

@@ -86,7 +86,8 @@ do_take_page(void *arg)
 	if (token != NULL)
 		listing->token = MemoryContextStrdup(listing->context, token);
 	else if (!listing->partial && spinpanel_mirror_all_there(&body->root, listing->received, true))
-		spinpanel_mirror_customers_complete(listing->account_id, listing->started_at);
+		spinpanel_mirror_customers_complete(listing->account_id, listing->started_at,
+											listing->received);
 }
 
 /* ---- ... and the customers whose subscriptions somebody changed ------------------------ */

@@ -39,6 +39,10 @@ $t->fault({ match => { kind => 'customers' }, action => 'override', keep => 3, m
 $t->run_and_wait('sync');
 is(gone(), 0, 'fewer customers than totalCount says: nobody is gone');
 $t->clear_faults;
+$t->fault({ match => { kind => 'customers' }, action => 'override', first_twice => JSON::PP::true });
+$t->run_and_wait('sync');
+is(gone(), 0, 'a customer twice, in the place of another: nobody is gone');
+$t->clear_faults;
 
 # Pages without an end
 $t->fault({ match => { kind => 'customers' }, action => 'status', status => 200, body => { totalCount => 1, continuationToken => 'again',

@@ -29,6 +29,14 @@ for my $case ([ "'Contoso', 'ann smith\@contoso.example', 'SPB'", '22023', 'a us
 	is(($t->sql_error("SELECT spinpanel.assign_license($arguments)"))[0], $code, "$what is refused when it is asked for");
 }
 
+# ---- a release that was asked for just now ---------------------------------------------------
+
+scene(subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 200 } ]);
+$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('Contoso', purchases => false)});
+isnt(($t->sql_error(sprintf q{SELECT spinpanel.assign_license('Contoso', '%s', 'SPB')}, upn(11)))[0], '00000', 'no seat is free, and none may be bought: refused when it is asked for');
+my $pair = $t->sql(sprintf q{BEGIN; SELECT (spinpanel.release_license('Contoso', '%s', 'SPB')).request_id; SELECT (spinpanel.assign_license('Contoso', '%s', 'SPB')).request_id; COMMIT}, upn(1), upn(11));
+is($t->outcome(split /\n/, $pair), 'done:2', '... but allowed where a licence is released in the same transaction');
+
 # ---- a release of long ago -----------------------------------------------------------------
 
 scene();
