@@ -31,11 +31,17 @@ for my $case ([ "'Contoso', 'ann smith\@contoso.example', 'SPB'", '22023', 'a us
 
 # ---- a release that was asked for just now ---------------------------------------------------
 
-scene(subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 200 } ]);
-$t->sql(q{SELECT count(*) FROM spinpanel.set_relationship('Contoso', purchases => false)});
-isnt(($t->sql_error(sprintf q{SELECT spinpanel.assign_license('Contoso', '%s', 'SPB')}, upn(11)))[0], '00000', 'no seat is free, and none may be bought: refused when it is asked for');
-my $pair = $t->sql(sprintf q{BEGIN; SELECT (spinpanel.release_license('Contoso', '%s', 'SPB')).request_id; SELECT (spinpanel.assign_license('Contoso', '%s', 'SPB')).request_id; COMMIT}, upn(1), upn(11));
-is($t->outcome(split /\n/, $pair), 'done:2', '... but allowed where a licence is released in the same transaction');
+for my $case ([ 'none may be bought', q{SELECT count(*) FROM spinpanel.set_relationship('Contoso', purchases => false)} ],
+	[ 'no more may be owned', q{SELECT spinpanel.set_license_rule('Contoso', 'SPB', max_seats => 10)} ])
+{
+	my ($what, $setting) = @$case;
+	scene(subscriptions => [ { product => $spb, quantity => 10, ends_in_days => 200 } ]);
+	$t->sql($setting);
+	isnt(($t->sql_error(sprintf q{SELECT spinpanel.assign_license('Contoso', '%s', 'SPB')}, upn(11)))[0], '00000', "no seat is free, and $what: refused when it is asked for");
+	my $pair = $t->sql(sprintf q{BEGIN; SELECT (spinpanel.release_license('Contoso', '%s', 'SPB')).request_id;
+		SELECT (spinpanel.assign_license('Contoso', '%s', 'SPB')).request_id; COMMIT}, upn(1), upn(11));
+	is($t->outcome(split /\n/, $pair), 'done:2', '... but allowed where a licence is released in the same transaction');
+}
 
 # ---- a release of long ago -----------------------------------------------------------------
 
