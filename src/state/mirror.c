@@ -417,8 +417,8 @@ void
 spinpanel_mirror_customers_complete(int32 account_id, TimestampTz started_at, int64 received)
 {
 	static StateQuery listed = {
-		"SELECT count(*) FROM spinpanel.customer_account WHERE account_id = $1 AND listed_at = $2", "iT",
-		NULL
+		"SELECT count(*) FROM spinpanel.customer_account WHERE account_id = $1 AND listed_at = $2",
+		"iT", NULL
 	};
 	static StateQuery gone = {
 		"UPDATE spinpanel.customer_account SET gone_at = $2 WHERE account_id = $1 AND gone_at IS NULL"
