@@ -167,7 +167,9 @@ sub settled
 		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = p.customer_id AND $waits AND (o.operation_id = p.operation_id OR o.status = 'unknown'))
 		UNION ALL SELECT customer_id, concat_ws(' ', upn, status, error) FROM spinpanel.license_request q WHERE finished_at IS NULL
 		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = q.customer_id AND o.status = 'unknown' AND $waits)) x (customer_id, what)
-		JOIN spinpanel.customer c USING (customer_id)};
+		JOIN spinpanel.customer c USING (customer_id)
+		-- a copy of an older change that comes late, and undoes a newer one, is noticed when settle_time is over
+		WHERE c.name !~ ', late$'};
 	my $good = $t->wait_for($stuck, '', $patience);
 	$patience = 20 unless $good;
 	for (1 .. 3)
