@@ -169,7 +169,7 @@ sub settled
 		AND NOT EXISTS (SELECT FROM spinpanel.operation o WHERE o.customer_id = q.customer_id AND o.status = 'unknown' AND $waits)) x (customer_id, what)
 		JOIN spinpanel.customer c USING (customer_id)
 		-- a copy of an older change that comes late, and undoes a newer one, is noticed when settle_time is over
-		WHERE c.name !~ ', late$'};
+		WHERE c.name NOT LIKE '%, late'};
 	my $good = $t->wait_for($stuck, '', $patience);
 	$patience = 20 unless $good;
 	for (1 .. 3)
