@@ -153,17 +153,12 @@ spinpanel_obligation_due(const int32 *accounts, int account_count, int limit,
 		"TiAi", NULL
 	};
 	StateArg args[3];
-	Datum *elements = palloc(sizeof(Datum) * (account_count + 1));
 	uint64 rows;
 	uint64 row;
-	int i;
 
-	for (i = 0; i < account_count; i++)
-		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
-	args[2] = spinpanel_arg_datum(
-		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
+	args[2] = spinpanel_arg_ints(accounts, account_count);
 	rows = spinpanel_state_run(&select, args, 0);
 	*pools = MemoryContextAllocZero(context, sizeof(ObligationPool) * (rows + 1));
 	for (row = 0; row < rows; row++)

@@ -295,21 +295,13 @@ spinpanel_operation_due(OutboxClass class, const int32 *accounts, int account_co
 								 " AND o.kind IN ('create_cart', 'checkout')" DUE_ORDER DUE_LOCK,
 								 "TiAiAu", NULL };
 	StateArg args[4];
-	Datum *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
 	uint64 rows;
 	uint64 row;
-	int i;
 
-	for (i = 0; i < account_count; i++)
-		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
 	args[1] = spinpanel_arg_int(limit);
-	args[2] = spinpanel_arg_datum(
-		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
-	for (i = 0; i < busy_count; i++)
-		elements[i] = UUIDPGetDatum(&busy[i]);
-	args[3] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[2] = spinpanel_arg_ints(accounts, account_count);
+	args[3] = spinpanel_arg_uuids(busy, busy_count);
 	/* Generic: by indexes alone, in their order. */
 	rows = spinpanel_state_run_generic(class == OUTBOX_USERS    ? &users
 									   : class == OUTBOX_ORDERS ? &orders

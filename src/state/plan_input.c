@@ -134,18 +134,6 @@ run(StateQuery *query, const Oid *types, int count, const StateArg *args, bool s
 }
 
 static StateArg
-id_array(const pg_uuid_t *ids, int count)
-{
-	Datum *elements = palloc(sizeof(Datum) * (count + 1));
-	int i;
-
-	for (i = 0; i < count; i++)
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	return spinpanel_arg_datum(
-		PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-}
-
-static StateArg
 time_array(const TimestampTz *times, int count)
 {
 	Datum *elements = palloc(sizeof(Datum) * (count + 1));
@@ -1010,7 +998,7 @@ load(const pg_uuid_t *customer_ids, int count, TimestampTz now, TimestampTz read
 
 	/* What is no part of the result goes with SPI's own context. */
 	SPI_connect();
-	loading.ids = id_array(customer_ids, count);
+	loading.ids = spinpanel_arg_uuids(customer_ids, count);
 	loading.cool_since = palloc0(sizeof(TimestampTz) * (count + 1));
 	loading.defaults = palloc0(sizeof(PlanPool) * (count + 1));
 	loading.not_ours = palloc0(sizeof(ArrayType *) * (count + 1));

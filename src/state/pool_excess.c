@@ -150,18 +150,6 @@ spinpanel_pool_excess_mark(TupleDesc desc, HeapTuple tuple)
 	insert_mark(values, nulls);
 }
 
-static StateArg
-id_array(const pg_uuid_t *ids, int count)
-{
-	Datum *elements = palloc(sizeof(Datum) * (count + 1));
-	int i;
-
-	for (i = 0; i < count; i++)
-		elements[i] = UUIDPGetDatum(&ids[i]);
-	return spinpanel_arg_datum(
-		PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
-}
-
 void
 spinpanel_pool_excess_begin(const pg_uuid_t *customer_ids, int count)
 {
@@ -169,7 +157,7 @@ spinpanel_pool_excess_begin(const pg_uuid_t *customer_ids, int count)
 								"Au", NULL };
 	StateArg args[1];
 
-	args[0] = id_array(customer_ids, count);
+	args[0] = spinpanel_arg_uuids(customer_ids, count);
 	spinpanel_state_run(&clear, args, 0);
 	marked.any = false;
 }
@@ -598,7 +586,7 @@ spinpanel_pool_excess_keep(const SpinpanelPools *customers, int count, Timestamp
 
 	for (i = 0; i < count; i++)
 		ids[i] = customers[i].customer_id;
-	args[0] = id_array(ids, count);
+	args[0] = spinpanel_arg_uuids(ids, count);
 	kept_figures = load_rows(&figures, args, count);
 	kept_reasons = load_rows(&unmoved, args, count);
 	wholes = load_wholes(args, count);
@@ -663,7 +651,7 @@ spinpanel_pool_excess_idle(const pg_uuid_t *customer_ids, int count, TimestampTz
 	uint64 row;
 
 	args[0] = spinpanel_arg_time(now);
-	args[1] = id_array(customer_ids, count);
+	args[1] = spinpanel_arg_uuids(customer_ids, count);
 	memset(idle, 0, sizeof(bool) * count);
 	rows = spinpanel_state_run(&select, args, 0);
 	for (row = 0; row < rows; row++)

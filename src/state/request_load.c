@@ -43,19 +43,11 @@ spinpanel_request_due(int limit, const int32 *accounts, int account_count, const
 		"TiAiAu", NULL
 	};
 	StateArg args[4];
-	Datum *elements = palloc(sizeof(Datum) * (Max(account_count, busy_count) + 1));
 	uint64 rows;
 	uint64 row;
-	int i;
 
-	for (i = 0; i < account_count; i++)
-		elements[i] = Int32GetDatum(accounts[i]);
-	args[2] = spinpanel_arg_datum(
-		PointerGetDatum(construct_array(elements, account_count, INT4OID, 4, true, TYPALIGN_INT)));
-	for (i = 0; i < busy_count; i++)
-		elements[i] = UUIDPGetDatum(&busy[i]);
-	args[3] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(elements, busy_count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+	args[2] = spinpanel_arg_ints(accounts, account_count);
+	args[3] = spinpanel_arg_uuids(busy, busy_count);
 
 	spinpanel_request_tell_ended();
 	args[0] = spinpanel_arg_time(spinpanel_now());

@@ -728,18 +728,13 @@ spinpanel_run_finish(const int32 *accounts, int account_count)
 		char *error;
 	} Ended;
 	StateArg args[2];
-	Datum *elements = palloc(sizeof(Datum) * (account_count + 1));
 	Ended *ended;
 	uint64 rows;
 	uint64 row;
-	int i;
 
 	spinpanel_run_write_counts();
-	for (i = 0; i < account_count; i++)
-		elements[i] = Int32GetDatum(accounts[i]);
 	args[0] = spinpanel_arg_time(spinpanel_now());
-	args[1] = spinpanel_arg_datum(PointerGetDatum(
-		construct_array(elements, account_count, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+	args[1] = spinpanel_arg_ints(accounts, account_count);
 	rows = spinpanel_state_run(&select, args, 0);
 	ended = palloc(sizeof(Ended) * (rows + 1));
 	for (row = 0; row < rows; row++)

@@ -201,6 +201,30 @@ spinpanel_arg_time(TimestampTz value)
 }
 
 StateArg
+spinpanel_arg_ints(const int *values, int count)
+{
+	Datum *elements = palloc(sizeof(Datum) * (count + 1));
+	int i;
+
+	for (i = 0; i < count; i++)
+		elements[i] = Int32GetDatum(values[i]);
+	return spinpanel_arg_datum(PointerGetDatum(
+		construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT)));
+}
+
+StateArg
+spinpanel_arg_uuids(const pg_uuid_t *values, int count)
+{
+	Datum *elements = palloc(sizeof(Datum) * (count + 1));
+	int i;
+
+	for (i = 0; i < count; i++)
+		elements[i] = UUIDPGetDatum(&values[i]);
+	return spinpanel_arg_datum(
+		PointerGetDatum(construct_array(elements, count, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR)));
+}
+
+StateArg
 spinpanel_arg_text(const char *value)
 {
 	return value ? spinpanel_arg_datum(CStringGetTextDatum(value)) : spinpanel_arg_null();

@@ -57,6 +57,9 @@ extern StateArg spinpanel_arg_text(const char *value); /* NULL = NULL */
 extern StateArg spinpanel_arg_uuid(const pg_uuid_t *value); /* NULL = NULL */
 extern StateArg spinpanel_arg_jsonb(const Jsonb *value); /* NULL = NULL */
 extern StateArg spinpanel_arg_datum(Datum value);
+/* Arrays */
+extern StateArg spinpanel_arg_ints(const int *values, int count);
+extern StateArg spinpanel_arg_uuids(const pg_uuid_t *values, int count);
 extern StateArg spinpanel_arg_null(void);
 
 /* Columns (from 1) of row in SPI_tuptable; copies, in the current context. */
